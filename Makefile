@@ -1,0 +1,54 @@
+# Everything a reader runs. Each target first makes its own environment.
+SHELL := bash
+PYTHON ?= python3.11
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+# PyPI's torch brings gigabytes of CUDA, so a machine without an NVIDIA driver asks
+# PyTorch's CPU index as well. Where that cannot be reached, pip warns and goes on.
+# `make TORCH_INDEX=` asks PyPI alone.
+TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
+
+BIN := $(VENV)/bin
+MATHJAX := book/_static/mathjax/tex-svg.js
+export TIMEFORMAT = make $@: %0lR
+
+.PHONY: help venv book test lab bench train clean
+
+help:  ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+
+venv: $(VENV)/ok  ## make the environment, in .venv (the others do so too)
+
+book: $(VENV)/ok $(MATHJAX)  ## run every notebook, then build the book from them
+	time { $(BIN)/python -m data_prep.plates && \
+	  $(BIN)/python -m vicrop.execute && \
+	  $(BIN)/jupyter-book build . -W --keep-going; }
+
+test: $(VENV)/ok  ## run all tests, the notebooks' own defaults among them
+	time $(BIN)/python -m pytest -q --nbval-lax --nbval-cell-timeout=120 tests notebooks
+
+lab: $(VENV)/ok  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+bench: $(VENV)/ok  ## measure ours against the plain way, side by side
+	$(BIN)/python -m benchmarks.answer
+
+train: $(VENV)/ok  ## train the tiny models anew
+	$(BIN)/python -m vicrop.tiny.train
+
+clean:  ## remove what was built and executed; the environment stays
+	rm -rf _build book/executed book/results book/_static/mathjax
+	rm -rf .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
+	find . -name .venv -prune -o -name __pycache__ -exec rm -rf {} +
+
+# torch goes in without hashes: with them, pip would pass over a CPU build.
+$(VENV)/ok: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --require-hashes -r requirements.lock
+	$(BIN)/pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)"
+	$(BIN)/pip install -q --no-build-isolation --no-deps -e .
+	touch $@
+
+$(MATHJAX): $(VENV)/ok
+	mkdir -p $(@D)
+	cp $(VENV)/lib/python3*/site-packages/sphinx-mathjax-offline/static/mathjax/$(@F) $@

@@ -1,0 +1,1 @@
+"""Original downloads, or drawn scenes, to the unified data format."""

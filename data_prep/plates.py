@@ -1,0 +1,187 @@
+"""Draw the embedded data sets: ``python -m data_prep.plates``.
+
+Same seeds, same bytes. Test questions are ``plates`` and ``plates-hd``; the map's layer
+is chosen on ``plates-val``; the models are trained on other seeds again.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.random import Generator
+from PIL import Image
+from tqdm import tqdm
+
+from vicrop import paths
+from vicrop.results import size_group
+from vicrop.tiny import questions, scenes
+from vicrop.tiny.scenes import Scene
+
+JPEG_QUALITY = 92
+READ_SHARE = 0.8
+"""Of questions about a plate: read its character; the rest ask for its colour."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one data set holds: its scenes, and how many questions of which kind.
+
+    ``quota`` counts questions by size group of the plate that is asked about, and
+    ``exists`` questions, half of them about a colour that is not there.
+    """
+
+    spec: scenes.SceneSpec
+    split: str
+    quota: tuple[tuple[str, int], ...]
+    first: int = 0
+
+    def digest(self) -> str:
+        """Changes with everything that the data set depends on."""
+        parts = (repr(self), JPEG_QUALITY, READ_SHARE, _source_hash())
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def _quota(small: int, medium: int, large: int, exists: int):
+    return (
+        ("small", small),
+        ("medium", medium),
+        ("large", large),
+        ("exists", exists),
+    )
+
+
+RECIPES = {
+    "plates": Recipe(scenes.PLATES, "test", _quota(600, 240, 240, 160)),
+    "plates-hd": Recipe(
+        scenes.PLATES_HD, "test", _quota(150, 150, 150, 50), first=500_000
+    ),
+    "plates-val": Recipe(scenes.PLATES, "val", _quota(200, 60, 60, 40)),
+}
+
+
+def _source_hash() -> str:
+    """Of the code that draws: a changed drawing is another data set."""
+    digest = hashlib.sha256()
+    for module in (scenes, questions):
+        digest.update(Path(module.__file__).read_bytes())
+    return digest.hexdigest()
+
+
+def make(name: str, root: Path, progress: bool = True) -> Path:
+    """Draw one data set, unless it is already there as this recipe makes it.
+
+    Args:
+        name: key of ``RECIPES``.
+        root: folder of the data sets.
+        progress: whether to show a bar.
+
+    Returns:
+        Its folder, whole: it appears only once everything in it is written.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"unknown data set {name!r}; known: {', '.join(RECIPES)}")
+    recipe, out = RECIPES[name], root / name
+    if _recipe_of(out) == recipe.digest():
+        return out
+    part = root / f".{name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    (part / "images").mkdir(parents=True)
+    rows, indices = choose(recipe)
+    jobs = [(recipe, index, part / "images" / f"{index:06d}.jpg") for index in indices]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        drawn = pool.map(_draw, jobs, chunksize=8)
+        for _ in tqdm(drawn, desc=name, total=len(jobs), disable=not progress):
+            pass
+    (part / "data.json").write_text(json.dumps(rows, indent=1))
+    counts = Counter(row["meta"]["kind"] for row in rows)
+    note = {"recipe": recipe.digest(), "images": len(jobs), "questions": counts}
+    (part / "prep.json").write_text(json.dumps(note, indent=1))
+    shutil.rmtree(out, ignore_errors=True)
+    part.rename(out)
+    return out
+
+
+def _recipe_of(folder: Path) -> str | None:
+    note = folder / "prep.json"
+    return json.loads(note.read_text())["recipe"] if note.exists() else None
+
+
+def choose(recipe: Recipe) -> tuple[list[dict], list[int]]:
+    """The questions that fill the quota, and the scenes that they need.
+
+    Scenes are taken in the order of their seeds, and every plate that still fits the
+    quota is asked about, so that the choice depends on sizes only.
+    """
+    left = dict(recipe.quota)
+    rows: list[dict] = []
+    indices: list[int] = []
+    index = recipe.first
+    while any(left.values()):
+        seed = scenes.scene_seed(recipe.split, index)
+        scene = scenes.plan(recipe.spec, np.random.default_rng(seed))
+        asked = _ask(scene, left, np.random.default_rng((seed, 2)))
+        rows += [_row(index, n, scene, question) for n, question in enumerate(asked)]
+        indices += [index] if asked else []
+        index += 1
+    return rows, indices
+
+
+def _ask(
+    scene: Scene, left: dict[str, int], rng: Generator
+) -> list[questions.Question]:
+    """Questions about one scene; counts them off ``left``."""
+    asked = []
+    for plate in scene.plates:
+        group = size_group(plate.side**2 / (scene.size[0] * scene.size[1]))
+        if left[group]:
+            left[group] -= 1
+            kind = "read" if rng.random() < READ_SHARE else "color"
+            asked.append(questions.ask(kind, plate, rng))
+    if left["exists"] and asked:
+        left["exists"] -= 1
+        plate = scene.plates[rng.integers(len(scene.plates))]
+        present = questions.ask("exists", plate, rng)
+        absent = questions.ask_absent(scene, rng)
+        asked.append(present if left["exists"] % 2 else absent)
+    return asked
+
+
+def _row(index: int, number: int, scene: Scene, asked: questions.Question) -> dict:
+    """One sample of the unified format."""
+    meta = {"kind": asked.kind, "texture": scene.texture}
+    row = {
+        "id": f"{index:06d}-{number}",
+        "question": asked.text,
+        "labels": [asked.answer],
+        "image_path": f"{index:06d}.jpg",
+        "meta": meta,
+    }
+    return row | ({"boxes": [asked.plate.box]} if asked.plate else {})
+
+
+def _draw(job: tuple[Recipe, int, Path]) -> None:
+    recipe, index, file = job
+    _, pixels = scenes.draw(recipe.spec, scenes.scene_seed(recipe.split, index))
+    # Full colour resolution: halved, as JPEG's default is, small plates would bleed.
+    Image.fromarray(pixels).save(file, quality=JPEG_QUALITY, subsampling=0)
+
+
+def main(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Draw the data sets NAMES (all, if none is given) into the data folder."""
+    for name in names or RECIPES:
+        typer.echo(f"{name}: {make(name, paths.data())}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,268 @@
+"""Importance map -> crop box, the controls' boxes, and how good a box is."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.random import Generator
+
+from vicrop.types import Box, Map, Region
+
+RATIOS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
+"""Window sides tried, over the model's input resolution (paper, section 5)."""
+
+
+def select_box(
+    amap: Map | np.ndarray, image_size: tuple[int, int], crop_px: int
+) -> Box:
+    """The crop that an importance map points to.
+
+    For each ratio the window with the largest sum is found; among the ratios the
+    sharpest wins: the largest sum over the mean of its one-cell shifts, a cell.
+
+    Args:
+        amap: a Map, or (rows, cols) importance laid over the whole image.
+        image_size: (width, height) of the original image, pixels.
+        crop_px: the model's input resolution: side of the smallest window, pixels.
+
+    Returns:
+        A square of side ``crop_px`` · ratio around the window, shifted into the image
+        (and clipped where the image is smaller); the whole image if the smallest
+        window already covers the map.
+
+    Raises:
+        ValueError: for a map that is not finite, all zero, negative or not 2-D.
+
+    Source: paper, section 5, and its code. Differs for a huge image, where the code's
+    window rounds to no cell and its box falls into the corner: here a window has at
+    least one cell.
+    """
+    if not isinstance(amap, Map):
+        amap = Map(np.asarray(amap))
+    region = amap.region or (0, 0, *image_size)
+    found = []
+    for ratio in RATIOS:
+        size = window_size(amap.shape, region, crop_px * ratio)
+        if size == amap.shape:
+            break
+        found.append((*best_window(amap.values, size), size, ratio))
+    if not found:
+        return Box(0, 0, *image_size)
+    # The first of equals wins, as in the authors' code.
+    top, left, _, size, ratio = max(found, key=lambda window: window[2])
+    center = window_center(amap.shape, region, (top, left), size)
+    return square(center, crop_px * ratio, image_size)
+
+
+def window_size(
+    shape: tuple[int, int], region: Region, side_px: float
+) -> tuple[int, int]:
+    """(height, width) in cells of a window of ``side_px`` pixels, within the map."""
+    rows, cols = shape
+    left, top, right, bottom = region
+    height = int(side_px / ((bottom - top) / rows))
+    width = int(side_px / ((right - left) / cols))
+    return min(max(height, 1), rows), min(max(width, 1), cols)
+
+
+def window_sums(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Sums of all windows of a size, by summed-area table :cite:`crow1984summed`.
+
+    Args:
+        values: (rows, cols).
+        size: (height, width) of the window, cells.
+
+    Returns:
+        (rows - height + 1, cols - width + 1) float64, by the window's top left cell.
+
+    Raises:
+        ValueError: if the window does not fit.
+    """
+    (rows, cols), (height, width) = values.shape, size
+    if not (1 <= height <= rows and 1 <= width <= cols):
+        raise ValueError(f"window {size} does not fit a map of shape {values.shape}")
+    table = integral(values)
+    return (
+        table[height:, width:]
+        - table[:-height, width:]
+        - table[height:, :-width]
+        + table[:-height, :-width]
+    )
+
+
+def integral(values: np.ndarray) -> np.ndarray:
+    """(rows + 1, cols + 1) float64 sums of all cells above and left."""
+    return np.pad(np.asarray(values, np.float64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+
+
+def best_window(values: np.ndarray, size: tuple[int, int]) -> tuple[int, int, float]:
+    """Place a window of fixed size where it collects the most importance.
+
+    Args:
+        values: (rows, cols) importance.
+        size: (height, width) of the window, cells.
+
+    Returns:
+        (top, left, sharpness); of equal sums the leftmost, then the topmost wins.
+        Sharpness is the sum minus the mean sum of the one-cell shifts, a cell.
+    """
+    sums = window_sums(values, size)
+    left, top = map(int, np.unravel_index(sums.T.argmax(), sums.T.shape))
+    shifts = [(top - 1, left), (top + 1, left), (top, left - 1), (top, left + 1)]
+    near = [
+        sums[y, x]
+        for y, x in shifts
+        if 0 <= y < sums.shape[0] and 0 <= x < sums.shape[1]
+    ]
+    gain = sums[top, left] - np.mean(near) if near else 0.0
+    return top, left, float(gain / (size[0] * size[1]))
+
+
+def window_center(
+    shape: tuple[int, int],
+    region: Region,
+    corner: tuple[int, int],
+    size: tuple[int, int],
+) -> tuple[float, float]:
+    """(x, y) in the original image of the middle of a window of cells."""
+    (rows, cols), (row, col), (height, width) = shape, corner, size
+    left, top, right, bottom = region
+    x = left + (right - left) / cols * (col + width / 2)
+    y = top + (bottom - top) / rows * (row + height / 2)
+    return x, y
+
+
+def square(
+    center: tuple[float, float], side: float, image_size: tuple[int, int]
+) -> Box:
+    """A square around a point, shifted into the image, clipped where it is larger.
+
+    Args:
+        center: (x, y) in pixels.
+        side: in pixels.
+        image_size: (width, height), pixels.
+    """
+    edges = [
+        _interval(middle, side, length)
+        for middle, length in zip(center, image_size, strict=True)
+    ]
+    (left, right), (top, bottom) = edges
+    return Box(left, top, right, bottom)
+
+
+def _interval(middle: float, side: float, length: int) -> tuple[int, int]:
+    """An interval of about ``side`` around ``middle`` within 0 … length, pixels.
+
+    Rounds as the authors' code does: centre and half side are cut to whole pixels.
+    """
+    half = max(int(side / 2), 1)
+    first = min(max(int(middle) - half, 0), max(length - 2 * half, 0))
+    return first, min(first + 2 * half, length)
+
+
+def around(
+    target: Sequence[float], image_size: tuple[int, int], smallest: float = 1
+) -> Box:
+    """The smallest square of the image that contains ``target`` (paper's human-CROP).
+
+    Args:
+        target: (left, top, right, bottom) of the ground truth, pixels.
+        image_size: (width, height), pixels.
+        smallest: least side, pixels.
+
+    Where the square would leave the image it is shifted in; a target longer than the
+    image is high gives the clipped square (the paper does not say).
+    """
+    left, top, right, bottom = target
+    side = max(right - left, bottom - top, smallest)
+    center = (left + right) / 2, (top + bottom) / 2
+    # Half sides are cut to whole pixels: up to the next even number, plus the cut
+    # of the centre, so that the target is inside.
+    return square(center, 2 * math.ceil(side / 2 + 0.5), image_size)
+
+
+def random_box(rng: Generator, image_size: tuple[int, int], crop_px: int) -> Box:
+    """A box as ``select_box`` could have chosen it, blind: random ratio and place."""
+    side = crop_px * float(rng.choice(RATIOS))
+    center = tuple(rng.uniform(0, length) for length in image_size)
+    return square(center, side, image_size)
+
+
+def center_box(image_size: tuple[int, int], crop_px: int) -> Box:
+    """The middle of the image, at the mean ratio of ``RATIOS``."""
+    width, height = image_size
+    return square((width / 2, height / 2), crop_px * np.mean(RATIOS), image_size)
+
+
+def overlap(box: Sequence[float], other: Sequence[float]) -> float:
+    """Area in common, pixels."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    return max(width, 0) * max(height, 0)
+
+
+def area(box: Sequence[float]) -> float:
+    """Pixels covered by (left, top, right, bottom)."""
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def coverage(crop: Sequence[float], target: Sequence[float]) -> float:
+    """Share of the target's area that lies in the crop, in [0, 1]."""
+    return overlap(crop, target) / area(target)
+
+
+def iou(box: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union, in [0, 1]."""
+    common = overlap(box, other)
+    return common / (area(box) + area(other) - common)
+
+
+def attention_ratio(
+    amap: Map, target: Sequence[float], image_size: tuple[int, int], steps: int = 4
+) -> float:
+    """How much more importance the target holds than boxes of its size do on average.
+
+    Sums are exact integrals over the cells, so that a box need not be rounded to
+    cells; the average is over same-size boxes at ``steps`` places a cell, each way.
+
+    Args:
+        amap: importance map.
+        target: (left, top, right, bottom) of the ground truth, original pixels.
+        image_size: (width, height), pixels.
+        steps: places a cell.
+
+    Returns:
+        1 for a uniform map; NaN if the map's region does not contain the target.
+
+    Source: paper, section 4 (Figure 3), no code released. It does not say how a box is
+    rounded to cells; we do not round.
+    """
+    rows, cols = amap.shape
+    left, top, right, bottom = amap.region or (0, 0, *image_size)
+    x = (np.array(target[0::2], float) - left) * cols / (right - left)
+    y = (np.array(target[1::2], float) - top) * rows / (bottom - top)
+    if min(x[0], y[0]) < 0 or x[1] > cols or y[1] > rows:
+        return math.nan
+    table = integral(amap.values)
+    width, height = x[1] - x[0], y[1] - y[0]
+    xs = np.linspace(0, cols - width, max(2, round((cols - width) * steps) + 1))
+    ys = np.linspace(0, rows - height, max(2, round((rows - height) * steps) + 1))
+    mean = _box_sums(table, ys, xs, height, width).mean()
+    return float(_box_sums(table, y[:1], x[:1], height, width)[0, 0] / mean)
+
+
+def _box_sums(
+    table: np.ndarray, ys: np.ndarray, xs: np.ndarray, height: float, width: float
+) -> np.ndarray:
+    """(len(ys), len(xs)) integrals over boxes with fractional corners, in cells."""
+    low, high = _lerp(table, ys), _lerp(table, ys + height)
+    band = (high - low).T
+    return (_lerp(band, xs + width) - _lerp(band, xs)).T
+
+
+def _lerp(table: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Rows of ``table`` at fractional indices, linearly interpolated."""
+    at = np.clip(at, 0, len(table) - 1)
+    first = np.minimum(at.astype(int), len(table) - 2)
+    share = (at - first)[:, None]
+    return table[first] * (1 - share) + table[first + 1] * share

@@ -1,0 +1,144 @@
+"""Read one attention row of one layer; the only file that touches attention internals.
+
+The model stays under SDPA: one attention module at a time gets a copy of its config
+that names our function, which sees queries and keys after rotary positions and after
+the cache. No hook is registered, and the module's own config comes back in any case.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import AttentionInterface
+
+_NAME = "vicrop-reader"
+
+
+class Stop(Exception):
+    """Raised inside a forward pass once nothing further is wanted of it."""
+
+
+def _dispatch(module, query, key, value, mask, **kwargs):
+    return module.config._reader(module, query, key, value, mask, **kwargs)
+
+
+AttentionInterface.register(_NAME, _dispatch)
+
+
+@contextmanager
+def reader(attention: nn.Module, function: Callable) -> Iterator[None]:
+    """Let ``function`` stand in for one attention module's attention function.
+
+    Raises:
+        RuntimeError: if the module has no config to copy, as where a model does not
+            go through transformers' attention interface.
+    """
+    config = getattr(attention, "config", None)
+    if config is None:
+        raise RuntimeError(
+            f"{type(attention).__name__} does not go through transformers' attention "
+            "interface, so its attention cannot be read; use a stock model class"
+        )
+    attention.config = copy.copy(config)
+    attention.config._attn_implementation_internal = _NAME
+    attention.config._reader = function
+    try:
+        yield
+    finally:
+        attention.config = config
+
+
+def last_row(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+    """What the last query attends to.
+
+    Args:
+        query: (batch, heads, queries, head size).
+        key: (batch, key heads, keys, head size); fewer heads than queries are shared.
+        mask: None, boolean (True: attend) or additive; (batch, 1, queries, keys).
+        scaling: of the scores.
+
+    Returns:
+        (batch, heads, keys) float32, rows that sum to one.
+    """
+    batch, heads, _, size = query.shape
+    shared = key.shape[1]
+    last = query[:, :, -1].float().reshape(batch, shared, heads // shared, size)
+    scores = (last @ key.float().transpose(2, 3)).reshape(batch, heads, -1) * scaling
+    if mask is not None:
+        row = mask[:, :, -1]
+        seen = row.dtype == torch.bool
+        scores = scores.masked_fill(~row, -torch.inf) if seen else scores + row
+    return scores.softmax(-1)
+
+
+@dataclass
+class Rows:
+    """Rows that were read: ``values[i]`` (batch, heads, keys) of the i-th module."""
+
+    values: dict[int, Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, number: int) -> Tensor:
+        """The row of a module.
+
+        Raises:
+            RuntimeError: if the model never called that module's attention.
+        """
+        if number not in self.values:
+            raise RuntimeError(
+                "the model did not call the attention function that was swapped in, "
+                "so there is no row; it must go through transformers' attention "
+                "interface (attn_implementation 'sdpa' or 'eager')"
+            )
+        return self.values[number]
+
+
+@contextmanager
+def read_rows(modules: Sequence[nn.Module], stop: bool = True) -> Iterator[Rows]:
+    """Record the last query's row in each of ``modules`` during the body.
+
+    Args:
+        modules: attention modules, in the order in which the model calls them.
+        stop: end the body once the last one has been read; what the model would
+            have computed above it is not computed.
+    """
+    rows = Rows()
+
+    def reading(number: int, final: bool):
+        def attend(module, query, key, value, mask, scaling=None, **kwargs):
+            rows.values[number] = last_row(query, key, mask, scaling)
+            if final:
+                raise Stop
+            return sdpa_attention_forward(
+                module, query, key, value, mask, scaling=scaling, **kwargs
+            )
+
+        return attend
+
+    with ExitStack() as stack:
+        for number, module in enumerate(modules):
+            final = stop and number == len(modules) - 1
+            stack.enter_context(reader(module, reading(number, final)))
+        with suppress(Stop):
+            yield rows
+
+
+def branch(cache: DynamicCache) -> DynamicCache:
+    """A second cache on the same tensors; growing it leaves the first as it is."""
+    new = copy.copy(cache)
+    # A layer concatenates into a new tensor when it grows, so tensors can be shared.
+    new.layers = [copy.copy(layer) for layer in cache.layers]
+    return new
+
+
+def cache_bytes(cache: DynamicCache) -> int:
+    """Memory that a cache's keys and values hold, bytes."""
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for layer in cache.layers
+        for tensor in (layer.keys, layer.values)
+    )

@@ -1,0 +1,152 @@
+"""``vicrop answer | run | score | models``: the package from a shell."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    help="Visual cropping for multimodal LLMs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Model = Annotated[
+    str, typer.Option(help="Key (see `vicrop models`), folder or hub id.")
+]
+Method = Annotated[str, typer.Option(help="Map or control, e.g. rel-att, no-crop.")]
+Family = Annotated[str | None, typer.Option(help="Of a model without a key.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")]
+Dtype = Annotated[str, typer.Option(help="float32, float16 or bfloat16.")]
+
+
+@app.command()
+def answer(
+    image: Path,
+    question: str,
+    model: Model = "tiny-llava",
+    method: Method = "rel-att",
+    family: Family = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    save_figure: Annotated[
+        Path | None, typer.Option(help="Write map, box and crop as a picture.")
+    ] = None,
+) -> None:
+    """Ask a question about an image, look, crop, and ask again."""
+    from vicrop import adapters, images, pipeline
+    from vicrop.types import check_question
+
+    method = pipeline.resolve(method)
+    check_question(question)
+    picture = images.load(image)
+    vlm = adapters.load(model, family=family, device=device, dtype=dtype)
+    said = pipeline.ViCrop(vlm).answer(picture, question, method)
+    typer.echo(f"without a crop: {said.plain}")
+    if said.box is not None:
+        typer.echo(f"with the crop {tuple(said.box)}: {said.text}")
+    if save_figure is not None:
+        from vicrop import plots
+
+        plots.answer_panel(picture, said).savefig(save_figure, dpi=150)
+        typer.echo(f"figure: {save_figure}")
+
+
+@app.command()
+def run(
+    model: Model = "tiny-llava",
+    method: Method = "rel-att",
+    dataset: Annotated[str, typer.Option(help="Key, or a folder with data.json.")] = (
+        "plates"
+    ),
+    limit: Annotated[int, typer.Option(help="Samples; 0 for all.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of the subset and random boxes.")] = 0,
+    layer: Annotated[int | None, typer.Option(help="Of the map, from 0.")] = None,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+) -> None:
+    """Answer a data set; interrupted, it goes on where it was."""
+    from vicrop.run import failures
+    from vicrop.run import run as run_all
+    from vicrop.types import RunConfig
+
+    config = RunConfig(
+        model=model,
+        method=method,
+        dataset=dataset,
+        limit=limit,
+        seed=seed,
+        layer=layer,
+        device=device,
+        dtype=dtype,
+    )
+    folder = run_all(config)
+    failed = failures(folder)
+    typer.echo(f"records: {folder.records_file}")
+    for record in failed[:10]:
+        typer.echo(f"failed: {record.id}: {record.error}", err=True)
+    if failed:
+        typer.echo(f"{len(failed)} samples failed; see their `error`", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def score(runs: list[Path]) -> None:
+    """Accuracy, paired gain and changed answers of RUNS (their folders)."""
+    from vicrop import results, stats
+
+    frames = {}
+    for path in runs:
+        run = results.RunFolder(path)
+        if not run.records_file.exists():
+            raise FileNotFoundError(
+                f"no {results.RECORDS} in {path}; give the folder of a run, as "
+                "`vicrop run` prints it"
+            )
+        frames[path.name] = results.table(run)
+    made = stats.report(frames)
+    table = Table(*made.columns)
+    for row in made.itertuples(index=False):
+        table.add_row(*map(str, row))
+    _print(table)
+
+
+@app.command()
+def models() -> None:
+    """The models that have a key, and whether their weights are here."""
+    from vicrop.adapters import MODELS
+
+    table = Table("key", "family", "map's layer", "licence", "weights", "here")
+    for key, spec in MODELS.items():
+        table.add_row(
+            key,
+            spec.family,
+            "family's" if spec.layer is None else str(spec.layer),
+            spec.licence,
+            "this package" if spec.folder else f"{spec.source} ({spec.size_gb:g} GB)",
+            "yes" if spec.is_here() else "no",
+        )
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """At the terminal's width; whole where there is none."""
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def main() -> None:
+    """Entry point: a caller's mistake is one line on stderr and exit status 2."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        line = " ".join(str(error).split())
+        typer.echo(f"vicrop: {line}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""papermill: run configurations and pages -> executed notebooks for the book.
+
+``python -m vicrop.execute`` executes the embedded size of ``workflow/matrix.yaml``.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+import typer
+import yaml
+from papermill.exceptions import PapermillExecutionError
+from papermill.inspection import inspect_notebook
+from tqdm import tqdm
+
+from vicrop import paths
+from vicrop.types import RunConfig
+
+TEMPLATE = "run"
+MATRIX = paths.ROOT / "workflow" / "matrix.yaml"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to execute.
+
+    Attributes:
+        source: name of the notebook in ``notebooks/``, without ending.
+        target: name of the executed copy in ``book/executed/``, without ending.
+        parameters: injected after its parameters cell.
+        title: written over ``{run_title}`` in its first cell.
+    """
+
+    source: str
+    target: str
+    parameters: dict[str, Any]
+    title: str = ""
+
+    @property
+    def output(self) -> Path:
+        """The executed copy."""
+        return paths.executed() / f"{self.target}.ipynb"
+
+
+def run_job(config: RunConfig) -> Job:
+    """The template with a run's parameters."""
+    given = config.model_dump(exclude_defaults=True)
+    named = {"model": config.model, "method": config.method, "dataset": config.dataset}
+    title = f"{config.model} · {config.method} · {config.dataset}"
+    parameters = {**given, **named, "limit": config.limit, "progress": False}
+    return Job(TEMPLATE, f"runs/{config.run_id}", parameters, title)
+
+
+def read_matrix(file: Path, size: str) -> tuple[list[Job], list[Job]]:
+    """The run notebooks of a size, and the pages that read their records.
+
+    Raises:
+        ValueError: for a size that the file does not have.
+    """
+    matrix = yaml.safe_load(file.read_text())
+    if size not in matrix:
+        raise ValueError(f"unknown size {size!r} in {file}; known: {', '.join(matrix)}")
+    chosen = matrix[size]
+    runs = [
+        run_job(RunConfig(model=model, method=method, dataset=dataset))
+        for model in chosen["models"]
+        for dataset, methods in chosen["datasets"].items()
+        for method in methods
+    ]
+    return runs, [Job(page, page, {}) for page in chosen["pages"]]
+
+
+def fingerprint(job: Job, depends: Iterable[Path]) -> str:
+    """Changes with the source, the parameters and every file that it depends on."""
+    digest = hashlib.sha256(json.dumps(job.parameters, sort_keys=True).encode())
+    for file in [paths.notebooks() / f"{job.source}.ipynb", *sorted(depends)]:
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def package_files() -> list[Path]:
+    """The package's sources and weights, and what says which data there are."""
+    package = Path(__file__).parent
+    found = [*package.rglob("*.py"), *package.rglob("*.safetensors")]
+    return [*found, *paths.data().glob("*/prep.json")]
+
+
+def record_files() -> list[Path]:
+    """Records of all runs."""
+    return list(paths.runs().glob("*/records.jsonl"))
+
+
+def is_current(job: Job, mark: str) -> bool:
+    """Whether the executed copy is of this fingerprint."""
+    if not job.output.exists():
+        return False
+    book = nbformat.read(job.output, as_version=4)
+    return book.metadata.get("vicrop", {}).get("fingerprint") == mark
+
+
+def execute(job: Job, mark: str = "") -> Path:
+    """Execute one notebook; its page appears only if every cell ran.
+
+    Returns:
+        The executed copy, stripped of what changes from run to run.
+
+    Raises:
+        ValueError: for a parameter that the notebook does not have.
+        PapermillExecutionError: if a cell failed; the half-executed notebook stays in
+            ``book/executed/unfinished/``.
+    """
+    source = paths.notebooks() / f"{job.source}.ipynb"
+    unknown = set(job.parameters) - set(inspect_notebook(str(source)))
+    if unknown:
+        raise ValueError(f"{source.name} has no parameter {', '.join(sorted(unknown))}")
+    book = nbformat.read(source, as_version=4)
+    first = book.cells[0]
+    first.source = first.source.replace("{run_title}", job.title)
+    half = paths.executed() / "unfinished" / f"{job.target}.ipynb"
+    half.parent.mkdir(parents=True, exist_ok=True)
+    papermill.execute_notebook(
+        book,
+        str(half),
+        parameters=job.parameters,
+        kernel_name="python3",
+        progress_bar=False,
+        cwd=str(paths.notebooks()),
+    )
+    strip(half, job.parameters, mark)
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    half.replace(job.output)
+    return job.output
+
+
+def strip(file: Path, parameters: dict[str, Any], mark: str) -> None:
+    """Drop times and random ids from an executed notebook, in place."""
+    book = nbformat.read(file, as_version=4)
+    book.metadata = nbformat.from_dict(
+        {
+            "kernelspec": book.metadata["kernelspec"],
+            "language_info": {"name": "python"},
+            "papermill": {"parameters": parameters},
+            "vicrop": {"fingerprint": mark},
+        }
+    )
+    for number, cell in enumerate(book.cells):
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        cell["id"] = f"c{number:02d}"
+    nbformat.write(book, file)
+
+
+def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]:
+    """Execute what is not current, side by side; what failed, a line each."""
+    marked = [(job, fingerprint(job, depends)) for job in jobs]
+    todo = [(job, mark) for job, mark in marked if not is_current(job, mark)]
+    failed = []
+    # Threads of several kernels would fight for the same cores.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(execute, *one): one[0] for one in todo}
+        bar = tqdm(as_completed(futures), desc="notebooks", total=len(futures))
+        for future in bar:
+            job = futures[future]
+            bar.set_postfix_str(job.target)
+            try:
+                future.result()
+            except PapermillExecutionError as error:
+                kept = f"book/executed/unfinished/{job.target}.ipynb"
+                failed.append(f"{job.target}: {error.ename}: {error.evalue} ({kept})")
+    return failed
+
+
+def main(matrix: Path = MATRIX, size: str = "embedded", workers: int = 0) -> None:
+    """Execute all run notebooks of a size, then the pages that read their records."""
+    runs, pages = read_matrix(matrix, size)
+    workers = workers or os.cpu_count() or 1
+    failed = execute_all(runs, package_files(), workers)
+    if not failed:
+        failed = execute_all(pages, [*package_files(), *record_files()], workers)
+    for line in failed:
+        typer.echo(f"failed: {line}", err=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)

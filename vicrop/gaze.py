@@ -1,0 +1,77 @@
+"""Where a model looks, layer by layer: the paper's Figure 3 and the layer's choice."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+from tqdm import tqdm
+
+from vicrop import boxes, datasets, images
+from vicrop.adapters.base import Adapter
+from vicrop.types import Sample
+from vicrop.view import View
+
+COVERED = 0.9
+"""A crop counts as covering an object from this share of its area on."""
+
+
+def by_layer(
+    vlm: Adapter,
+    dataset: str,
+    samples: list[Sample],
+    method: str = "rel-att",
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Attention ratio and crop coverage of every layer's map.
+
+    Args:
+        vlm: the model.
+        dataset: key or folder that the samples are of.
+        samples: those without a ground-truth box are passed over.
+        method: ``rel-att`` or ``raw-att``.
+        progress: whether to show a bar.
+
+    Returns:
+        One row a sample and layer: ``id``, ``layer``, ``size`` (S), ``ratio``
+        (attention ratio, see ``boxes.attention_ratio``) and ``coverage`` (share of the
+        object in the crop that this layer's map would choose).
+    """
+    boxed = [sample for sample in samples if sample.boxes]
+    rows = []
+    pairs = tqdm(_views(vlm, dataset, boxed), total=len(boxed), disable=not progress)
+    for sample, view in pairs:
+        size = view.image.size
+        question = sample.short_question or sample.question
+        for layer, amap in enumerate(view.layer_maps(question, method)):
+            crop = boxes.select_box(amap, size, vlm.crop_px)
+            rows.append(
+                {
+                    "id": sample.id,
+                    "layer": layer,
+                    "size": datasets.object_size(sample, size),
+                    "ratio": boxes.attention_ratio(amap, sample.boxes[0], size),
+                    "coverage": boxes.coverage(crop, sample.boxes[0]),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _views(
+    vlm: Adapter, dataset: str, samples: list[Sample]
+) -> Iterator[tuple[Sample, View]]:
+    """Samples with a view of their image, shared by those that follow each other."""
+    path, view = None, None
+    for sample in samples:
+        if sample.image_path != path:
+            path = sample.image_path
+            view = vlm.look(images.load(datasets.image_path(dataset, sample)))
+        yield sample, view
+
+
+def covered_share(frame: pd.DataFrame) -> pd.Series:
+    """Share of samples whose object lies in the crop, by layer."""
+    return (frame["coverage"] >= COVERED).groupby(frame["layer"]).mean()
+
+
+def best_layer(frame: pd.DataFrame) -> int:
+    """The layer whose map's crop covers most objects; of equals the lowest."""
+    return int(covered_share(frame).idxmax())

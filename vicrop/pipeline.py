@@ -1,0 +1,136 @@
+"""ViCrop end to end: image and question -> map, box, answers; and the controls."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.random import Generator
+
+from vicrop import attribution, boxes, images
+from vicrop.adapters.base import Adapter
+from vicrop.types import Answer, Box, Map
+from vicrop.view import View
+
+Truth = Sequence[Sequence[float]]
+"""Ground-truth boxes, each (left, top, right, bottom)."""
+
+Control = Callable[[View, Truth, Generator], Box | None]
+
+
+def no_crop(view: View, truth: Truth, rng: Generator) -> None:
+    """No second image: the plain answer."""
+    return None
+
+
+def human_crop(view: View, truth: Truth, rng: Generator) -> Box:
+    """The smallest square around the ground truth (paper, section 3).
+
+    Raises:
+        ValueError: if the sample has no ground-truth box.
+    """
+    if not truth:
+        raise ValueError(
+            "human-crop needs a ground-truth box and this sample has none; use a data "
+            "set with boxes, or another method"
+        )
+    return boxes.around(truth[0], view.image.size)
+
+
+def random_crop(view: View, truth: Truth, rng: Generator) -> Box:
+    """A box that a map could have chosen, at a random place."""
+    return boxes.random_box(rng, view.image.size, view.vlm.crop_px)
+
+
+def center_crop(view: View, truth: Truth, rng: Generator) -> Box:
+    """The middle of the image."""
+    return boxes.center_box(view.image.size, view.vlm.crop_px)
+
+
+def full_twice(view: View, truth: Truth, rng: Generator) -> Box:
+    """The whole image again: a second image without a closer look."""
+    return Box(0, 0, *view.image.size)
+
+
+CONTROLS: dict[str, Control] = {
+    "no-crop": no_crop,
+    "human-crop": human_crop,
+    "random-crop": random_crop,
+    "center-crop": center_crop,
+    "full-twice": full_twice,
+}
+ALIASES = {
+    "rel_att": "rel-att",
+    "grad_att": "grad-att",
+    "pure_grad": "pure-grad",
+    "rel_att_high": "rel-att-high",
+    "grad_att_high": "grad-att-high",
+    "pure_grad_high": "pure-grad-high",
+}
+"""The authors' short keys."""
+
+
+def methods() -> list[str]:
+    """Keys of all methods: maps, then controls."""
+    return [*attribution.MAPS, *CONTROLS]
+
+
+def resolve(method: str) -> str:
+    """A method's key, the authors' short keys translated.
+
+    Raises:
+        ValueError: for an unknown method.
+    """
+    method = ALIASES.get(method, method)
+    if method not in methods():
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(methods())}")
+    return method
+
+
+class ViCrop:
+    """Visual cropping with one model.
+
+    >>> crop = ViCrop(vicrop.load("tiny-llava"))
+    >>> crop.answer("photo.jpg", "what digit is on the red plate?").text
+    """
+
+    def __init__(self, vlm: Adapter):
+        self.vlm = vlm
+
+    def answer(
+        self,
+        image: images.ImageLike | View,
+        question: str,
+        method: str = "rel-att",
+        short_question: str | None = None,
+        truth: Truth = (),
+        rng: Generator | None = None,
+        max_new_tokens: int = 20,
+    ) -> Answer:
+        """Answer from the image and from [image, crop].
+
+        Args:
+            image: an image, or a View of it that earlier questions made.
+            question: the question.
+            method: a map's or a control's key.
+            short_question: asked for the map instead, where the data has one.
+            truth: ground-truth boxes, for ``human-crop``.
+            rng: for ``random-crop``; None for a generator of seed 0.
+            max_new_tokens: at most so many.
+
+        Returns:
+            Both answers, the box and the map.
+
+        Raises:
+            ValueError: for an unknown method, an empty question, an unusable image or
+                a map that is not finite.
+        """
+        method = resolve(method)
+        view = image if isinstance(image, View) else self.vlm.look(image)
+        rng = np.random.default_rng(0) if rng is None else rng
+        amap: Map | None = None
+        if method in CONTROLS:
+            box = CONTROLS[method](view, truth, rng)
+        else:
+            amap = view.importance(short_question or question, method)
+            box = boxes.select_box(amap, view.image.size, self.vlm.crop_px)
+        said = view.ask(question, box, max_new_tokens)
+        return Answer(said.text, said.plain, box, amap, said.visible)

@@ -1,0 +1,230 @@
+"""Figures: each draws into an axes (or makes a figure) and returns it."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from vicrop.stats import Estimate
+from vicrop.types import Answer, Map
+
+CROP, TRUTH = "#d7263d", "#00a878"
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"  # apart for colour-blind readers
+
+
+def show_image(image: Image.Image, ax: Axes) -> Axes:
+    """An image without ticks."""
+    ax.imshow(np.asarray(image), extent=(0, image.width, image.height, 0))
+    ax.set(xticks=[], yticks=[], xlim=(0, image.width), ylim=(image.height, 0))
+    return ax
+
+
+def show_box(box: Sequence[float], ax: Axes, color: str = CROP, **style) -> Axes:
+    """The outline of (left, top, right, bottom)."""
+    left, top, right, bottom = box
+    patch = Rectangle(
+        (left, top), right - left, bottom - top, fill=False, color=color, lw=2, **style
+    )
+    ax.add_patch(patch)
+    return ax
+
+
+def show_map(
+    image: Image.Image, amap: Map, ax: Axes, opacity: float = 0.65, label: str = ""
+) -> Axes:
+    """An importance map over its image, each cell where it lies.
+
+    Args:
+        image: the original image.
+        amap: the map; scaled to its own range.
+        ax: where to draw.
+        opacity: of the map.
+        label: of the colour bar; no bar if empty.
+    """
+    show_image(image, ax)
+    left, top, right, bottom = amap.region or (0, 0, *image.size)
+    drawn = ax.imshow(
+        amap.values,
+        extent=(left, right, bottom, top),
+        cmap="magma",
+        alpha=opacity,
+        interpolation="nearest",
+    )
+    if label:
+        ax.figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.03, label=label)
+    ax.set(xlim=(0, image.width), ylim=(image.height, 0))
+    return ax
+
+
+def answer_panel(
+    image: Image.Image, answer: Answer, truth: Sequence[Sequence[float]] = ()
+) -> Figure:
+    """Image with boxes, importance map, crop: what was seen and said, side by side."""
+    figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
+    show_image(image, axes[0]).set_xlabel(f"image: “{answer.plain}”")
+    if answer.amap is None:
+        axes[1].set_axis_off()
+    else:
+        show_map(image, answer.amap, axes[1]).set_xlabel("importance map")
+    for box in truth:
+        show_box(box, axes[0], TRUTH, linestyle="--")
+    if answer.box is None:
+        axes[2].set_axis_off()
+        return figure
+    for ax in axes[:2]:
+        show_box(answer.box, ax)
+    show_image(image.crop(answer.box), axes[2])
+    axes[2].set_xlabel(f"image and this crop: “{answer.text}”")
+    return figure
+
+
+def gallery(
+    images: Sequence[Image.Image],
+    answers: Sequence[Answer],
+    truths: Sequence[Sequence[Sequence[float]]],
+    labels: Sequence[str],
+) -> Figure:
+    """A row a sample: map with crop (red) and truth (dashed green), and the crop."""
+    rows = len(images)
+    figure, grid = plt.subplots(
+        rows, 3, figsize=(9, 3.1 * rows), layout="constrained", squeeze=False
+    )
+    parts = zip(grid, images, answers, truths, labels, strict=True)
+    for axes, image, answer, truth, label in parts:
+        show_image(image, axes[0]).set_xlabel(f"right: “{label}”")
+        if answer.amap is not None:
+            show_map(image, answer.amap, axes[1])
+        else:
+            show_image(image, axes[1])
+        axes[1].set_xlabel(f"without a crop: “{answer.plain}”")
+        for ax in axes[:2]:
+            for box in truth:
+                show_box(box, ax, TRUTH, linestyle="--")
+        if answer.box is None:
+            axes[2].set_axis_off()
+            continue
+        show_box(answer.box, axes[1])
+        show_image(image.crop(answer.box), axes[2])
+        axes[2].set_xlabel(f"with this crop: “{answer.text}”")
+    return figure
+
+
+def bars(
+    groups: Sequence[str],
+    series: Mapping[str, Sequence[Estimate]],
+    ax: Axes,
+    ylabel: str = "accuracy, %",
+) -> Axes:
+    """Grouped bars with intervals, in percent.
+
+    Args:
+        groups: along the x axis.
+        series: by legend entry, one estimate (in [0, 1]) a group.
+        ax: where to draw.
+        ylabel: with its unit.
+    """
+    colors = (GREY, BLUE, ORANGE, TRUTH)
+    width = 0.8 / len(series)
+    for number, (name, estimates) in enumerate(series.items()):
+        x = np.arange(len(groups)) + (number - (len(series) - 1) / 2) * width
+        y = np.array([100 * e.value for e in estimates])
+        ends = np.array([[100 * e.low, 100 * e.high] for e in estimates]).T
+        ax.bar(x, y, width * 0.9, label=name, color=colors[number % 4])
+        ax.errorbar(x, y, abs(ends - y), fmt="none", color="black", capsize=3, lw=1)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.set_ylabel(ylabel)
+    ax.legend(frameon=False, ncols=len(series), loc="upper left")
+    ax.set_ylim(0, 118)  # room for the legend
+    ax.set_yticks(range(0, 101, 20))
+    return ax
+
+
+def forest(
+    rows: Mapping[str, Estimate], ax: Axes, xlabel: str, null: float = 0
+) -> Axes:
+    """Estimates as dots with intervals, one below the other, and where nothing is.
+
+    Args:
+        rows: by label, topmost first.
+        ax: where to draw.
+        xlabel: with its unit.
+        null: value of no effect.
+    """
+    for y, estimate in enumerate(rows.values()):
+        color = BLUE if estimate.excludes(null) else GREY
+        ax.plot([estimate.low, estimate.high], [y, y], color=color, lw=2)
+        ax.plot(estimate.value, y, "o", color=color)
+    ax.axvline(null, color="black", lw=0.8, linestyle=":")
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.invert_yaxis()
+    ax.set_xlabel(xlabel)
+    return ax
+
+
+def layers(
+    series: Mapping[str, Sequence[Estimate]],
+    ax: Axes,
+    chosen: int | None = None,
+    ylabel: str = "attention ratio",
+    null: float | None = 1.0,
+) -> Axes:
+    """One curve a series over the layers, with intervals.
+
+    Args:
+        series: by legend entry, one estimate a layer.
+        ax: where to draw.
+        chosen: the map's layer, marked.
+        ylabel: with its unit.
+        null: value of no effect, marked.
+    """
+    colors = (BLUE, ORANGE, GREY, TRUTH)
+    for color, (name, estimates) in zip(colors, series.items(), strict=False):
+        x = range(len(estimates))
+        ax.plot(x, [e.value for e in estimates], "o-", color=color, label=name)
+        low, high = [e.low for e in estimates], [e.high for e in estimates]
+        ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
+    if null is not None:
+        ax.axhline(null, color="black", lw=0.8, linestyle=":")
+    if chosen is not None:
+        ax.axvline(chosen, color=CROP, lw=0.8, linestyle="--")
+        ax.annotate(
+            "map's layer",
+            (chosen, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -12),
+            textcoords="offset points",
+            color=CROP,
+        )
+    ax.set_xticks(range(max(map(len, series.values()))))
+    ax.set(xlabel="layer of the language model, from 0", ylabel=ylabel)
+    ax.legend(frameon=False)
+    return ax
+
+
+def histogram(
+    values: Sequence[float], ax: Axes, marks: Sequence[float], xlabel: str
+) -> Axes:
+    """Counts over a logarithmic axis, with borders marked."""
+    edges = np.geomspace(min(values), max(values), 31)
+    ax.hist(values, edges, color=BLUE)
+    for mark in marks:
+        ax.axvline(mark, color=CROP, linestyle="--", lw=1)
+    ax.set_xscale("log")
+    ax.set(xlabel=xlabel, ylabel="questions")
+    return ax
+
+
+def curves(
+    history: Sequence[Mapping[str, float]], names: Sequence[str], ax: Axes
+) -> Axes:
+    """Training curves: one line a metric over the steps; gaps where none was taken."""
+    for name in names:
+        points = [(row["step"], row[name]) for row in history if name in row]
+        ax.plot(*zip(*points, strict=True), label=name, lw=1.2)
+    ax.set(xlabel="training step")
+    ax.legend(frameon=False, fontsize="small")
+    return ax

@@ -1,0 +1,14 @@
+"""Exact match, up to case, blanks and final punctuation."""
+
+from collections.abc import Sequence
+
+
+def normalise(text: str) -> str:
+    """Lower case, single blanks, no final full stop."""
+    return " ".join(text.lower().split()).rstrip(".!")
+
+
+def score(prediction: str, labels: Sequence[str]) -> float:
+    """1 if the prediction is one of the labels, else 0; an empty one is wrong."""
+    said = normalise(prediction)
+    return float(bool(said) and said in {normalise(label) for label in labels})

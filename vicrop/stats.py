@@ -1,0 +1,175 @@
+"""Intervals and tests for answers to the same questions."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.proportion import proportion_confint
+
+RESAMPLES = 4000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval and the number of samples behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def excludes(self, value: float) -> bool:
+        """Whether the interval lies on one side of ``value``."""
+        return not self.low <= value <= self.high
+
+    def format(self, digits: int = 2, sign: bool = False, scale: float = 1) -> str:
+        """As ``value [low, high]``, multiplied by ``scale``."""
+        spec = f"{'+' if sign else ''}.{digits}f"
+        value, low, high = (
+            format(part * scale, spec) for part in (self.value, self.low, self.high)
+        )
+        return f"{value} [{low}, {high}]".replace("-", "−")
+
+
+def accuracy(scores: np.ndarray) -> Estimate:
+    """Mean of scores in [0, 1]: Wilson's interval if all are 0 or 1, else bootstrap."""
+    scores = np.asarray(scores, float)
+    if not len(scores):
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    if not np.isin(scores, (0, 1)).all():
+        return bootstrap(scores, np.mean)
+    low, high = proportion_confint(scores.sum(), len(scores), method="wilson")
+    return Estimate(float(scores.mean()), float(low), float(high), len(scores))
+
+
+def bootstrap(values: np.ndarray, statistic=np.mean, seed: int = 0) -> Estimate:
+    """A statistic with its percentile bootstrap interval.
+
+    Args:
+        values: (samples,).
+        statistic: takes ``axis``.
+        seed: of the resampling.
+    """
+    values = np.asarray(values, float)
+    center = float(statistic(values)) if len(values) else np.nan
+    if len(values) < 2 or np.ptp(values) == 0:
+        return Estimate(center, center, center, len(values))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", stats.DegenerateDataWarning)
+        interval = stats.bootstrap(
+            (values,),
+            statistic,
+            n_resamples=RESAMPLES,
+            batch=500,
+            method="percentile",
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    return Estimate(center, float(interval.low), float(interval.high), len(values))
+
+
+def gain(before: np.ndarray, after: np.ndarray) -> Estimate:
+    """Mean paired difference of scores, with its bootstrap interval over samples.
+
+    Args:
+        before: (samples,) scores.
+        after: (samples,) scores of the same samples.
+
+    Raises:
+        ValueError: if they are not of the same length.
+    """
+    before, after = np.asarray(before, float), np.asarray(after, float)
+    if before.shape != after.shape:
+        raise ValueError(
+            f"paired scores must be of the same samples, got {len(before)} and "
+            f"{len(after)}"
+        )
+    return bootstrap(after - before)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a method did to single answers: counts, and McNemar's exact p."""
+
+    fixed: int
+    broken: int
+    unchanged: int
+    p: float
+
+
+def changes(before: np.ndarray, after: np.ndarray) -> Changes:
+    """Answers fixed and broken (a score counts as right from 0.5 on).
+
+    Source: McNemar (1947); the exact binomial test over the changed pairs.
+    """
+    was, now = np.asarray(before) >= 0.5, np.asarray(after) >= 0.5
+    fixed, broken = int((~was & now).sum()), int((was & ~now).sum())
+    same = len(was) - fixed - broken
+    counts = [[int((was & now).sum()), broken], [fixed, int((~was & ~now).sum())]]
+    p = float(mcnemar(counts, exact=True).pvalue) if fixed + broken else 1.0
+    return Changes(fixed, broken, same, p)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A run in numbers: its answers against the plain ones of the same samples."""
+
+    n: int
+    errors: int
+    plain: Estimate
+    score: Estimate
+    gain: Estimate
+    changes: Changes
+
+
+def summary(frame: pd.DataFrame) -> Summary:
+    """What a run's table says (see ``results.table``); failed samples are left out.
+
+    Args:
+        frame: one row a sample, with ``score``, ``plain_score`` and ``error``.
+    """
+    kept = frame[frame["error"].isna()]
+    before, after = kept["plain_score"].to_numpy(), kept["score"].to_numpy()
+    return Summary(
+        n=len(kept),
+        errors=len(frame) - len(kept),
+        plain=accuracy(before),
+        score=accuracy(after),
+        gain=gain(before, after),
+        changes=changes(before, after),
+    )
+
+
+def report(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Runs as a table to read: percentages with 95 % intervals, gains in points.
+
+    Args:
+        frames: tables of runs (see ``results.table``) by what they are called.
+    """
+    rows = []
+    for name, frame in frames.items():
+        made = summary(frame)
+        rows.append(
+            {
+                "run": name,
+                "n": made.n,
+                "errors": made.errors,
+                "no crop, %": made.plain.format(1, scale=100),
+                "answer, %": made.score.format(1, scale=100),
+                "gain, points": made.gain.format(1, sign=True, scale=100),
+                "fixed": made.changes.fixed,
+                "broken": made.changes.broken,
+                "McNemar p": f"{made.changes.p:.1g}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def verdict(estimate: Estimate, null: float = 0) -> str:
+    """``positive``, ``negative`` or ``none``: on which side of ``null`` it lies."""
+    if not estimate.excludes(null):
+        return "none"
+    return "positive" if estimate.value > null else "negative"

@@ -1,0 +1,1 @@
+"""The embedded models: what they see, how they are built and trained."""

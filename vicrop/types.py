@@ -1,0 +1,217 @@
+"""The nouns of the project: frozen, validated, and free of torch."""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Region = tuple[float, float, float, float]
+"""(left, top, right, bottom) in pixels of the original image; may be fractional."""
+
+
+class Box(NamedTuple):
+    """Pixels of the original image; ``right`` and ``bottom`` are exclusive."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Pixels down."""
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> int:
+        """Pixels covered."""
+        return self.width * self.height
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """(x, y)."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """An importance map and where its cells lie in the original image.
+
+    Attributes:
+        values: (rows, cols) float32, non-negative and finite, not all zero.
+        region: of the original image that the cells cover, evenly; None when the map
+            is laid over the whole image, whatever its size.
+
+    Raises:
+        ValueError: if ``values`` breaks one of these rules.
+    """
+
+    values: np.ndarray
+    region: Region | None = None
+
+    def __post_init__(self):
+        values = np.asarray(self.values)
+        if values.ndim != 2 or values.size == 0:
+            raise ValueError(
+                f"an importance map must be (rows, cols), got shape {values.shape}"
+            )
+        bad = int((~np.isfinite(values)).sum())
+        if bad:
+            raise ValueError(
+                f"importance map of shape {values.shape} has {bad} cells that are NaN "
+                "or infinite, expected finite ones; was something divided by zero?"
+            )
+        if (values < 0).any():
+            raise ValueError(
+                f"importance map has a negative cell ({values.min():g}), expected all "
+                "cells at or above 0; clip it or take absolute values first"
+            )
+        if not values.any():
+            raise ValueError(
+                f"importance map of shape {values.shape} is zero everywhere, so it "
+                "points nowhere; check that the model saw the image"
+            )
+        object.__setattr__(self, "values", values.astype(np.float32))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, cols)."""
+        rows, cols = self.values.shape
+        return rows, cols
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said, and what it was shown.
+
+    Attributes:
+        text: the final answer.
+        plain: the answer without a crop.
+        box: the crop that was given beside the image; None if there was none.
+        amap: the importance map that chose the box; None for plain and control boxes.
+        visible: region of the original image that the model's preprocessing keeps.
+    """
+
+    text: str
+    plain: str
+    box: Box | None = None
+    amap: Map | None = None
+    visible: Region | None = None
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sample(_Strict):
+    """One question of the unified data format (``data.json``)."""
+
+    id: Annotated[str, Field(min_length=1)]
+    question: Annotated[str, Field(min_length=1)]
+    labels: Annotated[tuple[str, ...], Field(min_length=1)]
+    image_path: Annotated[str, Field(min_length=1)]
+    short_question: str | None = None
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+    options: tuple[str, ...] = ()
+    meta: dict[str, Any] = {}
+
+    @field_validator("question")
+    @classmethod
+    def _says_something(cls, question: str) -> str:
+        return check_question(question)
+
+    @field_validator("boxes")
+    @classmethod
+    def _are_boxes(cls, boxes: tuple) -> tuple:
+        for left, top, right, bottom in boxes:
+            if not all(map(math.isfinite, (left, top, right, bottom))):
+                raise ValueError(f"box {[left, top, right, bottom]} is not finite")
+            if not (0 <= left < right and 0 <= top < bottom):
+                raise ValueError(
+                    f"box {[left, top, right, bottom]} is not [left, top, right, "
+                    "bottom] with 0 <= left < right and 0 <= top < bottom"
+                )
+        return boxes
+
+
+class RunConfig(_Strict):
+    """One run: model × method × dataset, and how much of it."""
+
+    model: str = "tiny-llava"
+    method: str = "rel-att"
+    dataset: str = "plates"
+    limit: Annotated[int, Field(ge=0)] = 0
+    """Samples; 0 means all."""
+    seed: int = 0
+    """Picks the subset when ``limit`` > 0, and the random boxes."""
+    dtype: str = "float32"
+    device: str = "cpu"
+    layer: int | None = None
+    """Of the map, counted from 0; None: the model's own."""
+    max_new_tokens: Annotated[int, Field(ge=1)] = 20
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run's folder; a subset's differs from the whole's."""
+        name = f"{self.model}__{self.method}__{self.dataset}"
+        name = name.replace("/", "-")
+        name += f"__n{self.limit}-s{self.seed}" if self.limit else ""
+        return name + (f"__layer{self.layer}" if self.layer is not None else "")
+
+    def digest(self) -> str:
+        """SHA-256 of the parameters, for telling whether records belong to them."""
+        text = json.dumps(self.model_dump(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Record(_Strict):
+    """What happened to one sample: one line of ``records.jsonl``.
+
+    Either ``error`` is set, or ``answer`` and ``score`` are. ``plain`` fields are of
+    the answer without a crop; the scores lie in [0, 1].
+    """
+
+    id: str
+    question: str
+    labels: tuple[str, ...]
+    plain: str | None = None
+    answer: str | None = None
+    plain_score: float | None = None
+    score: float | None = None
+    box: Box | None = None
+    size: float | None = None
+    """Object size S: area of the first ground-truth box over the image's area."""
+    coverage: float | None = None
+    """Share of the first ground-truth box that lies in the crop."""
+    error: str | None = None
+
+    def line(self) -> str:
+        """The record as one line of JSON, newline included."""
+        return self.model_dump_json() + "\n"
+
+    @classmethod
+    def from_line(cls, line: str) -> Self:
+        """Read what ``line`` wrote."""
+        return cls.model_validate_json(line)
+
+
+def check_question(question: str) -> str:
+    """The question, if it says something.
+
+    Raises:
+        ValueError: if it is empty or blank.
+    """
+    if not question.strip():
+        raise ValueError(
+            f"the question is empty ({question!r}); ask something about the image"
+        )
+    return question
