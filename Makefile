@@ -33,7 +33,8 @@ lab: $(VENV)/ok  ## open the notebooks in JupyterLab
 bench: $(VENV)/ok  ## measure ours against the plain way, side by side
 	$(BIN)/python -m benchmarks.answer
 
-train: $(VENV)/ok  ## train the tiny models anew
+train: $(VENV)/ok  ## train the tiny models anew (two hours at most)
+	$(BIN)/python -m data_prep.plates
 	$(BIN)/python -m vicrop.tiny.train
 
 clean:  ## remove what was built and executed; the environment stays

@@ -68,20 +68,23 @@ RECIPES = {
 
 
 def _source_hash() -> str:
-    """Of the code that draws: a changed drawing is another data set."""
+    """Of the code that draws and asks: if it changes, it is another data set."""
     digest = hashlib.sha256()
-    for module in (scenes, questions):
-        digest.update(Path(module.__file__).read_bytes())
+    for file in (scenes.__file__, questions.__file__, __file__):
+        digest.update(Path(file).read_bytes())
     return digest.hexdigest()
 
 
-def make(name: str, root: Path, progress: bool = True) -> Path:
+def make(
+    name: str, root: Path, progress: bool = True, recipe: Recipe | None = None
+) -> Path:
     """Draw one data set, unless it is already there as this recipe makes it.
 
     Args:
         name: key of ``RECIPES``.
         root: folder of the data sets.
         progress: whether to show a bar.
+        recipe: another than the name's own.
 
     Returns:
         Its folder, whole: it appears only once everything in it is written.
@@ -91,7 +94,7 @@ def make(name: str, root: Path, progress: bool = True) -> Path:
     """
     if name not in RECIPES:
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(RECIPES)}")
-    recipe, out = RECIPES[name], root / name
+    recipe, out = recipe or RECIPES[name], root / name
     if _recipe_of(out) == recipe.digest():
         return out
     part = root / f".{name}.part"

@@ -66,7 +66,7 @@ def window_size(
 
 
 def window_sums(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Sums of all windows of a size, by summed-area table :cite:`crow1984summed`.
+    """Sums of all windows of a size, by summed-area table (Crow, 1984).
 
     Args:
         values: (rows, cols).
@@ -173,7 +173,8 @@ def around(
     Where the square would leave the image it is shifted in; a target longer than the
     image is high gives the clipped square (the paper does not say).
     """
-    left, top, right, bottom = target
+    left, top = map(math.floor, target[:2])
+    right, bottom = map(math.ceil, target[2:])
     side = max(right - left, bottom - top, smallest)
     center = (left + right) / 2, (top + bottom) / 2
     # Half sides are cut to whole pixels: up to the next even number, plus the cut

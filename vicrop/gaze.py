@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vicrop import boxes, datasets, images
+from vicrop import boxes, datasets, images, results, stats
 from vicrop.adapters.base import Adapter
 from vicrop.types import Sample
 from vicrop.view import View
@@ -37,7 +38,7 @@ def by_layer(
     """
     boxed = [sample for sample in samples if sample.boxes]
     rows = []
-    pairs = tqdm(_views(vlm, dataset, boxed), total=len(boxed), disable=not progress)
+    pairs = tqdm(views(vlm, dataset, boxed), total=len(boxed), disable=not progress)
     for sample, view in pairs:
         size = view.image.size
         question = sample.short_question or sample.question
@@ -55,7 +56,7 @@ def by_layer(
     return pd.DataFrame(rows)
 
 
-def _views(
+def views(
     vlm: Adapter, dataset: str, samples: list[Sample]
 ) -> Iterator[tuple[Sample, View]]:
     """Samples with a view of their image, shared by those that follow each other."""
@@ -75,3 +76,53 @@ def covered_share(frame: pd.DataFrame) -> pd.Series:
 def best_layer(frame: pd.DataFrame) -> int:
     """The layer whose map's crop covers most objects; of equals the lowest."""
     return int(covered_share(frame).idxmax())
+
+
+def with_answers(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Add each sample's size ``group``, and whether its ``answer`` is right or wrong.
+
+    Args:
+        frame: as ``by_layer`` makes it.
+        table: of a run (see ``results.table``); its plain answers count. Samples that
+            failed there are left out.
+    """
+    score = frame["id"].map(table["plain_score"])
+    answer = np.where(score >= 0.5, "right", "wrong")
+    group = frame["size"].map(results.size_group)
+    return frame.assign(answer=answer, group=group)[score.notna()]
+
+
+def ratios(frame: pd.DataFrame, answer: str, layer: int) -> np.ndarray:
+    """Attention ratios of the samples that were answered ``right`` or ``wrong``."""
+    kept = frame[(frame["answer"] == answer) & (frame["layer"] == layer)]
+    return kept["ratio"].dropna().to_numpy()
+
+
+def ratio_by_layer(frame: pd.DataFrame) -> list[stats.Estimate]:
+    """Median attention ratio of each layer, with its bootstrap interval."""
+    return [_median(rows) for _, rows in frame.groupby("layer")]
+
+
+def ratio_by_kind(frame: pd.DataFrame, dataset: str) -> dict[str, stats.Estimate]:
+    """Median attention ratio by kind of question; n in the name."""
+    kinds = results.by_kind(frame.set_index("id"), dataset)
+    return {f"{kind}, n = {len(rows)}": _median(rows) for kind, rows in kinds.items()}
+
+
+def covered_by_layer(frame: pd.DataFrame) -> list[stats.Estimate]:
+    """Percent of samples whose object lies in each layer's crop."""
+    return [
+        stats.accuracy(rows["coverage"] >= COVERED).times(100)
+        for _, rows in frame.groupby("layer")
+    ]
+
+
+def above(ratio: stats.Estimate) -> str:
+    """How a ratio compares with 1, in words."""
+    words = {"positive": "above 1", "none": "not apart from 1", "negative": "below 1"}
+    return words[stats.verdict(ratio, null=1)]
+
+
+def _median(frame: pd.DataFrame) -> stats.Estimate:
+    # A map that does not contain its object (cut off by the processor) has no ratio.
+    return stats.bootstrap(frame["ratio"].dropna().to_numpy(), np.median)

@@ -11,8 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from vicrop.types import Box
 
-MAX_PIXELS = 400_000_000
-"""Largest image that is opened: 20,000 × 20,000, against decompression bombs."""
+MAX_PIXELS = 178_956_970
+"""Largest image that is opened, 13,377 × 13,377: from there on Pillow refuses too."""
 
 ImageLike = Image.Image | np.ndarray | str | PathLike
 

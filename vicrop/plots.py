@@ -1,16 +1,20 @@
 """Figures: each draws into an axes (or makes a figure) and returns it."""
 
+import hashlib
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from pandas.io.formats.style import Styler
 from PIL import Image
 
 from vicrop.stats import Estimate
-from vicrop.types import Answer, Map
+from vicrop.types import Answer, Map, Sample
 
 CROP, TRUTH = "#d7263d", "#00a878"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"  # apart for colour-blind readers
@@ -82,35 +86,35 @@ def answer_panel(
     return figure
 
 
-def gallery(
-    images: Sequence[Image.Image],
-    answers: Sequence[Answer],
-    truths: Sequence[Sequence[Sequence[float]]],
-    labels: Sequence[str],
-) -> Figure:
-    """A row a sample: map with crop (red) and truth (dashed green), and the crop."""
-    rows = len(images)
+def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
+    """A row a sample: image; map with crop (red) and truth (dashed green); crop.
+
+    Args:
+        shown: as ``run.replay`` makes it.
+    """
+    rows = len(shown)
     figure, grid = plt.subplots(
-        rows, 3, figsize=(9, 3.1 * rows), layout="constrained", squeeze=False
+        rows, 3, figsize=(9, 3.2 * rows), layout="constrained", squeeze=False
     )
-    parts = zip(grid, images, answers, truths, labels, strict=True)
-    for axes, image, answer, truth, label in parts:
-        show_image(image, axes[0]).set_xlabel(f"right: “{label}”")
-        if answer.amap is not None:
-            show_map(image, answer.amap, axes[1])
-        else:
-            show_image(image, axes[1])
-        axes[1].set_xlabel(f"without a crop: “{answer.plain}”")
-        for ax in axes[:2]:
-            for box in truth:
-                show_box(box, ax, TRUTH, linestyle="--")
+    for axes, (image, answer, sample) in zip(grid, shown, strict=True):
+        show_image(image, axes[0]).set_xlabel(_wrapped(sample.question))
+        draw = show_image if answer.amap is None else show_map
+        about = () if answer.amap is None else (answer.amap,)
+        draw(image, *about, ax=axes[1])
+        axes[1].set_xlabel(f"label “{sample.labels[0]}”, image alone “{answer.plain}”")
+        for box in sample.boxes:
+            show_box(box, axes[1], TRUTH, linestyle="--")
         if answer.box is None:
             axes[2].set_axis_off()
             continue
         show_box(answer.box, axes[1])
         show_image(image.crop(answer.box), axes[2])
-        axes[2].set_xlabel(f"with this crop: “{answer.text}”")
+        axes[2].set_xlabel(f"with this crop “{answer.text}”")
     return figure
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, 40))
 
 
 def bars(
@@ -228,3 +232,10 @@ def curves(
     ax.set(xlabel="training step")
     ax.legend(frameon=False, fontsize="small")
     return ax
+
+
+def table(frame: pd.DataFrame) -> Styler:
+    """A table for a page: no index, the book's style, the same HTML every time."""
+    name = hashlib.sha256(frame.to_csv().encode()).hexdigest()[:8]
+    styled = Styler(frame, uuid=name, cell_ids=False)
+    return styled.hide(axis="index").set_table_attributes('class="dataframe"')

@@ -2,14 +2,17 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 from pydantic import ValidationError
 
-from vicrop import paths
+from vicrop import datasets, paths
+from vicrop.images import load as load_image
 from vicrop.types import Record, RunConfig
 
 RECORDS, META = "records.jsonl", "meta.json"
@@ -123,6 +126,128 @@ def table(run: RunFolder) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(Record.model_fields)).set_index("id")
     frame["group"] = frame["size"].map(size_group)
     return frame.astype({"score": float, "plain_score": float, "coverage": float})
+
+
+def load(model: str, method: str, dataset: str) -> pd.DataFrame:
+    """The table of a finished run over the whole data set.
+
+    Raises:
+        FileNotFoundError: if there is none, naming the command that makes it.
+    """
+    config = RunConfig(model=model, method=method, dataset=dataset)
+    run = RunFolder.of(config)
+    if not run.meta().get("finished"):
+        raise FileNotFoundError(
+            f"no finished run in {run.folder}; make it with `vicrop run --model "
+            f"{model} --method {method} --dataset {dataset}`"
+        )
+    return table(run)
+
+
+def tables(model: str, dataset: str | None = None) -> dict[str, pd.DataFrame]:
+    """Tables of a model's finished runs over whole data sets.
+
+    Args:
+        model: key.
+        dataset: key; None for all of them.
+
+    Returns:
+        By ``method`` if a data set is given, else by ``dataset · method``; in the
+        order in which methods are listed in the book: controls after maps.
+    """
+    found = {}
+    for run in sorted(find(model), key=_rank):
+        config = RunConfig(**run.meta()["config"])
+        whole = run.folder.name == config.run_id and not config.limit
+        if whole and config.layer is None and dataset in (None, config.dataset):
+            name = config.method if dataset else f"{config.dataset} · {config.method}"
+            found[name] = table(run)
+    return found
+
+
+ORDER = (
+    "no-crop rel-att grad-att pure-grad rel-att-high grad-att-high pure-grad-high"
+    " raw-att human-crop random-crop center-crop full-twice"
+).split()
+"""How methods follow each other in tables."""
+
+
+def _rank(run: RunFolder) -> tuple:
+    config = run.meta()["config"]
+    method = config["method"]
+    place = ORDER.index(method) if method in ORDER else len(ORDER)
+    return config["dataset"], place, method
+
+
+def of_group(runs: dict[str, pd.DataFrame], group: str) -> dict[str, pd.DataFrame]:
+    """The rows of one size group, and runs without any left out."""
+    chosen = {name: rows[rows["group"] == group] for name, rows in runs.items()}
+    return {name: rows for name, rows in chosen.items() if len(rows)}
+
+
+def costs(model: str) -> pd.DataFrame:
+    """Seconds a question and peak memory of a model's runs, as they were measured."""
+    rows = []
+    for run in sorted(find(model), key=_rank):
+        meta = run.meta()
+        each = 1000 * meta["seconds"] / max(meta["answered"], 1)
+        rows.append(
+            (run.folder.name, meta["answered"], f"{each:.0f}", meta["peak_memory_mb"])
+        )
+    names = ["run", "questions", "milliseconds a question", "peak memory, MB"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def counts(names: Sequence[str]) -> pd.DataFrame:
+    """Questions and images of data sets, by size group and kind."""
+    rows = []
+    for name in names:
+        samples = datasets.load(name)
+        kinds = Counter(sample.meta["kind"] for sample in samples)
+        groups = Counter(size_group(size) or "no object" for size in _sizes(name))
+        images = len({sample.image_path for sample in samples})
+        made = {"data set": name, "images": images, "questions": len(samples)}
+        rows.append(made | dict(sorted(groups.items())) | dict(sorted(kinds.items())))
+    return pd.DataFrame(rows)
+
+
+def sizes(name: str) -> list[float]:
+    """Object sizes S of a data set's questions that have a box."""
+    return [size for size in _sizes(name) if size is not None]
+
+
+def _sizes(name: str) -> list[float | None]:
+    return [
+        datasets.object_size(s, datasets.image_size(datasets.image_path(name, s)))
+        for s in datasets.load(name)
+    ]
+
+
+def pictures(names: Sequence[str], each: int) -> list[tuple[str, Image.Image]]:
+    """The first images of data sets, each with its name and size."""
+    shown = []
+    for name in names:
+        files = dict.fromkeys(datasets.image_path(name, s) for s in datasets.load(name))
+        for file in list(files)[:each]:
+            image = load_image(file)
+            shown.append((f"{name}, {image.width}×{image.height} px", image))
+    return shown
+
+
+def size_bins(frame: pd.DataFrame, count: int) -> dict[str, pd.DataFrame]:
+    """Equally filled bins of the object's side over the image's, in percent."""
+    side = 100 * frame["size"] ** 0.5
+    bins = pd.qcut(side, count)
+    return {
+        f"{interval.left:.1f}–{interval.right:.1f} %": frame[bins == interval]
+        for interval in bins.cat.categories
+    }
+
+
+def by_kind(frame: pd.DataFrame, dataset: str) -> dict[str, pd.DataFrame]:
+    """A table split by the kind of question that the data set gives."""
+    kinds = {s.id: s.meta.get("kind", "") for s in datasets.load(dataset)}
+    return {str(kind): rows for kind, rows in frame.groupby(frame.index.map(kinds))}
 
 
 def size_group(size: float | None) -> str | None:

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from vicrop import adapters, boxes, datasets, images, pipeline, scoring
 from vicrop.adapters.base import Adapter
-from vicrop.results import RunFolder
-from vicrop.types import Answer, Record, RunConfig, Sample
+from vicrop.results import RunFolder, size_group
+from vicrop.types import Answer, Record, RunConfig, Sample, check_question
 from vicrop.view import View
 
 PACKAGES = ("vicrop", "torch", "transformers", "numpy", "pillow")
@@ -83,6 +83,37 @@ def replay(
         view = vlm.look(images.load(datasets.image_path(config.dataset, sample)))
         shown.append((view.image, answer_sample(view, config, sample), sample))
     return shown
+
+
+def example(
+    vlm: Adapter, image: str, question: str, number: int = 0, dataset: str = "plates"
+) -> tuple[Image.Image, str, tuple]:
+    """An image and a question to show: the caller's, or one of a data set.
+
+    Args:
+        vlm: the model.
+        image: path of an image; empty for one of the data set.
+        question: the question; empty for the data set's.
+        number: which of the small objects' questions that the model answers wrongly
+            without a crop, from 0.
+        dataset: where from.
+
+    Returns:
+        The image, the question and the ground-truth boxes (none for a caller's).
+    """
+    if image:
+        return images.load(image), check_question(question), ()
+    missed = 0
+    for sample in datasets.load(dataset):
+        picture = images.load(datasets.image_path(dataset, sample))
+        size = datasets.object_size(sample, picture.size)
+        if size_group(size) != "small":
+            continue
+        said = vlm.look(picture).ask(sample.question)
+        missed += not scoring.score(dataset, said.text, sample.labels)
+        if missed > number:
+            return picture, question or sample.question, sample.boxes
+    raise ValueError(f"{dataset} has only {missed} such samples, asked for {number}")
 
 
 def answer_all(

@@ -24,7 +24,12 @@ class Estimate:
 
     def excludes(self, value: float) -> bool:
         """Whether the interval lies on one side of ``value``."""
-        return not self.low <= value <= self.high
+        return self.low > value or self.high < value
+
+    def times(self, factor: float) -> "Estimate":
+        """The same in another unit, e.g. percent."""
+        parts = (self.value * factor, self.low * factor, self.high * factor)
+        return Estimate(*parts, self.n)
 
     def format(self, digits: int = 2, sign: bool = False, scale: float = 1) -> str:
         """As ``value [low, high]``, multiplied by ``scale``."""
@@ -166,6 +171,24 @@ def report(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def against(frames: Mapping[str, pd.DataFrame], method: str) -> dict[str, Estimate]:
+    """Paired gain of one method's answers over each other's, on the same samples.
+
+    Args:
+        frames: tables of runs by method, indexed by sample id.
+        method: which of them.
+
+    Samples that failed in either run are left out of that comparison.
+    """
+    ours = frames[method]["score"]
+    gains = {}
+    for name, frame in frames.items():
+        both = pd.concat([frame["score"], ours], axis=1, join="inner").dropna()
+        gains[name] = gain(both.iloc[:, 0], both.iloc[:, 1])
+    gains.pop(method)
+    return gains
 
 
 def verdict(estimate: Estimate, null: float = 0) -> str:

@@ -59,7 +59,8 @@ class Map:
     region: Region | None = None
 
     def __post_init__(self):
-        values = np.asarray(self.values)
+        with np.errstate(over="ignore"):  # too large for float32 is infinite: below
+            values = np.array(self.values, np.float32)
         if values.ndim != 2 or values.size == 0:
             raise ValueError(
                 f"an importance map must be (rows, cols), got shape {values.shape}"
@@ -80,7 +81,7 @@ class Map:
                 f"importance map of shape {values.shape} is zero everywhere, so it "
                 "points nowhere; check that the model saw the image"
             )
-        object.__setattr__(self, "values", values.astype(np.float32))
+        object.__setattr__(self, "values", values)
 
     @property
     def shape(self) -> tuple[int, int]:

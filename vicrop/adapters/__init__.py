@@ -1,11 +1,12 @@
 """Models behind one small interface: ``load`` by key, ``wrap`` what is in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoProcessor
 from transformers.utils import logging
@@ -92,12 +93,14 @@ def load(
         revision: of a hub repository.
 
     Raises:
-        ValueError: for an unknown key, family or dtype.
+        ValueError: for an unknown key, family or dtype, or a device that is not here.
+        ValueError: for weights that are torn.
         FileNotFoundError: if the weights are not here and cannot be fetched.
     """
     spec = _spec(name, family, layer, revision)
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
+    place = _device(device)
     cls = FAMILIES[spec.family]
     source = str(spec.folder or spec.source)
     logging.disable_progress_bar()  # a widget that stays in notebooks otherwise
@@ -114,7 +117,11 @@ def load(
         )
     except OSError as error:
         raise FileNotFoundError(_missing(name, spec, error)) from error
-    return cls(model.to(device), processor, spec.layer if layer is None else layer)
+    except SafetensorError as error:
+        raise ValueError(
+            f"the weights in {source} are torn ({error}); fetch or make them again"
+        ) from error
+    return cls(model.to(place), processor, spec.layer if layer is None else layer)
 
 
 def wrap(
@@ -147,7 +154,7 @@ def _spec(
 ) -> ModelSpec:
     known = MODELS.get(resolve(name))
     if known is not None:
-        return known
+        return replace(known, revision=revision or known.revision)
     if family is None:
         raise ValueError(
             f"unknown model {name!r}; known: {', '.join(MODELS)}; for a local folder "
@@ -163,12 +170,23 @@ def _family(family: str) -> type[Adapter]:
     return FAMILIES[family]
 
 
+def _device(name: str) -> torch.device:
+    """A device that can be used here."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used here ({reason})") from error
+
+
 def _missing(name: str, spec: ModelSpec, error: Exception) -> str:
     if spec.folder is not None:
         return f"{name} has no weights in {spec.folder}; make them with `make train`"
+    reason = str(error).splitlines()[0]
+    if Path(spec.source).is_dir() or spec.source.startswith(("/", ".")):
+        return f"{spec.source} does not hold a model and its processor ({reason})"
     size = f", {spec.size_gb:g} GB" if spec.size_gb else ""
     licence = f", {spec.licence}" if spec.licence else ""
-    reason = str(error).splitlines()[0]
     return (
         f"{spec.source}{size}{licence} is not here and could not be fetched "
         f"({reason}); on a machine with a network run `hf download {spec.source}`"

@@ -77,7 +77,6 @@ class Adapter(ABC):
     Attributes:
         family: key in ``FAMILIES``.
         model: a transformers model, in evaluation mode.
-        processor: its processor; None if only ready-made inputs are used.
         layer: of the map, counted from 0.
         crop_px: side of the vision input, and of the smallest crop, pixels.
     """
@@ -95,7 +94,7 @@ class Adapter(ABC):
                 f"family {self.family!r} is {self.architecture}, but the model is a "
                 f"{found}; pass the family that fits it (known: {', '.join(FAMILIES)})"
             )
-        self.model, self.processor = model.eval(), processor
+        self.model, self._processor = model.eval(), processor
         self.layer = self.default_layer if layer is None else layer
         if not 0 <= self.layer < len(self.attention):
             raise ValueError(
@@ -166,17 +165,22 @@ class Adapter(ABC):
         return next(self.model.parameters()).dtype
 
     @property
-    def tokenizer(self):
-        """The processor's tokenizer.
+    def processor(self) -> Any:
+        """The model's processor.
 
         Raises:
-            RuntimeError: if the model was wrapped without a processor.
+            RuntimeError: if the model was wrapped without one.
         """
-        if self.processor is None:
+        if self._processor is None:
             raise RuntimeError(
                 "this model was wrapped without a processor, so it can only take "
                 "ready-made inputs; pass processor= to vicrop.adapters.wrap"
             )
+        return self._processor
+
+    @property
+    def tokenizer(self):
+        """The processor's tokenizer."""
         return self.processor.tokenizer
 
     def look(self, image: images.ImageLike) -> View:

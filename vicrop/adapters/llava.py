@@ -63,6 +63,11 @@ class Llava(Adapter):
     def token_ids(self, question: str, seen: list[Seen]) -> Tensor:
         """As the processor writes them: one placeholder a patch."""
         token = self.processor.image_token
+        if token in question:
+            raise ValueError(
+                f"the question {question!r} holds {token}, which stands for an image; "
+                "leave it out"
+            )
         text = prompt_text(question, len(seen))
         text = text.replace("<image>", token * (self.grid[0] * self.grid[1]))
         return self.tokenizer(text, return_tensors="pt")["input_ids"].to(self.device)

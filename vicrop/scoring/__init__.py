@@ -6,7 +6,11 @@ from vicrop.scoring import exact
 
 Metric = Callable[[str, Sequence[str]], float]
 
-METRICS: dict[str, Metric] = {"plates": exact.score, "plates-hd": exact.score}
+METRICS: dict[str, Metric] = {
+    "plates": exact.score,
+    "plates-hd": exact.score,
+    "plates-val": exact.score,
+}
 """The official metric of each data set."""
 
 

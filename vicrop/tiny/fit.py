@@ -7,6 +7,7 @@ interrupted and started again sees exactly what an undisturbed one sees.
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,8 @@ def fit(
     start = restore(file, modules, optimizer)
     history = json.loads(curves.read_text()) if start else []
     history = [row for row in history if row["step"] <= start]
+    spent = history[-1].get("seconds", 0.0) if history else 0.0
+    began = time.perf_counter()
     tally: dict[str, np.ndarray] = {}
     bar = tqdm(
         range(start, schedule.steps),
@@ -123,13 +126,22 @@ def fit(
         done = step + 1
         if done % LOG_EVERY == 0 or done == schedule.steps:
             means = {k: round(s / max(n, 1), 4) for k, (s, n) in tally.items()}
-            history.append({"step": done, **means})
             bar.set_postfix(means)
+            seconds = round(spent + time.perf_counter() - began, 1)
+            history.append({"step": done, "seconds": seconds, **means})
             tally = {}
         if workers.first and (done % SAVE_EVERY == 0 or done == schedule.steps):
+            # Curves first: a crash in between leaves them ahead, which is cut above.
+            write_whole(curves, json.dumps(history, indent=0))
             save(file, modules, optimizer, done)
-            curves.write_text(json.dumps(history, indent=0))
     workers.wait()
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a text file; a torn write leaves the old one."""
+    part = file.with_suffix(".json.part")
+    part.write_text(text)
+    os.replace(part, file)
 
 
 def save(

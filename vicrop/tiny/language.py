@@ -1,35 +1,23 @@
-"""Stages 2 and 3: the projector and the language model, on the frozen tower's features.
-
-The crops are drawn blind: uniformly placed, of a random side, knowing neither plates
-nor questions.
-"""
+"""Stages 2 and 3: the projector and the language model, on cached features."""
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.random import Generator
-from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import LlavaForConditionalGeneration
 
 from vicrop.adapters.base import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
-from vicrop.tiny import dense, questions, scenes
-from vicrop.tiny.fit import Schedule, Workers
+from vicrop.tiny import dense, questions
+from vicrop.tiny.features import SCENE_PX, SCENES, Pool, Shown
+from vicrop.tiny.fit import Schedule
 from vicrop.tiny.models import GRID, IMAGE_PX, WORDS, tokenizer
-from vicrop.tiny.scenes import COLORS, DIGITS, LETTERS, TEXTURES, Plate, Scene
+from vicrop.tiny.scenes import COLORS, DIGITS, LETTERS, TEXTURES, Scene
 
-SCENES = 12_000
-CHUNK = 500
-CROP_SIDE = (24, 260)  # log-uniform, pixels of the 448-pixel scene
-SCENE_PX = scenes.PLATES.sizes[0][0]
 LEGIBLE_PX = 44  # plates that a description names, and that are asked about first
 
 ALIGN = Schedule(steps=200, batch=48, rate=2e-3, warmup=1)
@@ -68,112 +56,6 @@ LOOK_LATE = 0.5
 """Share of batches in which the question's words may not attend to the image, only the
 last prompt token and the answer may: it makes the *last* token look, where the method
 reads. A training mask only; without it, the model looks up at the question's words."""
-
-Shown = tuple[str, list[Plate]]
-"""A texture and the plates that can be seen whole; sides as in a 448-pixel scene."""
-
-
-# Features of the frozen tower, cached.
-
-
-def random_crop(rng: Generator) -> tuple[int, int, int]:
-    """(left, top, side) of a square placed blindly in a scene."""
-    side = round(scenes.log_uniform(rng, *CROP_SIDE))
-    left, top = rng.integers(0, SCENE_PX - side + 1, 2)
-    return int(left), int(top), side
-
-
-def pictures(index: int) -> tuple[Scene, tuple[int, int, int], np.ndarray]:
-    """A training scene, its random crop's place, and both (2, 96, 96, 3) at 96 px."""
-    seed = scenes.scene_seed("train", index)
-    scene, pixels = scenes.draw(scenes.PLATES, seed)
-    left, top, side = random_crop(np.random.default_rng((seed, 1)))
-    whole = Image.fromarray(pixels)
-    part = whole.crop((left, top, left + side, top + side))
-    small = [
-        np.asarray(image.resize((IMAGE_PX, IMAGE_PX), Image.BICUBIC))
-        for image in (whole, part)
-    ]
-    return scene, (left, top, side), np.stack(small)
-
-
-@torch.no_grad()
-def cache_features(tower: nn.Module, folder: Path, workers: Workers) -> None:
-    """Write float16 features of all training scenes and crops, in resumable chunks."""
-    chunks = range(workers.rank, SCENES // CHUNK, workers.count)
-    for chunk in tqdm(chunks, desc="features", disable=not workers.first):
-        file = folder / f"features-{chunk:02d}.safetensors"
-        if file.exists():
-            continue
-        made = [pictures(i) for i in range(chunk * CHUNK, (chunk + 1) * CHUNK)]
-        parts = []
-        for start in range(0, CHUNK, 25):
-            pixels = np.concatenate([pixels for *_, pixels in made[start : start + 25]])
-            ready = (torch.from_numpy(pixels).float() / 255 - 0.5) / 0.25
-            seen = tower(pixel_values=ready.permute(0, 3, 1, 2)).last_hidden_state
-            parts.append(seen[:, 1:].half().unflatten(0, (-1, 2)))
-        part_file = file.with_suffix(".part")
-        shown = torch.tensor([_numbers(scene, crop) for scene, crop, _ in made])
-        save_file({"features": torch.cat(parts), "shown": shown}, part_file)
-        part_file.replace(file)
-    workers.wait()
-
-
-class Pool:
-    """Training scenes: features (scenes, 2, patches, width) and what they show."""
-
-    def __init__(self, folder: Path):
-        files = [
-            safe_open(folder / f"features-{chunk:02d}.safetensors", "pt")
-            for chunk in range(SCENES // CHUNK)
-        ]
-        self.features = torch.cat([file.get_tensor("features") for file in files])
-        shown = torch.cat([file.get_tensor("shown") for file in files]).tolist()
-        self.scenes = [_scene(numbers) for numbers in shown]
-
-    def show(self, index: int, cropped: bool) -> tuple[Tensor, Shown, Scene]:
-        """Features (patches, width) of a scene or its crop, and what is in view."""
-        scene, crop = self.scenes[index]
-        plates = in_crop(scene, crop) if cropped else list(scene.plates)
-        return self.features[index, int(cropped)], (scene.texture, plates), scene
-
-
-_MOST = scenes.PLATES.plates[1]
-
-
-def _numbers(scene: Scene, crop: tuple[int, int, int]) -> list[int]:
-    """A scene and its crop as a fixed number of integers."""
-    plates = [
-        (p.left, p.top, p.side, dense.COLOR_IDS[p.color], dense.CHAR_IDS[p.char])
-        for p in scene.plates
-    ]
-    plates += [(-1,) * 5] * (_MOST - len(plates))
-    flat = [number for plate in plates for number in plate]
-    return [dense.TEXTURE_IDS[scene.texture], *crop, *flat]
-
-
-def _scene(numbers: list[int]) -> tuple[Scene, tuple[int, int, int]]:
-    """What ``_numbers`` wrote."""
-    texture, left, top, side, *flat = numbers
-    colors, chars = list(COLORS), scenes.CHARS
-    plates = tuple(
-        Plate(*flat[n : n + 3], colors[flat[n + 3]], chars[flat[n + 4]])
-        for n in range(0, len(flat), 5)
-        if flat[n] >= 0
-    )
-    scene = Scene((SCENE_PX, SCENE_PX), TEXTURES[texture], plates)
-    return scene, (left, top, side)
-
-
-def in_crop(scene: Scene, crop: tuple[int, int, int]) -> list[Plate]:
-    """Plates that a crop shows whole, their sides as if the crop were a scene."""
-    left, top, side = crop
-    box = (left, top, left + side, top + side)
-    return [
-        Plate(p.left, p.top, round(p.side * SCENE_PX / side), p.color, p.char)
-        for p in scene.plates
-        if p.inside(box) >= 0.95
-    ]
 
 
 # Stage 2: each patch names what it shows.

@@ -4,6 +4,7 @@ Two processes of one thread each; interrupted, it goes on from its last checkpoi
 """
 
 import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -13,7 +14,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import typer
 
-from vicrop.tiny import language, models, vision
+from vicrop import datasets, paths
+from vicrop.tiny import cards, features, language, models, vision
 from vicrop.tiny.fit import Workers, fit
 
 SEED = 2025
@@ -39,8 +41,8 @@ def train_llava(folder: Path, workers: Workers) -> None:
     vision.sine_positions(seeing.tower)
     fit("vision", vision.SCHEDULE, seeing, seeing.loss, folder, workers, SEED)
     seeing.tower.requires_grad_(False)
-    language.cache_features(seeing.tower, folder, workers)
-    pool = language.Pool(folder)
+    features.cache_features(seeing.tower, folder, workers)
+    pool = features.Pool(folder)
     torch.manual_seed(SEED)
     projector = model.model.multi_modal_projector
     naming = language.Naming(projector, model.config.text_config.hidden_size)
@@ -51,13 +53,15 @@ def train_llava(folder: Path, workers: Workers) -> None:
     loss = answering.loss_on(pool)
     fit("language", language.LANGUAGE, answering, loss, folder, workers, SEED)
     if workers.first:
-        out = folder / "tiny-llava"
-        model.save_pretrained(out)
-        models.llava_processor().save_pretrained(out)
+        model.save_pretrained(folder / "tiny-llava")
+        models.llava_processor().save_pretrained(folder / "tiny-llava")
 
 
-def main(folder: Path = Path("build/train"), processes: int = 2) -> None:
-    """Train tiny-llava into FOLDER, from its checkpoints if it has any."""
+def main(
+    folder: Path = Path("build/train"), out: Path = paths.WEIGHTS, processes: int = 2
+) -> None:
+    """Train tiny-llava in FOLDER, from its checkpoints if any; weights to OUT."""
+    datasets.folder(cards.VALIDATION)  # before hours of training, not after
     folder.mkdir(parents=True, exist_ok=True)
     # The workers are daemons: they must not go on when this process is ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -65,6 +69,9 @@ def main(folder: Path = Path("build/train"), processes: int = 2) -> None:
         meet = os.path.join(place, "meet")
         args = (processes, folder.resolve(), meet)
         mp.spawn(work, args, nprocs=processes, daemon=True)
+    weights = out / "tiny-llava"
+    shutil.copytree(folder / "tiny-llava", weights, dirs_exist_ok=True)
+    cards.write(weights, folder, "llava", {"seed": SEED, "processes": processes})
 
 
 if __name__ == "__main__":

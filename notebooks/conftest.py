@@ -1,0 +1,37 @@
+"""For `pytest --nbval-lax notebooks`: the small data and runs that the pages read.
+
+Made once in a temporary folder, with the trained tiny model and few questions, so that
+no test touches the reader's own data or results.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from data_prep import plates
+from vicrop import run
+from vicrop.execute import MATRIX, read_matrix
+from vicrop.types import RunConfig
+
+QUOTA = {"small": 12, "medium": 6, "large": 6, "exists": 4}
+
+
+def pytest_collection_finish(session):
+    """Make them, if a notebook is among the tests."""
+    if any(item.path.suffix == ".ipynb" for item in session.items):
+        folder = tempfile.TemporaryDirectory(prefix="vicrop-smoke-")
+        session.config.add_cleanup(folder.cleanup)
+        make_smoke(Path(folder.name))
+
+
+def make_smoke(folder: Path) -> None:
+    """Every embedded data set and run, at smoke size, where notebooks look for them."""
+    os.environ["VICROP_DATA"] = str(folder / "data")
+    os.environ["VICROP_RESULTS"] = str(folder / "results")
+    for name, recipe in plates.RECIPES.items():
+        small = plates.Recipe(recipe.spec, recipe.split, tuple(QUOTA.items()))
+        plates.make(name, folder / "data", progress=False, recipe=small)
+    jobs, _ = read_matrix(MATRIX, "embedded")
+    for job in jobs:
+        names = {key: job.parameters[key] for key in ("model", "method", "dataset")}
+        run.run(RunConfig(**names), progress=False)

@@ -1,0 +1,159 @@
+"""What tests share: a small random model, a scene, a data set; and no network."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+settings.register_profile(
+    "same-every-time", derandomize=True, deadline=None, max_examples=60, database=None
+)
+settings.load_profile("same-every-time")
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_configure(config):
+    # Before any test module imports torch or huggingface_hub.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    connect = socket.socket.connect
+
+    def local_only(self, address):
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1"):
+            raise AssertionError(f"a test wants the network: {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", local_only)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def golden():
+    return json.loads((GOLDEN / "boxes_and_splits.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def golden_llava():
+    """Folder of the authors' numbers for a small random LLaVA."""
+    return GOLDEN / "llava"
+
+
+@pytest.fixture(scope="session")
+def random_llava():
+    """Makes a tiny-llava of random weights, large enough that answers vary."""
+    import torch
+
+    from vicrop.tiny import models
+
+    def make(seed: int = 0):
+        torch.manual_seed(seed)
+        model = models.llava().eval()
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.mul_(6 if weight.ndim > 1 else 1)
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def processor():
+    from vicrop.tiny import models
+
+    return models.llava_processor()
+
+
+@pytest.fixture(scope="session")
+def vlm(random_llava, processor):
+    from vicrop import adapters
+
+    return adapters.wrap(random_llava(), processor, family="llava", layer=2)
+
+
+@pytest.fixture(scope="session")
+def scene():
+    """A drawn scene and its picture, 448 × 448 pixels."""
+    from vicrop.tiny import scenes
+
+    drawn, pixels = scenes.draw(scenes.PLATES, seed=3)
+    return drawn, Image.fromarray(pixels)
+
+
+@pytest.fixture(scope="session")
+def picture(scene):
+    return scene[1]
+
+
+@pytest.fixture(scope="session")
+def view(vlm, picture):
+    return vlm.look(picture)
+
+
+@pytest.fixture
+def write_data(tmp_path):
+    """Writes a data set in the unified format; its folder, to be given as dataset."""
+
+    def write(rows, images=(), name="data"):
+        folder = tmp_path / name
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        text = rows if isinstance(rows, str) else json.dumps(rows)
+        (folder / "data.json").write_text(text, encoding="utf-8")
+        for number, image in enumerate(images):
+            image.save(folder / "images" / f"{number}.png")
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def row():
+    """Makes a valid row of a ``data.json``, changed as asked."""
+
+    def make(**changes):
+        plain = {
+            "id": "a",
+            "question": "what digit is on the red plate?",
+            "labels": ["4"],
+            "image_path": "0.png",
+        }
+        return plain | changes
+
+    return make
+
+
+@pytest.fixture
+def results_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("VICROP_RESULTS", str(tmp_path / "results"))
+    return tmp_path / "results"
+
+
+@pytest.fixture(scope="session")
+def saved_weights(tmp_path_factory, random_llava, processor):
+    """A folder with a random ``tiny-llava``, as ``paths.WEIGHTS`` has the real one."""
+    root = tmp_path_factory.mktemp("weights")
+    random_llava().save_pretrained(root / "tiny-llava")
+    processor.save_pretrained(root / "tiny-llava")
+    return root
+
+
+@pytest.fixture
+def random_weights(saved_weights, monkeypatch):
+    """Lets ``tiny-llava`` be the random model."""
+    from vicrop import paths
+
+    monkeypatch.setattr(paths, "WEIGHTS", saved_weights)
+    return saved_weights

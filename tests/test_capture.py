@@ -1,0 +1,259 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from transformers import DynamicCache, LlamaConfig, LlamaModel
+from transformers.models.llama.modeling_llama import eager_attention_forward
+
+from vicrop import capture
+
+HEADS, SIZE = 8, 16
+
+
+def qkv(shared: int, queries: int, keys: int, batch: int = 2):
+    torch.manual_seed(0)
+    query = torch.randn(batch, HEADS, queries, SIZE)
+    return query, *(torch.randn(batch, shared, keys, SIZE) for _ in range(2))
+
+
+def eager_row(query, key, value, mask, scaling):
+    """The last row of the full attention weights, as transformers computes them."""
+    module = nn.Module().eval()
+    module.num_key_value_groups = HEADS // key.shape[1]
+    _, weights = eager_attention_forward(module, query, key, value, mask, scaling)
+    return weights[:, :, -1]
+
+
+def additive(mask):
+    return torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
+
+
+def causal(batch, queries, keys, padding=0):
+    """(batch, 1, queries, keys); the first sample is padded on the left."""
+    mask = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
+    mask = mask.repeat(batch, 1, 1, 1)
+    mask[0, :, :, :padding] = False
+    return mask
+
+
+@pytest.mark.parametrize("shared", [HEADS, 2, 1], ids=["all heads", "gqa", "mqa"])
+@pytest.mark.parametrize(("queries", "keys"), [(7, 7), (1, 7), (3, 9)])
+@pytest.mark.parametrize("kind", ["none", "boolean", "additive", "padded"])
+def test_row_equals_the_eager_weights_last_row(shared, queries, keys, kind):
+    query, key, value = qkv(shared, queries, keys)
+    mask = causal(2, queries, keys, padding=4 if kind == "padded" else 0)
+    given = {"none": None, "additive": additive(mask)}.get(kind, mask)
+    row = capture.last_row(query, key, given, scaling=0.3)
+    told = None if kind == "none" else additive(mask)
+    wanted = eager_row(query, key, value, told, scaling=0.3)
+    assert row.shape == (2, HEADS, keys) and row.dtype == torch.float32
+    torch.testing.assert_close(row, wanted)
+    torch.testing.assert_close(row.sum(-1), torch.ones(2, HEADS))
+
+
+def test_row_of_half_precision_inputs_is_computed_in_float32():
+    query, key, value = qkv(2, 3, 9)
+    row = capture.last_row(query.bfloat16(), key.bfloat16(), None, 0.3)
+    wanted = eager_row(
+        query.bfloat16().float(), key.bfloat16().float(), value, None, 0.3
+    )
+    torch.testing.assert_close(row, wanted)
+
+
+@pytest.fixture(scope="module")
+def llama():
+    """A random Llama with grouped queries, weights large enough to look somewhere."""
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        attn_implementation="sdpa",
+    )
+    model = LlamaModel(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(8 if weight.ndim > 1 else 1)
+    return model
+
+
+def attention(model):
+    return [layer.self_attn for layer in model.layers]
+
+
+def batch():
+    torch.manual_seed(2)
+    ids = torch.randint(0, 50, (2, 11))
+    mask = torch.ones_like(ids)
+    mask[0, :4] = 0  # padded on the left
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def eager_rows(model, **inputs):
+    """(batch, heads, keys) of every layer, from ``output_attentions``."""
+    plain = LlamaModel(copy.deepcopy(model.config)).eval()
+    plain.load_state_dict(model.state_dict())
+    plain.set_attn_implementation("eager")
+    with torch.no_grad():
+        weights = plain(**inputs, output_attentions=True).attentions
+    return [layer[:, :, -1] for layer in weights]
+
+
+@torch.no_grad()
+def test_rows_of_a_padded_batch_equal_output_attentions(llama):
+    inputs = batch()
+    with capture.read_rows(attention(llama)) as rows:
+        llama(**inputs)
+    for number, wanted in enumerate(eager_rows(llama, **inputs)):
+        torch.testing.assert_close(rows[number], wanted, atol=1e-5, rtol=1e-4)
+    assert rows[0][0, :, :4].abs().max() < 1e-6  # nothing looks at the padding
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["boolean", "additive"])
+def test_rows_under_a_given_mask_equal_output_attentions(llama, kind):
+    ids = batch()["input_ids"]
+    mask = causal(2, 11, 11)
+    mask[1, :, :, 2:5] = False
+    mask[1, :, 2:5] = True  # no query may be without any key
+    given = mask if kind == "boolean" else additive(mask)
+    with capture.read_rows(attention(llama)) as rows:
+        llama(ids, attention_mask=given)
+    wanted = eager_rows(llama, input_ids=ids, attention_mask=additive(mask))
+    torch.testing.assert_close(rows[3], wanted[3], atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_row_read_behind_a_cache_equals_the_whole_prompts(llama):
+    ids = batch()["input_ids"]
+    cache = DynamicCache(config=llama.config)
+    llama(ids[:, :7], cache=cache, use_cache=True)
+    with capture.read_rows([attention(llama)[2]]) as rows:
+        llama(ids[:, 7:], cache=capture.branch(cache), use_cache=True)
+    wanted = eager_rows(llama, input_ids=ids)[2]
+    torch.testing.assert_close(rows[0], wanted, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_row_read_with_an_early_stop_equals_the_row_without(llama):
+    inputs = batch()
+    module = attention(llama)[1]
+    with capture.read_rows([module]) as stopped:
+        llama(**inputs)
+    with capture.read_rows([module], stop=False) as whole:
+        llama(**inputs)
+    assert torch.equal(stopped[0], whole[0])
+
+
+@torch.no_grad()
+def test_reading_does_not_change_what_the_model_computes(llama):
+    inputs = batch()
+    plain = llama(**inputs).last_hidden_state
+    with capture.read_rows(attention(llama)[:2], stop=False):
+        read = llama(**inputs).last_hidden_state
+    seen = inputs["attention_mask"].bool()
+    torch.testing.assert_close(read[seen], plain[seen], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_layers_above_the_last_one_read_are_not_run(llama):
+    ran = []
+    handles = [
+        layer.register_forward_pre_hook(lambda *_, n=n: ran.append(n))
+        for n, layer in enumerate(llama.layers)
+    ]
+    with capture.read_rows([attention(llama)[1]]):
+        llama(**batch())
+    for handle in handles:
+        handle.remove()
+    assert ran == [0, 1]
+
+
+def hooks(model):
+    return sum(
+        len(module._forward_hooks) + len(module._forward_pre_hooks)
+        for module in model.modules()
+    )
+
+
+class Boom(Exception):
+    pass
+
+
+@pytest.mark.parametrize("end", [None, Boom, KeyboardInterrupt, GeneratorExit])
+@pytest.mark.parametrize("stop", [True, False])
+def test_nothing_is_left_behind_however_the_body_ends(llama, end, stop):
+    before = [module.config for module in attention(llama)]
+    state = [copy.deepcopy(config.to_dict()) for config in before]
+    count = hooks(llama)
+    try:
+        with torch.no_grad(), capture.read_rows(attention(llama)[:3], stop=stop):
+            if end is not None:
+                raise end
+            llama(**batch())
+    except (Boom, KeyboardInterrupt, GeneratorExit) as error:
+        assert isinstance(error, end)
+    after = [module.config for module in attention(llama)]
+    assert all(one is other for one, other in zip(before, after, strict=True))
+    assert [config.to_dict() for config in after] == state
+    assert llama.config._attn_implementation == "sdpa"
+    assert not hasattr(llama.config, "_reader")
+    assert hooks(llama) == count
+
+
+def test_failure_inside_the_model_comes_through_and_leaves_nothing(llama):
+    module = attention(llama)[1]
+    config = module.config
+
+    def fail(*args, **kwargs):
+        raise Boom
+
+    with pytest.raises(Boom), torch.no_grad(), capture.reader(module, fail):
+        llama(**batch())
+    assert module.config is config
+
+
+def test_only_the_read_modules_get_another_config(llama):
+    with capture.reader(attention(llama)[1], lambda *_: None):
+        changed = [module.config is not llama.config for module in attention(llama)]
+        assert changed == [False, True, False, False]
+
+
+def test_module_without_a_config_cannot_be_read():
+    with pytest.raises(RuntimeError, match="Linear does not go through transformers'"):
+        with capture.reader(nn.Linear(2, 2), lambda *_: None):
+            pass
+
+
+def test_row_that_was_never_read_says_so(llama):
+    with capture.read_rows([attention(llama)[0]]) as rows:
+        pass
+    with pytest.raises(RuntimeError, match="did not call the attention function"):
+        rows[0]
+
+
+@torch.no_grad()
+def test_growing_a_branch_leaves_its_parent_as_it_is(llama):
+    ids = batch()["input_ids"]
+    cache = DynamicCache(config=llama.config)
+    llama(ids[:, :7], cache=cache, use_cache=True)
+    kept = [(layer.keys.clone(), layer.values.clone()) for layer in cache.layers]
+    one, two = capture.branch(cache), capture.branch(cache)
+    llama(ids[:, 7:], cache=one, use_cache=True)
+    llama(ids[:, 7:9], cache=two, use_cache=True)
+    lengths = [grown.get_seq_length() for grown in (cache, one, two)]
+    assert lengths == [7, 11, 9]
+    for layer, (keys, values) in zip(cache.layers, kept, strict=True):
+        assert torch.equal(layer.keys, keys) and torch.equal(layer.values, values)
+
+
+@torch.no_grad()
+def test_cache_bytes_are_those_of_keys_and_values(llama):
+    cache = DynamicCache(config=llama.config)
+    llama(batch()["input_ids"], cache=cache, use_cache=True)
+    # layers · (keys, values) · batch · key heads · tokens · head size · float32
+    assert capture.cache_bytes(cache) == 4 * 2 * 2 * 2 * 11 * 8 * 4

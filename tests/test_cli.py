@@ -1,0 +1,193 @@
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from vicrop import cli
+from vicrop.results import RunFolder
+from vicrop.types import RunConfig
+
+pytestmark = pytest.mark.usefixtures("random_weights", "results_folder")
+
+QUESTION = "what digit is on the red plate?"
+
+
+@pytest.fixture
+def vicrop(monkeypatch, capsys):
+    """Runs ``vicrop …``; exit status, stdout, stderr."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["vicrop", *map(str, args)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            status = stop.code
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def photo(picture, tmp_path):
+    picture.save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.fixture
+def data(write_data, row, picture):
+    rows = [row(boxes=[[100, 100, 160, 160]]), row(id="b", image_path="gone.png")]
+    return write_data(rows, [picture])
+
+
+def test_answer_says_both_answers_and_the_crop(vicrop, photo):
+    status, out, err = vicrop("answer", photo, QUESTION)
+    assert (status, err) == (0, "")
+    plain, cropped = out.splitlines()
+    assert plain.startswith("without a crop: ")
+    assert re.match(r"with the crop \(\d+, \d+, \d+, \d+\): ", cropped)
+
+
+def test_answer_without_a_crop_is_one_line(vicrop, photo):
+    status, out, _ = vicrop("answer", photo, QUESTION, "--method", "no-crop")
+    assert status == 0 and len(out.splitlines()) == 1
+
+
+def test_answer_draws_its_figure(vicrop, photo, tmp_path):
+    figure = tmp_path / "figure.png"
+    status, out, _ = vicrop("answer", photo, QUESTION, "--save-figure", figure)
+    assert status == 0 and str(figure) in out
+    with Image.open(figure) as drawn:
+        assert drawn.width > 500
+
+
+def bad_calls(photo, folder):
+    text = folder / "text.png"
+    text.write_text("no picture")
+    torn = folder / "torn"
+    torn.mkdir()
+    (torn / "data.json").write_text('[{"id": ')
+    return {
+        "missing image": ["answer", "nowhere.png", QUESTION],
+        "text as image": ["answer", text, QUESTION],
+        "empty question": ["answer", photo, " "],
+        "unknown model": ["answer", photo, QUESTION, "--model", "lava"],
+        "unknown method": ["answer", photo, QUESTION, "--method", "look"],
+        "unknown family": ["answer", photo, QUESTION, "--model=./a", "--family=blip"],
+        "unknown dtype": ["answer", photo, QUESTION, "--dtype", "int4"],
+        "unknown device": ["answer", photo, QUESTION, "--device", "toaster"],
+        "control that needs a box": ["answer", photo, QUESTION, "--method=human-crop"],
+        "figure into no folder": ["answer", photo, QUESTION, "--save-figure=/no/a.png"],
+        "unknown dataset": ["run", "--dataset", "platez"],
+        "torn data": ["run", "--dataset", torn],
+        "unknown layer": ["run", "--dataset", torn.parent / "data", "--layer", "9"],
+        "folder without records": ["score", folder],
+    }
+
+
+WORDS = {
+    "missing image": "no image at nowhere.png",
+    "text as image": "text.png is not a readable image",
+    "empty question": "the question is empty",
+    "unknown model": "unknown model 'lava'",
+    "unknown method": "unknown method 'look'",
+    "unknown family": "unknown family 'blip'",
+    "unknown dtype": "unknown dtype 'int4'",
+    "unknown device": "device 'toaster' cannot be used here",
+    "control that needs a box": "human-crop needs a ground-truth box",
+    "figure into no folder": "/no/a.png",
+    "unknown dataset": "unknown dataset 'platez'",
+    "torn data": "data.json is not whole JSON",
+    "unknown layer": "layer 9 is not one of this model's layers",
+    "folder without records": "no records.jsonl in",
+}
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_mistake_is_one_line_on_stderr_and_status_2(
+    vicrop, photo, data, tmp_path, case
+):
+    status, _, err = vicrop(*bad_calls(photo, tmp_path)[case])
+    assert status == 2
+    assert err.startswith("vicrop: ") and err.count("\n") == 1
+    assert WORDS[case] in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["run", "--limit", "-1"], "'--limit'"),
+        (["run", "--layer", "two"], "'--layer'"),
+        (["run", "--modle", "x"], "No such option"),
+        (["answer", "a.png"], "Missing argument"),
+        (["look"], "No such command"),
+    ],
+)
+def test_wrong_use_of_options_is_explained_with_status_2(vicrop, args, said):
+    status, _, err = vicrop(*args)
+    assert status == 2
+    assert said in " ".join(err.replace("│", " ").split())
+    assert "Traceback" not in err
+
+
+def test_run_says_how_many_samples_failed_and_exits_1(vicrop, data):
+    status, out, err = vicrop("run", "--dataset", data)
+    assert status == 1
+    assert "records.jsonl" in out
+    assert "failed: b: FileNotFoundError: sample b: no image at" in err
+    assert "1 samples failed" in err
+    made = RunFolder.of(RunConfig(dataset=str(data)))
+    assert [record.error is None for record in made.records()] == [True, False]
+
+
+def test_run_without_failures_exits_0_and_can_be_scored(vicrop, write_data, row, photo):
+    rows = [row(boxes=[[100, 100, 160, 160]])]
+    data = write_data(rows)
+    shutil.copy(photo, data / "images" / "0.png")
+    status, out, err = vicrop("run", "--dataset", data, "--method", "rel_att")
+    assert status == 0 and "failed" not in err
+    made = RunFolder.of(RunConfig(dataset=str(data))).folder
+    status, out, _ = vicrop("score", made)
+    assert status == 0
+    assert "fixed" in out and "broken" in out
+
+
+def test_models_lists_the_registry(vicrop):
+    status, out, _ = vicrop("models")
+    assert status == 0
+    row = next(line for line in out.splitlines() if "tiny-llava" in line)
+    assert "this package" in row and "yes" in row
+    assert "llava-hf/llava-1.5-7b-hf" in " ".join(out.split())
+
+
+def test_no_command_prints_the_help(vicrop):
+    status, out, err = vicrop()
+    assert "answer" in out + err and "Traceback" not in err
+    assert status in (0, 2)
+
+
+def test_module_runs_from_a_shell(tmp_path):
+    """The real thing, once: another process, another folder, a real exit status."""
+    made = subprocess.run(
+        [sys.executable, "-m", "vicrop.cli", "score", "nowhere"],
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(shutil.os.getcwd()), "PATH": ""},
+        cwd=tmp_path,
+    )
+    assert made.returncode == 2
+    assert made.stdout == ""
+    assert made.stderr.startswith("vicrop: no records.jsonl in nowhere")
+    assert made.stderr.count("\n") == 1
+
+
+def test_records_file_is_json_lines(vicrop, data):
+    vicrop("run", "--dataset", data)
+    lines = RunFolder.of(RunConfig(dataset=str(data))).records_file.read_text()
+    assert [json.loads(line)["id"] for line in lines.splitlines()] == ["a", "b"]

@@ -1,0 +1,154 @@
+import io
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
+
+from vicrop import plots  # noqa: E402
+from vicrop.stats import Estimate  # noqa: E402
+from vicrop.types import Answer, Box, Map, Sample  # noqa: E402
+
+
+@pytest.fixture
+def ax():
+    figure, ax = plt.subplots()
+    yield ax
+    plt.close("all")
+
+
+@pytest.fixture
+def answer():
+    amap = Map(np.eye(4), region=(64, 0, 384, 448))
+    return Answer("4", "3", Box(10, 20, 110, 120), amap)
+
+
+@pytest.fixture
+def sample(row):
+    return Sample.model_validate(row(boxes=[[30, 40, 60, 70]]))
+
+
+def drawn(figure) -> bytes:
+    """The figure as PNG: drawing it must not warn."""
+    stream = io.BytesIO()
+    figure.savefig(stream, metadata={"Software": None})
+    plt.close(figure)
+    return stream.getvalue()
+
+
+def outlines(ax):
+    """(left, top, right, bottom) of the boxes drawn."""
+    return [
+        (p.get_x(), p.get_y(), p.get_x() + p.get_width(), p.get_y() + p.get_height())
+        for p in ax.patches
+        if isinstance(p, plots.Rectangle)
+    ]
+
+
+def test_functions_return_the_axes_they_drew_into(ax, picture, answer):
+    one = [Estimate(0.5, 0.4, 0.6, 10)]
+    assert plots.show_image(picture, ax) is ax
+    assert plots.show_map(picture, answer.amap, ax, label="ratio") is ax
+    assert plots.show_box((1, 2, 3, 4), ax) is ax
+    assert plots.bars(["a"], {"x": one}, ax) is ax
+    assert plots.forest({"a": one[0]}, ax, "gain") is ax
+    assert plots.layers({"x": one}, ax, chosen=0) is ax
+    assert plots.histogram([0.1, 0.2, 3], ax, [1], "size") is ax
+    assert plots.curves([{"step": 1, "loss": 2.0}], ["loss"], ax) is ax
+
+
+def test_image_axes_are_pixels_with_the_origin_at_the_top(ax, picture):
+    plots.show_image(picture, ax)
+    assert ax.get_xlim() == (0, 448) and ax.get_ylim() == (448, 0)
+
+
+def test_map_is_drawn_over_its_region_and_the_view_stays_the_image(
+    ax, picture, answer
+):
+    plots.show_map(picture, answer.amap, ax)
+    assert ax.images[-1].get_extent() == [64, 384, 448, 0]
+    assert ax.get_xlim() == (0, 448)
+
+
+def test_map_without_a_region_lies_over_the_whole_image(ax, picture):
+    plots.show_map(picture, Map(np.eye(3)), ax)
+    assert ax.images[-1].get_extent() == [0, 448, 448, 0]
+
+
+def test_box_is_drawn_where_it_is(ax):
+    plots.show_box((10, 20, 30, 50), ax)
+    assert outlines(ax) == [(10, 20, 30, 50)]
+
+
+@pytest.mark.parametrize("cropped", [True, False])
+def test_answer_panel_shows_truth_crop_and_words(picture, answer, cropped):
+    shown = answer if cropped else Answer("3", "3")
+    figure = plots.answer_panel(picture, shown, truth=[(30, 40, 60, 70)])
+    image, *_ = figure.axes
+    assert (30, 40, 60, 70) in outlines(image)
+    assert ((10, 20, 110, 120) in outlines(image)) == cropped
+    assert "“3”" in image.get_xlabel()
+    assert drawn(figure)
+
+
+def test_gallery_has_a_row_a_sample(picture, answer, sample):
+    shown = [(picture, answer, sample), (picture, Answer("3", "3"), sample)]
+    shown.append((picture, Answer("3", "3", Box(0, 0, 50, 50)), sample))
+    figure = plots.gallery(shown)
+    assert len(figure.axes) == 9
+    assert "with this crop “4”" in figure.axes[2].get_xlabel()
+    assert outlines(figure.axes[1]) == [(30, 40, 60, 70), (10, 20, 110, 120)]
+    assert drawn(figure)
+
+
+def test_bars_stand_side_by_side_in_percent(ax):
+    estimates = {
+        name: [Estimate(value, value - 0.1, value + 0.1, 20) for value in (0.2, 0.6)]
+        for name in ("plain", "cropped")
+    }
+    plots.bars(["small", "large"], estimates, ax)
+    assert [bar.get_height() for bar in ax.patches] == [20, 60, 20, 60]
+    lefts = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches)
+    assert all(
+        one[1] <= two[0] + 1e-9 for one, two in zip(lefts, lefts[1:], strict=False)
+    )
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["small", "large"]
+    assert "%" in ax.get_ylabel()
+
+
+def test_forest_colours_what_excludes_nothing(ax):
+    rows = {"yes": Estimate(0.2, 0.1, 0.3, 9), "no": Estimate(0.0, -0.1, 0.1, 9)}
+    plots.forest(rows, ax, "gain")
+    colors = [line.get_color() for line in ax.lines[:4]]
+    assert colors == [plots.BLUE, plots.BLUE, plots.GREY, plots.GREY]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row is on top
+
+
+def test_layers_have_one_tick_each(ax):
+    curve = [Estimate(value, value - 1, value + 1, 5) for value in (1, 2, 3)]
+    plots.layers({"rel-att": curve, "raw-att": curve}, ax, chosen=1)
+    assert ax.get_xticks().tolist() == [0, 1, 2]
+    assert drawn(ax.figure)
+
+
+def test_curves_leave_gaps_where_nothing_was_measured(ax):
+    history = [{"step": 1, "a": 1.0}, {"step": 2, "b": 5.0}, {"step": 3, "a": 3.0}]
+    plots.curves(history, ["a", "b"], ax)
+    assert ax.lines[0].get_xydata().tolist() == [[1, 1], [3, 3]]
+    assert ax.lines[1].get_xydata().tolist() == [[2, 5]]
+
+
+def test_same_answer_draws_the_same_bytes(picture, answer):
+    panels = [drawn(plots.answer_panel(picture, answer)) for _ in range(2)]
+    assert panels[0] == panels[1]
+
+
+def test_table_has_no_index_and_the_same_html_every_time():
+    frame = pd.DataFrame({"run": ["a", "b"], "n": [1, 2]}, index=["x", "y"])
+    html = plots.table(frame).to_html()
+    assert html == plots.table(frame.copy()).to_html()
+    assert ">x<" not in html and ">a<" in html

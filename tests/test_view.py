@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from vicrop import attribution, capture
+from vicrop.adapters.base import Adapter
+
+QUESTION = "what digit is on the red plate?"
+OTHER = "is there a blue plate in the image?"
+
+
+@pytest.fixture
+def fresh(vlm, picture):
+    return vlm.look(picture)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Counts calls of the adapter's verbs."""
+    counted = {}
+
+    def count(name):
+        method = getattr(Adapter.__subclasses__()[0], name)
+
+        def counting(self, *args, **kwargs):
+            counted[name] = counted.get(name, 0) + 1
+            return method(self, *args, **kwargs)
+
+        monkeypatch.setattr(Adapter.__subclasses__()[0], name, counting)
+
+    for name in ("see", "prefix", "generate", "run"):
+        count(name)
+    return counted
+
+
+def test_image_is_encoded_once_for_all_questions_and_maps(calls, fresh):
+    for question in (QUESTION, OTHER):
+        fresh.ask(question, max_new_tokens=2)
+        fresh.importance(question)
+    assert (calls["see"], calls["prefix"]) == (1, 1)
+
+
+def test_looking_alone_runs_nothing(calls, vlm, picture):
+    vlm.look(picture)
+    assert calls == {}
+
+
+def test_plain_answer_of_a_question_is_kept(calls, fresh):
+    first = fresh.ask(QUESTION, max_new_tokens=3)
+    second = fresh.ask(QUESTION, crop=(0, 0, 90, 90), max_new_tokens=3)
+    assert second.plain == first.plain == first.text
+    assert calls["generate"] == 2
+
+
+def test_general_map_is_kept_per_method(calls, fresh):
+    fresh.importance(QUESTION)
+    fresh.importance(OTHER)
+    assert calls["run"] == 3  # two questions, one general prompt
+    fresh.importance(QUESTION, "raw-att")
+    assert calls["run"] == 4
+
+
+def test_order_of_questions_does_not_matter(vlm, picture):
+    one, two = vlm.look(picture), vlm.look(picture)
+    first = one.importance(QUESTION).values
+    one.ask(OTHER, crop=(10, 10, 90, 90), max_new_tokens=4)
+    two.ask(OTHER, max_new_tokens=4)
+    two.importance(OTHER)
+    np.testing.assert_array_equal(two.importance(QUESTION).values, first)
+    np.testing.assert_array_equal(one.importance(QUESTION).values, first)
+    answers = [view.ask(QUESTION, crop=(5, 5, 60, 60)) for view in (one, two)]
+    assert answers[0] == answers[1]
+
+
+def test_answer_without_a_crop_is_the_plain_one(view):
+    answer = view.ask(QUESTION, max_new_tokens=3)
+    assert answer.text == answer.plain
+    assert answer.box is None
+    assert answer.visible == (0, 0, 448, 448)
+
+
+def test_crop_can_change_the_answer(view):
+    crops = [(x, x, x + 100, x + 100) for x in (0, 100, 200, 300)]
+    answers = {view.ask(QUESTION, crop=crop, max_new_tokens=6).text for crop in crops}
+    assert len(answers | {view.ask(QUESTION, max_new_tokens=6).plain}) > 1
+
+
+@pytest.mark.parametrize("crop", [(0, 0, 449, 10), (-1, 0, 5, 5), (9, 9, 9, 20)])
+def test_crop_that_leaves_the_image_is_refused(view, crop):
+    with pytest.raises(ValueError, match="does not lie in an image of 448×448"):
+        view.ask(QUESTION, crop=crop)
+
+
+def test_importance_lies_over_what_the_model_sees(vlm):
+    view = vlm.look(Image.new("RGB", (200, 80), "teal"))
+    assert view.importance(QUESTION).region == (60, 0, 140, 80)
+
+
+def test_layer_maps_equal_importance_layer_by_layer(vlm, picture, monkeypatch):
+    for method in attribution.MAPS:
+        maps = vlm.look(picture).layer_maps(QUESTION, method)
+        assert len(maps) == 4
+        for layer, amap in enumerate(maps):
+            monkeypatch.setattr(vlm, "layer", layer)
+            wanted = vlm.look(picture).importance(QUESTION, method)
+            np.testing.assert_allclose(amap.values, wanted.values, rtol=1e-4)
+            assert amap.region == wanted.region
+        assert any((maps[0].values != amap.values).any() for amap in maps[1:])
+
+
+@pytest.mark.parametrize("method", ["no-crop", "rel_att"])
+def test_unknown_map_is_named(view, method):
+    with pytest.raises(ValueError, match=f"unknown map '{method}'"):
+        view.importance(QUESTION, method)
+
+
+def test_map_that_divides_by_nothing_is_refused(fresh, monkeypatch):
+    fresh._general["rel-att"] = np.zeros((12, 12), np.float32)
+    with pytest.raises(ValueError, match="NaN or infinite.*divided by zero"):
+        fresh.importance(QUESTION)
+
+
+def test_held_bytes_are_features_and_cache(view):
+    features = 144 * 128 * 4
+    assert view.held_bytes == features + capture.cache_bytes(view.prefix.cache)
+    assert capture.cache_bytes(view.prefix.cache) == 4 * 2 * 145 * 128 * 4

@@ -1,0 +1,108 @@
+"""What is said of a trained model: ``training.json`` beside its weights."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vicrop import adapters, datasets, gaze, paths, results, scoring, stats
+from vicrop.adapters.base import Adapter
+from vicrop.run import file_hash, weights_hash
+from vicrop.tiny import features, language, vision
+
+CARD = "training.json"
+VALIDATION = "plates-val"
+STAGES = {
+    "vision": vision.SCHEDULE,
+    "align": language.ALIGN,
+    "language": language.LANGUAGE,
+}
+
+
+def write(weights: Path, curves: Path, family: str, facts: dict[str, Any]) -> None:
+    """Measure a trained model on validation scenes and write its card.
+
+    Args:
+        weights: folder of the trained model.
+        curves: folder with the stages' curves.
+        family: of the model.
+        facts: of the training run (seed, processes).
+    """
+    vlm = adapters.load(str(weights), family=family, layer=0)
+    looked = gaze.by_layer(vlm, VALIDATION, datasets.load(VALIDATION), progress=True)
+    small = looked[looked["size"].map(results.size_group) == "small"]
+    history = {
+        name: json.loads((curves / f"{name}.json").read_text()) for name in STAGES
+    }
+    card = {
+        **facts,
+        "parameters": sum(p.numel() for p in vlm.model.parameters()),
+        "weights_sha256": weights_hash(vlm),
+        "file_sha256": file_hash(weights / "model.safetensors"),
+        "scenes": features.SCENES,
+        "phases": [asdict(phase) for phase in language.PHASES],
+        "look_late": language.LOOK_LATE,
+        "kinds": language.KINDS,
+        "crop_side": features.CROP_SIDE,
+        "schedules": {name: asdict(schedule) for name, schedule in STAGES.items()},
+        "seconds": {name: rows[-1]["seconds"] for name, rows in history.items()},
+        "layer": gaze.best_layer(small),
+        "covered_by_layer": gaze.covered_share(small).round(4).to_dict(),
+        "covered_n": int(small["id"].nunique()),
+        "validation": accuracy_by_group(vlm),
+        "curves": history,
+    }
+    (weights / CARD).write_text(json.dumps(card, indent=1))
+
+
+def accuracy_by_group(vlm: Adapter) -> dict[str, dict[str, float]]:
+    """Plain accuracy on validation scenes with its interval, by size group."""
+    scores: dict[str, list[float]] = {}
+    samples = datasets.load(VALIDATION)
+    for sample, view in gaze.views(vlm, VALIDATION, samples):
+        size = datasets.object_size(sample, view.image.size)
+        said = view.ask(sample.question).text
+        right = scoring.score(VALIDATION, said, sample.labels)
+        scores.setdefault(results.size_group(size) or "no object", []).append(right)
+    return {name: asdict(stats.accuracy(values)) for name, values in scores.items()}
+
+
+def read(model: str) -> dict[str, Any]:
+    """The card of an embedded model."""
+    return json.loads((paths.WEIGHTS / model / CARD).read_text())
+
+
+def schedule(card: dict[str, Any]) -> pd.DataFrame:
+    """Steps, batch, learning rate and minutes of each stage."""
+    rows = []
+    for name, stage in card["schedules"].items():
+        batch = f"{card['processes']} × {stage['batch']}"
+        minutes = round(card["seconds"][name] / 60, 1)
+        rows.append((name, stage["steps"], batch, f"{stage['rate']:g}", minutes))
+    return pd.DataFrame(rows, columns=["stage", "steps", "batch", "rate", "minutes"])
+
+
+def metrics(card: dict[str, Any], stage: str) -> list[str]:
+    """Names of a stage's accuracies, in the order in which they first appear."""
+    names: dict[str, None] = {}
+    for row in card["curves"][stage]:
+        names |= dict.fromkeys(row)
+    return [name for name in names if name not in ("step", "seconds", "loss")]
+
+
+def validation(card: dict[str, Any]) -> pd.DataFrame:
+    """Plain accuracy on validation scenes by size group."""
+    rows = [
+        (group, made["n"], stats.Estimate(**made).format(1, scale=100))
+        for group, made in card["validation"].items()
+    ]
+    return pd.DataFrame(rows, columns=["object", "n", "right, % [95 %]"])
+
+
+def layers(card: dict[str, Any]) -> pd.DataFrame:
+    """Share of small validation objects that each layer's crop covers."""
+    shares = card["covered_by_layer"].items()
+    rows = [(layer, f"{100 * share:.1f}") for layer, share in shares]
+    return pd.DataFrame(rows, columns=["layer", "small objects in the crop, %"])
