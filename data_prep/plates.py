@@ -26,8 +26,6 @@ from vicrop.tiny import questions, scenes
 from vicrop.tiny.scenes import Scene
 
 JPEG_QUALITY = 92
-READ_SHARE = 0.8
-"""Of questions about a plate: read its character; the rest ask for its colour."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Recipe:
 
     def digest(self) -> str:
         """Changes with everything that the data set depends on."""
-        parts = (repr(self), JPEG_QUALITY, READ_SHARE, _source_hash())
+        parts = (repr(self), JPEG_QUALITY, _source_hash())
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -149,8 +147,7 @@ def _ask(
         group = size_group(plate.side**2 / (scene.size[0] * scene.size[1]))
         if left[group]:
             left[group] -= 1
-            kind = "read" if rng.random() < READ_SHARE else "color"
-            asked.append(questions.ask(kind, plate, rng))
+            asked.append(questions.ask("read", plate, rng))
     if left["exists"] and asked:
         left["exists"] -= 1
         plate = scene.plates[rng.integers(len(scene.plates))]

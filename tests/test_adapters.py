@@ -31,9 +31,7 @@ def stock_inputs(processor, question, pictures):
 
 def stock_answer(vlm, inputs, max_new_tokens):
     """Greedy tokens by transformers' ``generate``, without the end token."""
-    grown = vlm.model.generate(
-        **inputs, do_sample=False, max_new_tokens=max_new_tokens
-    )
+    grown = vlm.model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
     tokens = grown[0, inputs["input_ids"].shape[1] :].tolist()
     return [token for token in tokens if token not in vlm.end_ids]
 

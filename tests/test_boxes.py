@@ -43,7 +43,12 @@ def slow_best_window(values, size):
     top, left = best
     near = [
         sums[place]
-        for place in ((top - 1, left), (top + 1, left), (top, left - 1), (top, left + 1))
+        for place in (
+            (top - 1, left),
+            (top + 1, left),
+            (top, left - 1),
+            (top, left + 1),
+        )
         if place in sums
     ]
     gain = sums[best] - sum(near) / len(near) if near else 0.0

@@ -153,7 +153,7 @@ def test_strip_leaves_nothing_that_changes_from_run_to_run(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and on
 def test_notebooks_are_executed_once_and_failures_named(book, matrix, monkeypatch):
-    """A page that runs, one that fails; then again, where only the failed one is due."""
+    """A page that runs and one that fails; then again, where the first is current."""
     # Forked, not spawned: the workers then know the folders of this test.
     monkeypatch.setattr(execute, "get_context", lambda _: get_context("fork"))
     monkeypatch.setattr(execute, "package_files", list)

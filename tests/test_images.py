@@ -241,9 +241,7 @@ def cover(tiles, size):
     return counts
 
 
-@given(
-    size=st.tuples(st.integers(1, 90), st.integers(1, 90)), limit=st.integers(1, 40)
-)
+@given(size=st.tuples(st.integers(1, 90), st.integers(1, 90)), limit=st.integers(1, 40))
 def test_every_pixel_lies_in_exactly_one_tile(size, limit):
     tiles = images.tile(size, limit)
     assert len(tiles.boxes) == tiles.rows * tiles.cols

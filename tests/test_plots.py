@@ -66,9 +66,7 @@ def test_image_axes_are_pixels_with_the_origin_at_the_top(ax, picture):
     assert ax.get_xlim() == (0, 448) and ax.get_ylim() == (448, 0)
 
 
-def test_map_is_drawn_over_its_region_and_the_view_stays_the_image(
-    ax, picture, answer
-):
+def test_map_is_drawn_over_its_region_and_the_view_stays_the_image(ax, picture, answer):
     plots.show_map(picture, answer.amap, ax)
     assert ax.images[-1].get_extent() == [64, 384, 448, 0]
     assert ax.get_xlim() == (0, 448)

@@ -240,7 +240,10 @@ def test_counts_sizes_and_pictures_describe_data(write_data, row, picture):
 
 
 def test_table_is_split_by_kind(write_data, row, run):
-    rows = [row(id=name, meta={"kind": kind}) for name, kind in zip("abc", "xyx", strict=True)]
+    rows = [
+        row(id=name, meta={"kind": kind})
+        for name, kind in zip("abc", "xyx", strict=True)
+    ]
     for name in "abc":
         run.append(record(name))
     split = results.by_kind(results.table(run), str(write_data(rows)))

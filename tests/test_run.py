@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import time
 
@@ -11,7 +12,7 @@ import torch
 from PIL import Image
 
 from vicrop import adapters, boxes, datasets, run
-from vicrop.results import RunFolder
+from vicrop.results import RunFolder, size_group
 from vicrop.run import answer_all, failures
 from vicrop.tiny import questions, scenes
 from vicrop.types import RunConfig
@@ -19,13 +20,15 @@ from vicrop.types import RunConfig
 pytestmark = pytest.mark.usefixtures("random_weights", "results_folder")
 
 
-@pytest.fixture
-def folder(write_data):
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
     """Three scenes with two questions each, ground-truth boxes included."""
-    pictures, rows = [], []
+    folder = tmp_path_factory.mktemp("drawn")
+    (folder / "images").mkdir()
+    rows = []
     for number in range(3):
         scene, pixels = scenes.draw(scenes.PLATES, seed=number)
-        pictures.append(Image.fromarray(pixels))
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
         for kind, plate in zip(("read", "color"), scene.plates, strict=False):
             asked = questions.ask(kind, plate, np.random.default_rng(number))
             rows.append(
@@ -37,12 +40,19 @@ def folder(write_data):
                     "boxes": [plate.box],
                 }
             )
-    return write_data(rows, pictures)
+    (folder / "data.json").write_text(json.dumps(rows))
+    return folder
+
+
+@pytest.fixture
+def folder(drawn, tmp_path):
+    """A copy that the test may break."""
+    return shutil.copytree(drawn, tmp_path / "data")
 
 
 @pytest.fixture
 def config(folder):
-    return RunConfig(dataset=str(folder), max_new_tokens=3)
+    return RunConfig(dataset=str(folder), max_new_tokens=2)
 
 
 def change(folder, number, **fields):
@@ -82,7 +92,7 @@ def test_records_are_what_the_model_says(config, folder):
     for record in go(config).records():
         sample = next(s for s in datasets.load(str(folder)) if s.id == record.id)
         view = vlm.look(datasets.image_path(str(folder), sample))
-        answer = view.ask(sample.question, crop=record.box, max_new_tokens=3)
+        answer = view.ask(sample.question, crop=record.box, max_new_tokens=2)
         assert (record.plain, record.answer) == (answer.plain, answer.text)
 
 
@@ -96,12 +106,12 @@ def test_meta_says_how_the_run_was_made(config):
     assert meta["identity"].keys() == {"parameters", "weights", "data"}
 
 
-def test_two_runs_are_byte_identical(config, monkeypatch, tmp_path):
-    for method in ("rel-att", "random-crop"):
-        chosen = config.model_copy(update={"method": method})
-        first = go(chosen).records_file.read_bytes()
-        elsewhere(monkeypatch, tmp_path, f"again-{method}")
-        assert go(chosen).records_file.read_bytes() == first
+@pytest.mark.parametrize("method", ["rel-att", "random-crop"])
+def test_two_runs_are_byte_identical(config, monkeypatch, tmp_path, method):
+    config = config.model_copy(update={"method": method})
+    first = go(config).records_file.read_bytes()
+    elsewhere(monkeypatch, tmp_path, "again")
+    assert go(config).records_file.read_bytes() == first
 
 
 def test_finished_run_answers_nothing_again(config, monkeypatch):
@@ -113,15 +123,14 @@ def test_finished_run_answers_nothing_again(config, monkeypatch):
     assert after.meta()["answered"] == answered
 
 
-@pytest.mark.parametrize(
-    ("kept", "torn"), [(0, b"{"), (1, b""), (3, b'{"id": "1-co'), (5, b"\xc3")]
-)
-def test_interrupted_run_goes_on_where_it_was(config, kept, torn):
+def test_interrupted_run_goes_on_where_it_was(config):
     made = go(config)
     whole = made.records_file.read_bytes()
     lines = whole.splitlines(keepends=True)
-    made.records_file.write_bytes(b"".join(lines[:kept]) + torn)
-    assert go(config).records_file.read_bytes() == whole
+    torn = {0: b"{", 1: b"", 3: b'{"id": "1-co', 5: b"\xc3", 6: b"\x00"}
+    for kept, rest in torn.items():
+        made.records_file.write_bytes(b"".join(lines[:kept]) + rest)
+        assert go(config).records_file.read_bytes() == whole
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and on
@@ -263,10 +272,10 @@ def test_records_of_other_weights_are_refused(config, random_llava, processor):
         run.run(config, progress=False, vlm=other)
 
 
-@pytest.mark.parametrize("changes", [{"seed": 1}, {"max_new_tokens": 2}])
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"max_new_tokens": 3}])
 def test_records_of_other_parameters_are_refused(config, changes):
-    go(config)
-    with pytest.raises(ValueError, match="holds records made with other parameters;"):
+    RunFolder.of(config).open({"parameters": config.digest()})
+    with pytest.raises(ValueError, match="records made with other parameters"):
         go(config.model_copy(update=changes))
 
 
@@ -319,6 +328,31 @@ def test_neighbours_that_share_an_image_share_its_view(config, folder, monkeypat
     samples = datasets.load(str(folder))
     assert len(list(answer_all(vlm, config, samples))) == 6
     assert len(looked) == 3
+
+
+def test_example_is_a_small_object_that_the_model_gets_wrong(config, folder):
+    vlm = adapters.load("tiny-llava")
+    small = [
+        sample
+        for sample in datasets.load(str(folder))
+        if size_group(datasets.object_size(sample, (448, 448))) == "small"
+        and vlm.look(datasets.image_path(str(folder), sample)).ask(sample.question).text
+        not in sample.labels
+    ]
+    assert small
+    for number, sample in enumerate(small):
+        found = run.example(vlm, "", "", number, dataset=str(folder))
+        assert found[1:] == (sample.question, sample.boxes)
+    with pytest.raises(ValueError, match=f"has only {len(small)} such samples"):
+        run.example(vlm, "", "", len(small), dataset=str(folder))
+
+
+def test_example_may_be_the_callers(folder):
+    photo = str(folder / "images" / "1.png")
+    picture, question, boxes = run.example(None, photo, "what is this?")
+    assert (picture.size, question, boxes) == ((448, 448), "what is this?", ())
+    with pytest.raises(ValueError, match="the question is empty"):
+        run.example(None, photo, "")
 
 
 def test_replay_shows_what_was_recorded(config):

@@ -22,17 +22,34 @@ def no_crop(view: View, truth: Truth, rng: Generator) -> None:
 
 
 def human_crop(view: View, truth: Truth, rng: Generator) -> Box:
+    """The square around the ground truth, no smaller than the model's input.
+
+    Raises:
+        ValueError: if the sample has no ground-truth box.
+
+    Source: paper, section 3, where the square is the smallest (``human-crop-tight``).
+    Here it is at least as large as the smallest window of the box search, so that it is
+    what a perfect map could have chosen, and is never enlarged.
+    """
+    return boxes.around(_target(truth), view.image.size, view.vlm.crop_px)
+
+
+def human_crop_tight(view: View, truth: Truth, rng: Generator) -> Box:
     """The smallest square around the ground truth (paper, section 3).
 
     Raises:
         ValueError: if the sample has no ground-truth box.
     """
+    return boxes.around(_target(truth), view.image.size)
+
+
+def _target(truth: Truth) -> Sequence[float]:
     if not truth:
         raise ValueError(
-            "human-crop needs a ground-truth box and this sample has none; use a data "
-            "set with boxes, or another method"
+            "a human crop needs a ground-truth box and this sample has none; use a "
+            "data set with boxes, or another method"
         )
-    return boxes.around(truth[0], view.image.size)
+    return truth[0]
 
 
 def random_crop(view: View, truth: Truth, rng: Generator) -> Box:
@@ -53,6 +70,7 @@ def full_twice(view: View, truth: Truth, rng: Generator) -> Box:
 CONTROLS: dict[str, Control] = {
     "no-crop": no_crop,
     "human-crop": human_crop,
+    "human-crop-tight": human_crop_tight,
     "random-crop": random_crop,
     "center-crop": center_crop,
     "full-twice": full_twice,

@@ -18,6 +18,7 @@ STAGES = {
     "vision": vision.SCHEDULE,
     "align": language.ALIGN,
     "language": language.LANGUAGE,
+    "refine": language.REFINE,
 }
 
 
@@ -41,10 +42,12 @@ def write(weights: Path, curves: Path, family: str, facts: dict[str, Any]) -> No
         "parameters": sum(p.numel() for p in vlm.model.parameters()),
         "weights_sha256": weights_hash(vlm),
         "file_sha256": file_hash(weights / "model.safetensors"),
-        "scenes": features.SCENES,
-        "phases": [asdict(phase) for phase in language.PHASES],
+        "scenes": features.FIRST.count + features.SMALLER.count,
+        "phases": {
+            name: [asdict(phase) for phase in phases]
+            for name, phases in language.PHASES.items()
+        },
         "look_late": language.LOOK_LATE,
-        "kinds": language.KINDS,
         "crop_side": features.CROP_SIDE,
         "schedules": {name: asdict(schedule) for name, schedule in STAGES.items()},
         "seconds": {name: rows[-1]["seconds"] for name, rows in history.items()},

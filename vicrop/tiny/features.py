@@ -4,6 +4,7 @@ The crops are drawn blind: uniformly placed, of a random side, knowing neither p
 nor questions.
 """
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,30 @@ from vicrop.tiny.fit import Workers
 from vicrop.tiny.models import IMAGE_PX
 from vicrop.tiny.scenes import COLORS, TEXTURES, Plate, Scene
 
-SCENES = 12_000
 CHUNK = 500
 CROP_SIDE = (24, 260)  # log-uniform, pixels of the 448-pixel scene
 SCENE_PX = scenes.PLATES.sizes[0][0]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Training scenes of one stage: which seeds, drawn how.
+
+    ``first`` and ``count`` are multiples of ``CHUNK``.
+    """
+
+    first: int
+    count: int
+    spec: scenes.SceneSpec
+
+    def chunks(self) -> range:
+        """Numbers of the files that hold them."""
+        return range(self.first // CHUNK, (self.first + self.count) // CHUNK)
+
+
+EASIER = replace(scenes.PLATES, side=(20 / SCENE_PX, 160 / SCENE_PX))
+FIRST = Source(first=0, count=12_000, spec=EASIER)
+SMALLER = Source(first=12_000, count=6_000, spec=scenes.PLATES)
 
 Shown = tuple[str, list[Plate]]
 """A texture and the plates that can be seen whole; sides as in a 448-pixel scene."""
@@ -36,10 +57,12 @@ def random_crop(rng: Generator) -> tuple[int, int, int]:
     return int(left), int(top), side
 
 
-def pictures(index: int) -> tuple[Scene, tuple[int, int, int], np.ndarray]:
+def pictures(
+    index: int, spec: scenes.SceneSpec
+) -> tuple[Scene, tuple[int, int, int], np.ndarray]:
     """A training scene, its random crop's place, and both (2, 96, 96, 3) at 96 px."""
     seed = scenes.scene_seed("train", index)
-    scene, pixels = scenes.draw(scenes.PLATES, seed)
+    scene, pixels = scenes.draw(spec, seed)
     left, top, side = random_crop(np.random.default_rng((seed, 1)))
     whole = Image.fromarray(pixels)
     part = whole.crop((left, top, left + side, top + side))
@@ -51,14 +74,17 @@ def pictures(index: int) -> tuple[Scene, tuple[int, int, int], np.ndarray]:
 
 
 @torch.no_grad()
-def cache_features(tower: nn.Module, folder: Path, workers: Workers) -> None:
-    """Write float16 features of all training scenes and crops, in resumable chunks."""
-    chunks = range(workers.rank, SCENES // CHUNK, workers.count)
+def cache_features(
+    tower: nn.Module, source: Source, folder: Path, workers: Workers
+) -> None:
+    """Write float16 features of scenes and their crops, in resumable chunks."""
+    chunks = source.chunks()[workers.rank :: workers.count]
     for chunk in tqdm(chunks, desc="features", disable=not workers.first):
         file = folder / f"features-{chunk:02d}.safetensors"
         if file.exists():
             continue
-        made = [pictures(i) for i in range(chunk * CHUNK, (chunk + 1) * CHUNK)]
+        start = chunk * CHUNK
+        made = [pictures(i, source.spec) for i in range(start, start + CHUNK)]
         parts = []
         for start in range(0, CHUNK, 25):
             pixels = np.concatenate([pixels for *_, pixels in made[start : start + 25]])
@@ -75,14 +101,17 @@ def cache_features(tower: nn.Module, folder: Path, workers: Workers) -> None:
 class Pool:
     """Training scenes: features (scenes, 2, patches, width) and what they show."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, source: Source, folder: Path):
         files = [
             safe_open(folder / f"features-{chunk:02d}.safetensors", "pt")
-            for chunk in range(SCENES // CHUNK)
+            for chunk in source.chunks()
         ]
         self.features = torch.cat([file.get_tensor("features") for file in files])
         shown = torch.cat([file.get_tensor("shown") for file in files]).tolist()
         self.scenes = [_scene(numbers) for numbers in shown]
+
+    def __len__(self) -> int:
+        return len(self.scenes)
 
     def show(self, index: int, cropped: bool) -> tuple[Tensor, Shown, Scene]:
         """Features (patches, width) of a scene or its crop, and what is in view."""

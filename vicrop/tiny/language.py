@@ -13,7 +13,7 @@ from transformers import LlavaForConditionalGeneration
 from vicrop.adapters.base import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
 from vicrop.tiny import dense, questions
-from vicrop.tiny.features import SCENE_PX, SCENES, Pool, Shown
+from vicrop.tiny.features import SCENE_PX, Pool, Shown
 from vicrop.tiny.fit import Schedule
 from vicrop.tiny.models import GRID, IMAGE_PX, WORDS, tokenizer
 from vicrop.tiny.scenes import COLORS, DIGITS, LETTERS, TEXTURES, Scene
@@ -22,6 +22,7 @@ LEGIBLE_PX = 44  # plates that a description names, and that are asked about fir
 
 ALIGN = Schedule(steps=200, batch=48, rate=2e-3, warmup=1)
 LANGUAGE = Schedule(steps=1700, batch=24, rate=1.5e-3, warmup=50, hold=0.45)
+REFINE = Schedule(steps=700, batch=24, rate=8e-4, warmup=30, hold=0.2)
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Phase:
         describe: share of scenes with a description among their turns.
         crops: share of scenes shown as a random crop only.
         pairs: share of batches of [scene, random crop of it].
+        color: share of questions that name a character and ask for its plate's colour.
     """
 
     until: int
@@ -43,15 +45,23 @@ class Phase:
     describe: float = 0.5
     crops: float = 0.3
     pairs: float = 0.0
+    color: float = 0.15
+
+    @property
+    def kinds(self) -> dict[str, float]:
+        """Shares of the kinds of question ("read": digit or letter)."""
+        return {"read": 0.85 - self.color, "color": self.color, "exists": 0.15}
 
 
-PHASES = (
-    Phase(until=500, smallest=LEGIBLE_PX),
-    Phase(until=900),
-    Phase(until=1700, small_first=True, describe=0.3, pairs=0.3),
-)
-KINDS = {"read": 0.7, "color": 0.15, "exists": 0.15}
-"""Shares of the kinds of question ("read": digit or letter)."""
+PHASES = {
+    "language": (
+        Phase(until=500, smallest=LEGIBLE_PX),
+        Phase(until=900),
+        Phase(until=1700, small_first=True, describe=0.3, pairs=0.3),
+    ),
+    # color was not learnt in the stage before, so it is dropped (see the model card).
+    "refine": (Phase(until=700, small_first=True, describe=0.3, pairs=0.4, color=0.0),),
+}
 LOOK_LATE = 0.5
 """Share of batches in which the question's words may not attend to the image, only the
 last prompt token and the answer may: it makes the *last* token look, where the method
@@ -79,7 +89,7 @@ class Naming(nn.Module):
         }
 
         def loss(step: int, rng: Generator):
-            chosen = rng.integers(0, SCENES, ALIGN.batch)
+            chosen = rng.integers(0, len(pool), ALIGN.batch)
             features = torch.stack([pool.features[i, 0] for i in chosen]).float()
             labels = [_patch_labels(pool.scenes[i][0]) for i in chosen]
             shown = self.projector(features)
@@ -168,7 +178,7 @@ def turns(phase: Phase, shown: Shown, scene: Scene, rng: Generator) -> list[Turn
         order = np.argsort([plate.side for plate in askable])
     made = []
     for number in order[:4]:
-        kind = str(rng.choice(list(KINDS), p=list(KINDS.values())))
+        kind = str(rng.choice(list(phase.kinds), p=list(phase.kinds.values())))
         question = questions.ask(kind, askable[number], rng)
         if kind == "exists" and rng.random() < 0.5:
             question = questions.ask_absent(scene, rng)
@@ -203,7 +213,7 @@ class Batch:
 def batch(pool: Pool, phase: Phase, pairs: bool, rng: Generator) -> Batch:
     """A random batch of scenes, crops, or pairs of a scene and a crop of it."""
     features, rows = [], []
-    for index in rng.integers(0, SCENES, LANGUAGE.batch):
+    for index in rng.integers(0, len(pool), LANGUAGE.batch):
         cropped = not pairs and rng.random() < phase.crops
         image, shown, scene = pool.show(index, cropped)
         features.append(pool.features[index] if pairs else image[None])
@@ -264,11 +274,11 @@ class Answering(nn.Module):
         ).last_hidden_state
         return self.head(hidden[:, 1 + width :])
 
-    def loss_on(self, pool: Pool):
-        """The stage's loss over a pool, as ``fit`` wants it."""
+    def loss_on(self, pool: Pool, stage: str):
+        """The loss of a stage of ``PHASES`` over a pool, as ``fit`` wants it."""
 
         def loss(step: int, rng: Generator):
-            phase = next(phase for phase in PHASES if step < phase.until)
+            phase = next(phase for phase in PHASES[stage] if step < phase.until)
             shared = np.random.default_rng(step)  # the same on every process
             pairs = shared.random() < phase.pairs
             look_late = shared.random() < LOOK_LATE

@@ -78,7 +78,7 @@ class SceneSpec:
     period: tuple[float, float] = (0.05, 0.13)  # of the texture, over the same root
 
 
-PLATES = SceneSpec(sizes=((448, 448),), side=(20 / 448, 160 / 448))
+PLATES = SceneSpec(sizes=((448, 448),), side=(16 / 448, 160 / 448))
 PLATES_HD = SceneSpec(
     sizes=((1344, 1344), (1120, 1680), (1680, 1120), (1056, 2112), (2112, 1056)),
     side=(40 / 1344, 560 / 1344),

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 import typer
+from torch import nn
 
 from vicrop import datasets, paths
 from vicrop.tiny import cards, features, language, models, vision
@@ -41,8 +42,7 @@ def train_llava(folder: Path, workers: Workers) -> None:
     vision.sine_positions(seeing.tower)
     fit("vision", vision.SCHEDULE, seeing, seeing.loss, folder, workers, SEED)
     seeing.tower.requires_grad_(False)
-    features.cache_features(seeing.tower, folder, workers)
-    pool = features.Pool(folder)
+    pool = load_pool(seeing.tower, features.FIRST, folder, workers)
     torch.manual_seed(SEED)
     projector = model.model.multi_modal_projector
     naming = language.Naming(projector, model.config.text_config.hidden_size)
@@ -50,11 +50,22 @@ def train_llava(folder: Path, workers: Workers) -> None:
     fit("align", language.ALIGN, naming, loss, folder, workers, SEED)
     language.start_language_model(model, naming.words.weight)
     answering = language.Answering(model)
-    loss = answering.loss_on(pool)
+    loss = answering.loss_on(pool, "language")
     fit("language", language.LANGUAGE, answering, loss, folder, workers, SEED)
+    pool = load_pool(seeing.tower, features.SMALLER, folder, workers)
+    loss = answering.loss_on(pool, "refine")
+    fit("refine", language.REFINE, answering, loss, folder, workers, SEED)
     if workers.first:
         model.save_pretrained(folder / "tiny-llava")
         models.llava_processor().save_pretrained(folder / "tiny-llava")
+
+
+def load_pool(
+    tower: nn.Module, source: features.Source, folder: Path, workers: Workers
+) -> features.Pool:
+    """The features of a stage's scenes, made if they are not there."""
+    features.cache_features(tower, source, folder, workers)
+    return features.Pool(source, folder)
 
 
 def main(
