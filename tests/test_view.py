@@ -60,6 +60,24 @@ def test_general_map_is_kept_per_method(calls, fresh):
     assert calls["run"] == 4
 
 
+def test_every_question_and_length_has_its_own_plain_answer(vlm, picture, fresh):
+    asked = [(q, n) for n in (6, 2) for q in (QUESTION, OTHER, "what color ?")]
+    kept = [fresh.ask(question, max_new_tokens=n).plain for question, n in asked]
+    alone = [vlm.look(picture).ask(q, max_new_tokens=n).plain for q, n in asked]
+    assert kept == alone
+    assert len(set(kept)) > 3
+
+
+def test_every_kind_of_map_divides_by_its_own_general_map(fresh, monkeypatch):
+    flat = attribution.Attribution(
+        lambda vlm, prompt: np.ones((12, 12), np.float32), attribution.relative
+    )
+    monkeypatch.setitem(attribution.MAPS, "flat", flat)
+    first = fresh.importance(QUESTION).values
+    assert (fresh.importance(QUESTION, "flat").values == 1).all()
+    np.testing.assert_array_equal(fresh.importance(QUESTION).values, first)
+
+
 def test_order_of_questions_does_not_matter(vlm, picture):
     one, two = vlm.look(picture), vlm.look(picture)
     first = one.importance(QUESTION).values

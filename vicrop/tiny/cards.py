@@ -19,6 +19,7 @@ STAGES = {
     "align": language.ALIGN,
     "language": language.LANGUAGE,
     "refine": language.REFINE,
+    "describe": language.DESCRIBE,
 }
 
 

@@ -22,6 +22,7 @@ LEGIBLE_PX = 44  # plates that a description names, and that are asked about fir
 
 ALIGN = Schedule(steps=200, batch=48, rate=2e-3, warmup=1)
 LANGUAGE = Schedule(steps=1700, batch=24, rate=1.5e-3, warmup=50, hold=0.45)
+DESCRIBE = Schedule(steps=300, batch=24, rate=6e-4, warmup=20, hold=0.2)
 REFINE = Schedule(steps=700, batch=24, rate=8e-4, warmup=30, hold=0.2)
 
 
@@ -37,6 +38,7 @@ class Phase:
         crops: share of scenes shown as a random crop only.
         pairs: share of batches of [scene, random crop of it].
         color: share of questions that name a character and ask for its plate's colour.
+        varied: whether descriptions are in random order (see ``questions.describe``).
     """
 
     until: int
@@ -46,6 +48,7 @@ class Phase:
     crops: float = 0.3
     pairs: float = 0.0
     color: float = 0.15
+    varied: bool = False
 
     @property
     def kinds(self) -> dict[str, float]:
@@ -61,6 +64,19 @@ PHASES = {
     ),
     # color was not learnt in the stage before, so it is dropped (see the model card).
     "refine": (Phase(until=700, small_first=True, describe=0.3, pairs=0.4, color=0.0),),
+    # Descriptions that always begin with the background never look at plates with their
+    # first token; rel-att, which divides by that look, then favours any large plate.
+    "describe": (
+        Phase(
+            until=300,
+            small_first=True,
+            describe=1.0,
+            crops=0.2,
+            pairs=0.3,
+            color=0.0,
+            varied=True,
+        ),
+    ),
 }
 LOOK_LATE = 0.5
 """Share of batches in which the question's words may not attend to the image, only the
@@ -185,7 +201,9 @@ def turns(phase: Phase, shown: Shown, scene: Scene, rng: Generator) -> list[Turn
         made.append(turn(question.text, question.answer))
     if not made or rng.random() < phase.describe:
         legible = [plate for plate in plates if plate.side >= LEGIBLE_PX]
-        made.append(turn(GENERAL_QUESTION, questions.describe(texture, legible)))
+        order_by = rng if phase.varied else None
+        text = questions.describe(texture, legible, order_by)
+        made.append(turn(GENERAL_QUESTION, text))
     return made
 
 

@@ -55,11 +55,19 @@ def ask_absent(scene: Scene, rng: Generator) -> Question:
     return Question("exists", text, "no", None)
 
 
-def describe(texture: str, plates: list[Plate]) -> str:
-    """A general description: the background, then the plates, largest first."""
+def describe(texture: str, plates: list[Plate], rng: Generator | None = None) -> str:
+    """A general description: the background, then the plates, largest first.
+
+    With ``rng`` the plates are in random order, and the background comes first or last,
+    so that its first word can be about anything in the picture.
+    """
     ranked = sorted(plates, key=lambda plate: -plate.side)
     words = [f"{plate.color} {plate.char}" for plate in ranked]
-    return " . ".join([f"{texture} wall", *words])
+    wall = [f"{texture} wall"]
+    if rng is None:
+        return " . ".join(wall + words)
+    words = [words[number] for number in rng.permutation(len(words))]
+    return " . ".join(wall + words if rng.random() < 0.5 else words + wall)
 
 
 assert len(set(CHARS)) == len(CHARS)

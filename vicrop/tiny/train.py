@@ -55,6 +55,8 @@ def train_llava(folder: Path, workers: Workers) -> None:
     pool = load_pool(seeing.tower, features.SMALLER, folder, workers)
     loss = answering.loss_on(pool, "refine")
     fit("refine", language.REFINE, answering, loss, folder, workers, SEED)
+    loss = answering.loss_on(pool, "describe")
+    fit("describe", language.DESCRIBE, answering, loss, folder, workers, SEED)
     if workers.first:
         model.save_pretrained(folder / "tiny-llava")
         models.llava_processor().save_pretrained(folder / "tiny-llava")
