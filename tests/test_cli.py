@@ -99,7 +99,7 @@ WORDS = {
     "unknown family": "unknown family 'blip'",
     "unknown dtype": "unknown dtype 'int4'",
     "unknown device": "device 'toaster' cannot be used here",
-    "control that needs a box": "human-crop needs a ground-truth box",
+    "control that needs a box": "a human crop needs a ground-truth box",
     "figure into no folder": "/no/a.png",
     "unknown dataset": "unknown dataset 'platez'",
     "torn data": "data.json is not whole JSON",

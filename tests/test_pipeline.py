@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from vicrop import boxes, pipeline
+from vicrop import boxes, pipeline, results
 from vicrop.pipeline import ViCrop
 
 QUESTION = "what digit is on the red plate?"
@@ -67,15 +67,29 @@ def test_unknown_method_is_named_with_those_known(cropping, picture, method):
         cropping.answer(picture, QUESTION, method)
 
 
-def test_human_crop_without_a_box_is_refused(cropping, view):
-    with pytest.raises(ValueError, match="human-crop needs a ground-truth box"):
-        cropping.answer(view, QUESTION, "human-crop")
+HUMAN = pytest.mark.parametrize("method", ["human-crop", "human-crop-tight"])
 
 
-def test_human_crop_contains_the_first_box(cropping, view, scene):
+@HUMAN
+def test_human_crop_without_a_box_is_refused(cropping, view, method):
+    with pytest.raises(ValueError, match="a human crop needs a ground-truth box"):
+        cropping.answer(view, QUESTION, method)
+
+
+@HUMAN
+def test_human_crop_contains_the_first_box(cropping, view, scene, method):
     first, second = (plate.box for plate in scene[0].plates[:2])
-    box = cropping.answer(view, QUESTION, "human-crop", truth=[first, second]).box
+    box = cropping.answer(view, QUESTION, method, truth=[first, second]).box
     assert boxes.coverage(box, first) == 1
+
+
+def test_human_crop_is_no_smaller_than_the_models_input_unless_tight(cropping, view):
+    truth = [(200, 200, 220, 220)]
+    wide, tight = (
+        cropping.answer(view, QUESTION, method, truth=truth, max_new_tokens=1).box
+        for method in ("human-crop", "human-crop-tight")
+    )
+    assert wide.width >= cropping.vlm.crop_px > tight.width >= 20
 
 
 def test_full_twice_shows_the_whole_image_again(cropping, view):
@@ -101,3 +115,7 @@ def test_empty_question_is_refused_by_every_method(cropping, view):
 
 def test_no_method_is_both_a_map_and_a_control():
     assert len(set(pipeline.methods())) == len(pipeline.methods())
+
+
+def test_every_method_has_its_place_in_the_books_tables():
+    assert set(pipeline.methods()) <= set(results.ORDER)

@@ -5,7 +5,8 @@ import pytest
 from vicrop import adapters, boxes
 from vicrop.adapters import MODELS
 from vicrop.results import size_group
-from vicrop.tiny import scenes
+from vicrop.run import file_hash, weights_hash
+from vicrop.tiny import cards, scenes
 
 pytestmark = pytest.mark.skipif(
     not MODELS["tiny-llava"].is_here(),
@@ -34,6 +35,14 @@ def asked():
             question = f"what {kind} is on the {plate.color} plate?"
             chosen.append((Image.fromarray(pixels), question, plate))
     return chosen
+
+
+def test_card_is_of_these_weights_and_chose_the_layer(trained):
+    card = cards.read("tiny-llava")
+    assert card["weights_sha256"] == weights_hash(trained)
+    file = MODELS["tiny-llava"].folder / "model.safetensors"
+    assert card["file_sha256"] == file_hash(file)
+    assert card["layer"] == MODELS["tiny-llava"].layer == trained.layer
 
 
 def of_group(asked, group):

@@ -17,6 +17,7 @@ import nbformat
 import papermill
 import typer
 import yaml
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from papermill.inspection import inspect_notebook
 from tqdm import tqdm
@@ -165,6 +166,7 @@ def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]
     todo = [(job, mark) for job, mark in marked if not is_current(job, mark)]
     failed = []
     # Threads of several kernels would fight for the same cores.
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm, of ipywidgets
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(execute, *one): one[0] for one in todo}
@@ -174,9 +176,10 @@ def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]
             bar.set_postfix_str(job.target)
             try:
                 future.result()
-            except PapermillExecutionError as error:
+            except (PapermillExecutionError, DeadKernelError) as error:
                 kept = f"book/executed/unfinished/{job.target}.ipynb"
-                failed.append(f"{job.target}: {error.ename}: {error.evalue} ({kept})")
+                reason = str(error).strip().splitlines()[-1]
+                failed.append(f"{job.target}: {reason} ({kept})")
     return failed
 
 

@@ -75,6 +75,9 @@ CONTROLS: dict[str, Control] = {
     "center-crop": center_crop,
     "full-twice": full_twice,
 }
+NEEDS_TRUTH = ("human-crop", "human-crop-tight")
+"""Controls that are told where the object is."""
+
 ALIASES = {
     "rel_att": "rel-att",
     "grad_att": "grad-att",

@@ -1,12 +1,16 @@
 """Figures: each draws into an axes (or makes a figure) and returns it."""
 
+import base64
 import hashlib
+import html
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -75,7 +79,7 @@ def answer_panel(
     else:
         show_map(image, answer.amap, axes[1]).set_xlabel("importance map")
     for box in truth:
-        show_box(box, axes[0], TRUTH, linestyle="--")
+        show_box(_beside(box, image.width), axes[0], TRUTH, linestyle="--")
     if answer.box is None:
         axes[2].set_axis_off()
         return figure
@@ -103,7 +107,7 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
         draw(image, *about, ax=axes[1])
         axes[1].set_xlabel(f"label “{sample.labels[0]}”, image alone “{answer.plain}”")
         for box in sample.boxes:
-            show_box(box, axes[1], TRUTH, linestyle="--")
+            show_box(_beside(box, image.width), axes[1], TRUTH, linestyle="--")
         if answer.box is None:
             axes[2].set_axis_off()
             continue
@@ -111,6 +115,12 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
         show_image(image.crop(answer.box), axes[2])
         axes[2].set_xlabel(f"with this crop “{answer.text}”")
     return figure
+
+
+def _beside(box: Sequence[float], width: int) -> tuple[float, ...]:
+    """A little outside a box, so that its outline does not hide a small object."""
+    out = 0.01 * width
+    return (box[0] - out, box[1] - out, box[2] + out, box[3] + out)
 
 
 def _wrapped(text: str) -> str:
@@ -199,8 +209,9 @@ def layers(
             "map's layer",
             (chosen, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(4, -12),
+            xytext=(-4, -12),
             textcoords="offset points",
+            ha="right",
             color=CROP,
         )
     ax.set_xticks(range(max(map(len, series.values()))))
@@ -239,3 +250,11 @@ def table(frame: pd.DataFrame) -> Styler:
     name = hashlib.sha256(frame.to_csv().encode()).hexdigest()[:8]
     styled = Styler(frame, uuid=name, cell_ids=False)
     return styled.hide(axis="index").set_table_attributes('class="dataframe"')
+
+
+def embedded(figure: Figure, alt: str) -> HTML:
+    """A figure as an image with a text instead, for pages that glue it elsewhere."""
+    file = io.BytesIO()
+    figure.savefig(file, dpi=110)
+    data = base64.b64encode(file.getvalue()).decode()
+    return HTML(f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">')

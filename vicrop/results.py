@@ -179,6 +179,12 @@ def _rank(run: RunFolder) -> tuple:
     return config["dataset"], place, method
 
 
+def by_group(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """A table split by size group, small first; rows without an object left out."""
+    groups = {name: frame[frame["group"] == name] for name in SIZE_GROUPS}
+    return {name: rows for name, rows in groups.items() if len(rows)}
+
+
 def of_group(runs: dict[str, pd.DataFrame], group: str) -> dict[str, pd.DataFrame]:
     """The rows of one size group, and runs without any left out."""
     chosen = {name: rows[rows["group"] == group] for name, rows in runs.items()}

@@ -38,8 +38,9 @@ def run(
         ``failures``.
 
     Raises:
-        ValueError: for an unknown model, method or dataset, or if the folder holds
-            records of another model, of other data or parameters.
+        ValueError: for an unknown model, method or dataset, a method that the data do
+            not fit, or if the folder holds records of another model, of other data or
+            parameters.
     """
     config = config.model_copy(
         update={
@@ -47,7 +48,7 @@ def run(
             "method": pipeline.resolve(config.method),
         }
     )
-    samples = datasets.load(config.dataset, config.limit, config.seed)
+    samples = askable(config)
     vlm = load(config) if vlm is None else vlm
     folder = RunFolder.of(config)
     done = folder.open(_identity(config, vlm))
@@ -64,6 +65,24 @@ def run(
     seconds = time.perf_counter() - started
     folder.write_meta(_meta(config, vlm, folder, len(left), seconds))
     return folder
+
+
+def askable(config: RunConfig) -> list[Sample]:
+    """The samples of a run: human crops are only given where there is a box.
+
+    Raises:
+        ValueError: if that leaves none.
+    """
+    samples = datasets.load(config.dataset, config.limit, config.seed)
+    if config.method not in pipeline.NEEDS_TRUTH:
+        return samples
+    boxed = [sample for sample in samples if sample.boxes]
+    if not boxed:
+        raise ValueError(
+            f"{config.method} needs ground-truth boxes and {config.dataset} has none; "
+            "use a data set with boxes, or another method"
+        )
+    return boxed
 
 
 def load(config: RunConfig) -> Adapter:

@@ -48,6 +48,15 @@ def test_description_names_the_wall_then_plates_from_large_to_small():
     assert questions.describe("plain", []) == "plain wall"
 
 
+def test_varied_description_says_the_same_in_another_order(rng):
+    plates = [Plate(0, 0, 20, "red", "4"), Plate(50, 0, 40, "blue", "K")]
+    told = [questions.describe("dotted", plates, rng) for _ in range(60)]
+    parts = {"dotted wall", "red 4", "blue K"}
+    assert all(set(text.split(" . ")) == parts for text in told)
+    # The background comes first or last, the plates in either order.
+    assert len(set(told)) == 4
+
+
 def test_every_sentence_is_made_of_known_words():
     """Nothing that is asked or answered is ``<unk>`` to the tiny models."""
     said = [GENERAL_QUESTION]

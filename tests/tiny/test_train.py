@@ -17,9 +17,8 @@ def short(monkeypatch):
     """All stages, two steps each, on a few scenes."""
     schedule = Schedule(steps=2, batch=2, rate=1e-3, warmup=1)
     monkeypatch.setattr(vision, "SCHEDULE", schedule)
-    monkeypatch.setattr(language, "ALIGN", schedule)
-    monkeypatch.setattr(language, "LANGUAGE", schedule)
-    monkeypatch.setattr(language, "REFINE", schedule)
+    for stage in ("align", *language.PHASES):
+        monkeypatch.setattr(language, stage.upper(), schedule)
     monkeypatch.setattr(features, "CHUNK", 2)
     for name, first in (("FIRST", 0), ("SMALLER", 4)):
         source = features.Source(first, 4, scenes.PLATES)
