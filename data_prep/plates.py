@@ -57,9 +57,9 @@ def _quota(small: int, medium: int, large: int, exists: int):
 
 
 RECIPES = {
-    "plates": Recipe(scenes.PLATES, "test", _quota(600, 240, 240, 160)),
+    "plates": Recipe(scenes.PLATES, "test", _quota(600, 200, 200, 120)),
     "plates-hd": Recipe(
-        scenes.PLATES_HD, "test", _quota(150, 150, 150, 50), first=500_000
+        scenes.PLATES_HD, "test", _quota(200, 200, 200, 40), first=500_000
     ),
     "plates-val": Recipe(scenes.PLATES, "val", _quota(200, 60, 60, 40)),
 }
