@@ -18,10 +18,10 @@ settings.load_profile("same-every-time")
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def pytest_configure(config):
-    # Before any test module imports torch or huggingface_hub.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ["HF_HUB_OFFLINE"] = "1"
+# Before anything imports torch or huggingface_hub, the notebooks' conftest included: a
+# process that torch has started threads in must not fork.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture(autouse=True)

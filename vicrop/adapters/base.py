@@ -240,14 +240,15 @@ class Adapter(ABC):
         hidden, cache = self.run(prompt)
         ends = self.end_ids
         tokens: list[int] = []
-        while len(tokens) < max_new_tokens:
+        while True:
             token = int(self.logits(hidden[:, -1:]).argmax())
             if token in ends:
-                break
+                return tokens
             tokens.append(token)
+            if len(tokens) == max_new_tokens:
+                return tokens
             step = torch.tensor([[token]], device=self.device)
             hidden = self.hidden(self.embed(step, []), cache)
-        return tokens
 
     @property
     def end_ids(self) -> set[int]:

@@ -10,16 +10,16 @@ import pandas as pd
 from vicrop import adapters, datasets, gaze, paths, results, scoring, stats
 from vicrop.adapters.base import Adapter
 from vicrop.run import file_hash, weights_hash
-from vicrop.tiny import features, language, vision
+from vicrop.tiny import curriculum, features, vision
 
 CARD = "training.json"
 VALIDATION = "plates-val"
 STAGES = {
     "vision": vision.SCHEDULE,
-    "align": language.ALIGN,
-    "language": language.LANGUAGE,
-    "refine": language.REFINE,
-    "describe": language.DESCRIBE,
+    "align": curriculum.ALIGN,
+    "language": curriculum.LANGUAGE,
+    "refine": curriculum.REFINE,
+    "describe": curriculum.DESCRIBE,
 }
 
 
@@ -46,9 +46,9 @@ def write(weights: Path, curves: Path, family: str, facts: dict[str, Any]) -> No
         "scenes": features.FIRST.count + features.SMALLER.count,
         "phases": {
             name: [asdict(phase) for phase in phases]
-            for name, phases in language.PHASES.items()
+            for name, phases in curriculum.PHASES.items()
         },
-        "look_late": language.LOOK_LATE,
+        "look_late": curriculum.LOOK_LATE,
         "crop_side": features.CROP_SIDE,
         "schedules": {name: asdict(schedule) for name, schedule in STAGES.items()},
         "seconds": {name: rows[-1]["seconds"] for name, rows in history.items()},

@@ -96,13 +96,9 @@ def fit(
     optimizer = torch.optim.AdamW(
         parameters, lr=schedule.rate, weight_decay=0.02, betas=(0.9, 0.98)
     )
-    file, curves = folder / f"{name}.safetensors", folder / f"{name}.json"
+    file = folder / f"{name}.safetensors"
     start = restore(file, modules, optimizer)
-    history = json.loads(curves.read_text()) if start else []
-    history = [row for row in history if row["step"] <= start]
-    spent = history[-1].get("seconds", 0.0) if history else 0.0
-    began = time.perf_counter()
-    tally: dict[str, np.ndarray] = {}
+    curves = Curves(folder / f"{name}.json", start)
     bar = tqdm(
         range(start, schedule.steps),
         desc=name,
@@ -113,28 +109,61 @@ def fit(
     for step in bar:
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate_at(step)
-        stage = sum(name.encode())
-        rng = np.random.default_rng((seed, stage, step, workers.rank))
+        rng = np.random.default_rng((seed, sum(name.encode()), step, workers.rank))
         loss, metrics = loss_of(step, rng)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        workers.average(parameters)
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        for key, (total, count) in {"loss": (loss.item(), 1), **metrics}.items():
-            tally[key] = tally.get(key, np.zeros(2)) + (total, count)
+        take_step(loss, parameters, optimizer, workers)
+        curves.add({"loss": (loss.item(), 1), **metrics})
         done = step + 1
         if done % LOG_EVERY == 0 or done == schedule.steps:
-            means = {k: round(s / max(n, 1), 4) for k, (s, n) in tally.items()}
-            bar.set_postfix(means)
-            seconds = round(spent + time.perf_counter() - began, 1)
-            history.append({"step": done, "seconds": seconds, **means})
-            tally = {}
+            bar.set_postfix(curves.close(done))
         if workers.first and (done % SAVE_EVERY == 0 or done == schedule.steps):
-            # Curves first: a crash in between leaves them ahead, which is cut above.
-            write_whole(curves, json.dumps(history, indent=0))
+            # Curves first: a crash in between leaves them ahead, which is cut off.
+            curves.write()
             save(file, modules, optimizer, done)
     workers.wait()
+
+
+def take_step(
+    loss: Tensor,
+    parameters: Sequence[nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    workers: Workers,
+) -> None:
+    """One step down the gradient that all processes agree on."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    workers.average(parameters)
+    nn.utils.clip_grad_norm_(parameters, 1.0)
+    optimizer.step()
+
+
+class Curves:
+    """Means of the metrics since the last row, a row every ``LOG_EVERY`` steps."""
+
+    def __init__(self, file: Path, start: int):
+        self.file = file
+        rows = json.loads(file.read_text()) if start else []
+        self.rows = [row for row in rows if row["step"] <= start]
+        self._spent = self.rows[-1].get("seconds", 0.0) if self.rows else 0.0
+        self._began = time.perf_counter()
+        self._tally: dict[str, np.ndarray] = {}
+
+    def add(self, metrics: dict[str, tuple[float, float]]) -> None:
+        """Count one step's metrics, each as (sum, count)."""
+        for key, (total, count) in metrics.items():
+            self._tally[key] = self._tally.get(key, np.zeros(2)) + (total, count)
+
+    def close(self, step: int) -> dict[str, float]:
+        """End a row at ``step``; its means."""
+        means = {k: round(s / max(n, 1), 4) for k, (s, n) in self._tally.items()}
+        seconds = round(self._spent + time.perf_counter() - self._began, 1)
+        self.rows.append({"step": step, "seconds": seconds, **means})
+        self._tally = {}
+        return means
+
+    def write(self) -> None:
+        """Onto the disk, whole."""
+        write_whole(self.file, json.dumps(self.rows, indent=0))
 
 
 def write_whole(file: Path, text: str) -> None:

@@ -16,7 +16,7 @@ import typer
 from torch import nn
 
 from vicrop import datasets, paths
-from vicrop.tiny import cards, features, language, models, vision
+from vicrop.tiny import cards, curriculum, features, language, models, vision
 from vicrop.tiny.fit import Workers, fit
 
 SEED = 2025
@@ -47,16 +47,16 @@ def train_llava(folder: Path, workers: Workers) -> None:
     projector = model.model.multi_modal_projector
     naming = language.Naming(projector, model.config.text_config.hidden_size)
     loss = naming.loss_on(pool)
-    fit("align", language.ALIGN, naming, loss, folder, workers, SEED)
+    fit("align", curriculum.ALIGN, naming, loss, folder, workers, SEED)
     language.start_language_model(model, naming.words.weight)
     answering = language.Answering(model)
     loss = answering.loss_on(pool, "language")
-    fit("language", language.LANGUAGE, answering, loss, folder, workers, SEED)
+    fit("language", curriculum.LANGUAGE, answering, loss, folder, workers, SEED)
     pool = load_pool(seeing.tower, features.SMALLER, folder, workers)
     loss = answering.loss_on(pool, "refine")
-    fit("refine", language.REFINE, answering, loss, folder, workers, SEED)
+    fit("refine", curriculum.REFINE, answering, loss, folder, workers, SEED)
     loss = answering.loss_on(pool, "describe")
-    fit("describe", language.DESCRIBE, answering, loss, folder, workers, SEED)
+    fit("describe", curriculum.DESCRIBE, answering, loss, folder, workers, SEED)
     if workers.first:
         model.save_pretrained(folder / "tiny-llava")
         models.llava_processor().save_pretrained(folder / "tiny-llava")
