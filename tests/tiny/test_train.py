@@ -3,7 +3,7 @@ import pytest
 from data_prep import plates
 from vicrop import adapters, paths
 from vicrop.run import weights_hash
-from vicrop.tiny import cards, features, language, scenes, train, vision
+from vicrop.tiny import cards, curriculum, features, language, scenes, train, vision
 from vicrop.tiny.fit import Schedule, Workers
 
 # Python 3.12 and on warn of a fork beside torch's threads.
@@ -17,8 +17,10 @@ def short(monkeypatch):
     """All stages, two steps each, on a few scenes."""
     schedule = Schedule(steps=2, batch=2, rate=1e-3, warmup=1)
     monkeypatch.setattr(vision, "SCHEDULE", schedule)
-    for stage in ("align", *language.PHASES):
-        monkeypatch.setattr(language, stage.upper(), schedule)
+    for stage in ("align", *curriculum.PHASES):
+        monkeypatch.setattr(curriculum, stage.upper(), schedule)
+    for stage in ("ALIGN", "LANGUAGE"):  # whose batch sizes are read there
+        monkeypatch.setattr(language, stage, schedule)
     monkeypatch.setattr(features, "CHUNK", 2)
     for name, first in (("FIRST", 0), ("SMALLER", 4)):
         source = features.Source(first, 4, scenes.PLATES)
