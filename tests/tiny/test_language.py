@@ -4,7 +4,7 @@ import torch
 
 from vicrop.adapters import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
-from vicrop.tiny import dense, features, language, models, scenes
+from vicrop.tiny import curriculum, dense, features, language, models, scenes
 from vicrop.tiny.fit import Schedule, Workers
 from vicrop.tiny.language import Batch, Phase, Turn
 from vicrop.tiny.models import GRID, WORDS
@@ -225,7 +225,7 @@ def test_existence_is_asked_about_present_and_absent_colours(monkeypatch):
 
 def test_every_step_has_a_phase():
     for stage, phases in language.PHASES.items():
-        schedule = getattr(language, stage.upper())
+        schedule = getattr(curriculum, stage.upper())
         untils = [phase.until for phase in phases]
         assert untils == sorted(untils) and untils[-1] >= schedule.steps
 
