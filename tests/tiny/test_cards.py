@@ -61,7 +61,7 @@ def test_card_becomes_tables(card):
     assert len(cards.validation(card)) == len(card["validation"])
     schedule = cards.schedule(card)
     assert schedule["stage"].tolist() == list(cards.STAGES)
-    assert schedule["minutes"].tolist() == [1.5] * len(cards.STAGES)
+    assert schedule["minutes"].tolist() == ["1.5"] * len(cards.STAGES)
     assert schedule["batch"][0].startswith("2 × ")
     assert cards.layers(card)["layer"].tolist() == ["0", "1", "2", "3"]
     assert cards.metrics(card, "vision") == ["color", "char"]

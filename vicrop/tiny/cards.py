@@ -83,7 +83,7 @@ def schedule(card: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for name, stage in card["schedules"].items():
         batch = f"{card['processes']} × {stage['batch']}"
-        minutes = round(card["seconds"][name] / 60, 1)
+        minutes = f"{card['seconds'][name] / 60:.1f}"
         rows.append((name, stage["steps"], batch, f"{stage['rate']:g}", minutes))
     return pd.DataFrame(rows, columns=["stage", "steps", "batch", "rate", "minutes"])
 
