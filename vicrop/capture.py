@@ -108,7 +108,9 @@ def read_rows(modules: Sequence[nn.Module], stop: bool = True) -> Iterator[Rows]
     """
     rows = Rows()
 
-    def reading(number: int, final: bool):
+    def reading(number: int, final: bool) -> Callable:
+        """The stand-in for the module of that number."""
+
         def attend(module, query, key, value, mask, scaling=None, **kwargs):
             rows.values[number] = last_row(query, key, mask, scaling)
             if final:

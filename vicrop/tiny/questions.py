@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
-from vicrop.tiny.scenes import CHARS, COLORS, DIGITS, Plate, Scene
+from vicrop.tiny.scenes import COLORS, DIGITS, Plate, Scene
 
 WORDINGS = {
     "digit": (
@@ -68,6 +68,3 @@ def describe(texture: str, plates: list[Plate], rng: Generator | None = None) ->
         return " . ".join(wall + words)
     words = [words[number] for number in rng.permutation(len(words))]
     return " . ".join(wall + words if rng.random() < 0.5 else words + wall)
-
-
-assert len(set(CHARS)) == len(CHARS)

@@ -1,7 +1,5 @@
 """Stage 1: the vision tower alone learns colours, characters and textures."""
 
-import math
-
 import torch
 import torch.nn.functional as F
 from numpy.random import Generator
@@ -105,4 +103,3 @@ def sine_positions(tower: nn.Module, scale: float = 0.2, base: float = 60.0) -> 
     rows = line[:, None].expand(GRID, GRID, half)
     cols = line[None].expand(GRID, GRID, half)
     table[1:] = scale * torch.cat([rows, cols], -1).reshape(GRID**2, 2 * half)
-    assert math.isfinite(table.sum().item())
