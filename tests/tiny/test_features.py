@@ -91,6 +91,19 @@ def test_cached_features_are_the_towers(source, tower, tmp_path):
         )
 
 
+def test_any_function_of_the_pixels_can_be_cached(source, tower, tmp_path):
+    other, own = tmp_path / "other", tmp_path / "own"
+    other.mkdir(), own.mkdir()
+
+    def see(pixels):
+        return tower(pixel_values=pixels).last_hidden_state[:, 1:, :5]
+
+    features.cache(see, source, other, Workers(0, 1))
+    features.cache_features(tower, source, own, Workers(0, 1))
+    seen = features.Pool(source, other).features
+    assert torch.equal(seen, features.Pool(source, own).features[..., :5])
+
+
 def test_pool_shows_a_scene_or_its_crop(source, tower, tmp_path):
     features.cache_features(tower, source, tmp_path, Workers(0, 1))
     pool = features.Pool(source, tmp_path)

@@ -96,3 +96,37 @@ def test_positions_start_as_a_different_sine_for_every_patch():
     half = table.shape[1] // 2
     assert torch.equal(table[1, :half], table[2, :half])
     assert torch.equal(table[1, half:], table[1 + GRID, half:])
+
+
+class Mirror(torch.nn.Module):
+    """A student with one number to learn: the share of the pixels' means it tells."""
+
+    def __init__(self):
+        super().__init__()
+        self.share = torch.nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, pixels):
+        return self.share * block_means(pixels)
+
+
+def block_means(pixels):
+    means = torch.nn.functional.avg_pool2d(pixels, models.PATCH_PX)
+    return means.flatten(2).transpose(1, 2)
+
+
+def test_distilled_student_explains_its_teacher_when_it_is_its_equal(rng):
+    distilled = vision.Distilled(Mirror(), block_means, size=2)
+    loss, metrics = distilled.loss(0, rng)
+    assert metrics["explained"] == (pytest.approx(1 - loss.item()), 1)
+    assert metrics["explained"][0] < 0.5
+    loss.backward()
+    assert distilled.student.share.grad < 0
+    with torch.no_grad():
+        distilled.student.share.fill_(1)
+    assert distilled.loss(0, rng)[1]["explained"][0] == pytest.approx(1)
+
+
+def test_teacher_is_no_part_of_the_students_checkpoint():
+    assert list(vision.Distilled(Mirror(), block_means).state_dict()) == [
+        "student.share"
+    ]

@@ -4,6 +4,7 @@ The crops are drawn blind: uniformly placed, of a random side, knowing neither p
 nor questions.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,11 +74,31 @@ def pictures(
     return scene, (left, top, side), np.stack(small)
 
 
-@torch.no_grad()
+See = Callable[[Tensor], Tensor]
+"""Normalised pixels (batch, 3, 96, 96) -> features (batch, patches, width)."""
+
+
 def cache_features(
     tower: nn.Module, source: Source, folder: Path, workers: Workers
 ) -> None:
-    """Write float16 features of scenes and their crops, in resumable chunks."""
+    """Write what a CLIP tower makes of scenes and their crops (see ``cache``)."""
+
+    def see(pixels: Tensor) -> Tensor:
+        return tower(pixel_values=pixels).last_hidden_state[:, 1:]
+
+    cache(see, source, folder, workers)
+
+
+@torch.no_grad()
+def cache(see: See, source: Source, folder: Path, workers: Workers) -> None:
+    """Write float16 features of scenes and their crops, in resumable chunks.
+
+    Args:
+        see: what is cached of the pixels.
+        source: the scenes.
+        folder: one for each ``see``, as the files are named by their scenes alone.
+        workers: that share the chunks.
+    """
     chunks = source.chunks()[workers.rank :: workers.count]
     for chunk in tqdm(chunks, desc="features", disable=not workers.first):
         file = folder / f"features-{chunk:02d}.safetensors"
@@ -89,8 +110,8 @@ def cache_features(
         for start in range(0, CHUNK, 25):
             pixels = np.concatenate([pixels for *_, pixels in made[start : start + 25]])
             ready = (torch.from_numpy(pixels).float() / 255 - 0.5) / 0.25
-            seen = tower(pixel_values=ready.permute(0, 3, 1, 2)).last_hidden_state
-            parts.append(seen[:, 1:].half().unflatten(0, (-1, 2)))
+            seen = see(ready.permute(0, 3, 1, 2))
+            parts.append(seen.half().unflatten(0, (-1, 2)))
         part_file = file.with_suffix(".part")
         shown = torch.tensor([_numbers(scene, crop) for scene, crop, _ in made])
         save_file({"features": torch.cat(parts), "shown": shown}, part_file)

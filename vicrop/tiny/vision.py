@@ -6,6 +6,7 @@ from numpy.random import Generator
 from torch import Tensor, nn
 
 from vicrop.tiny import dense
+from vicrop.tiny.features import See
 from vicrop.tiny.fit import Schedule
 from vicrop.tiny.models import GRID
 from vicrop.tiny.scenes import CHARS, TEXTURES
@@ -50,6 +51,37 @@ class Dense(nn.Module):
         char = _entropy(logits["char"], labels["char"])
         texture = _entropy(logits["texture"], labels["texture"])
         return color + char + 0.3 * texture, accuracies(logits, labels)
+
+
+class Distilled(nn.Module):
+    """A student that learns to see as a trained teacher does, patch by patch.
+
+    A tower of another family cannot take the trained tower's weights; its features it
+    can learn, far faster than it would learn from labels.
+
+    Args:
+        student: normalised pixels (batch, 3, 96, 96) -> (batch, patches, width).
+        teacher: the same, frozen; a function, so that it is no part of the checkpoint.
+        size: pictures a batch.
+    """
+
+    def __init__(self, student: nn.Module, teacher: See, size: int = SCHEDULE.batch):
+        super().__init__()
+        self.student = student
+        self.teacher = teacher
+        self.size = size
+
+    def loss(self, step: int, rng: Generator):
+        """Share of the teacher's variance that the student misses, of one batch.
+
+        The metric is the share explained, as (sum, count).
+        """
+        pixels, _ = dense.batch(self.size, view_at(step), rng)
+        with torch.no_grad():
+            target = self.teacher(pixels)
+            spread = (target - target.mean((0, 1))).pow(2).mean()
+        missed = F.mse_loss(self.student(pixels), target) / spread
+        return missed, {"explained": (1 - missed.item(), 1)}
 
 
 def view_at(step: int) -> dense.View:
