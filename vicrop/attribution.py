@@ -2,24 +2,26 @@
 
 A map is what one prompt says about the image (``of_prompt``), and how the question's
 and the general prompt's are put together (``combine``). A new map is one such pair
-and one line in ``MAPS``.
+and one line in ``MAPS``. All arrays are of several images at once: (images, …).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
-from vicrop import capture
+from vicrop import images
 from vicrop.adapters.base import Adapter, Prompt
 
+# What one prompt says.
 
-@torch.no_grad()
+
 def attention_to_image(
-    vlm: Adapter, prompt: Prompt, layers: list[int] | None = None
+    vlm: Adapter, prompt: Prompt, layers: Sequence[int] | None = None
 ) -> np.ndarray:
     """Attention from the starting answer token to the image, mean over heads.
 
@@ -30,22 +32,90 @@ def attention_to_image(
             the last one are not run.
 
     Returns:
-        (layers, rows, cols) float32, or (rows, cols) if ``layers`` is None.
+        (layers, images, rows, cols) float32, or (images, rows, cols) if ``layers`` is
+        None.
 
-    Source: paper, section 4: A_st averaged over heads; A_ti is the identity for an
-    MLP connector. The starting answer token's query is that of the prompt's last token.
+    Source: paper, section 4: A_si = A_st · A_ti, each averaged over heads; A_ti is the
+    identity for an MLP connector. The starting answer token's query is that of the
+    prompt's last token.
     """
-    chosen = [vlm.layer] if layers is None else layers
-    modules = vlm.attention
-    with capture.read_rows([modules[layer] for layer in chosen]) as rows:
-        vlm.run(prompt)
-    span = prompt.prefix.span
-    read = [rows[number][0, :, span].mean(0) for number in range(len(chosen))]
-    values = torch.stack(read).reshape(-1, *prompt.grid).cpu().numpy()
+    first, *connector = vlm.attend(prompt, [vlm.layer] if layers is None else layers)
+    chain = [first.mean(2), *[one.mean(1) for one in connector]]
+    values = to_image(chain, prompt)
     return values[0] if layers is None else values
 
 
-def relative(question: np.ndarray, general: np.ndarray, image: Any) -> np.ndarray:
+def weighted_attention(vlm: Adapter, prompt: Prompt) -> np.ndarray:
+    """Attention times the positive part of the answer's gradient to it.
+
+    Returns:
+        (images, rows, cols) float32.
+
+    Source: paper, section 4 (grad-att): each attention is weighted by the relu of its
+    own gradient, then averaged over heads; the starting answer token's probability is
+    differentiated in its logarithm.
+    """
+    scores, attentions = vlm.trace(prompt)
+    gradients = torch.autograd.grad(log_likelihood(scores), attentions)
+    chain = [
+        (attention * gradient.relu()).mean(1).detach()
+        for attention, gradient in zip(attentions, gradients, strict=True)
+    ]
+    return to_image([chain[0][None], *chain[1:]], prompt)[0]
+
+
+def pixel_gradient(vlm: Adapter, prompt: Prompt) -> np.ndarray:
+    """Norm, over channels, of the answer's gradient to each pixel.
+
+    Returns:
+        (images, height, width) float32, of the vision tower's input.
+
+    Source: paper, section 4 (pure-grad).
+    """
+    shown = prompt.seen[0]
+    with torch.enable_grad():
+        pixels = shown.pixels.detach().requires_grad_()
+        again = vlm.follow(prompt.words, [vlm.see(pixels, shown.grid)])
+        hidden, _ = vlm.run(again)
+        likelihood = log_likelihood(vlm.logits(hidden[:, -1]))
+        (gradient,) = torch.autograd.grad(likelihood, pixels)
+    return vlm.picture(gradient.float(), shown.grid).norm(dim=1).cpu().numpy()
+
+
+def log_likelihood(scores: Tensor) -> Tensor:
+    """Log-probability of the likeliest first answer token, summed over images.
+
+    Source: paper, section 4, v(x, q).
+    """
+    return scores.float().log_softmax(-1).amax(-1).sum()
+
+
+def to_image(chain: Sequence[Tensor], prompt: Prompt) -> np.ndarray:
+    """Attention from the answer to the image's cells: the product of all steps.
+
+    Args:
+        chain: (layers, images, keys) of the language model; then, where a connector
+            made the image tokens, (images, tokens, patches).
+        prompt: whose last token attends.
+
+    Returns:
+        (layers, images, rows, cols) float32.
+    """
+    first, *connector = chain
+    rows, cols = prompt.grid
+    values = first[..., prompt.prefix.span]
+    for step in connector:
+        patches = step[..., -rows * cols :]  # class tokens come first
+        values = (values[..., None, :] @ patches)[..., 0, :]
+    return values.reshape(*first.shape[:2], rows, cols).float().cpu().numpy()
+
+
+# How the question's and the general prompt's are put together.
+
+Pictures = Sequence[Image.Image]
+
+
+def relative(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
     """The question's attention over the general prompt's, cell by cell.
 
     Source: paper, section 4, A_rel. No epsilon there, none here: a cell that the
@@ -55,9 +125,55 @@ def relative(question: np.ndarray, general: np.ndarray, image: Any) -> np.ndarra
         return question / general
 
 
-def alone(question: np.ndarray, general: None, image: Any) -> np.ndarray:
+def floored(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
+    """As ``relative``, but over no less than even attention, one cell's share.
+
+    Not in the paper: dividing by almost nothing lifts cells nobody looks at.
+    """
+    return question / np.maximum(general, 1 / np.prod(general.shape[-2:]))
+
+
+def alone(question: np.ndarray, *_: Any) -> np.ndarray:
     """The question's own values."""
     return question
+
+
+def filtered(
+    question: np.ndarray,
+    general: np.ndarray,
+    pictures: Pictures,
+    grid: tuple[int, int],
+) -> np.ndarray:
+    """Pixel gradients, question over general, where there is detail; mean in a cell.
+
+    Args:
+        question: (images, height, width).
+        general: the same for the general prompt.
+        pictures: what the model saw.
+        grid: (rows, cols).
+
+    Returns:
+        (images, rows, cols) float32.
+
+    Source: paper, section 4 (pure-grad): a high-pass filter, thresholded at its
+    median, removes the high gradients of even regions.
+    """
+    masks = np.stack([detail_mask(one, question.shape[1:]) for one in pictures])
+    return cell_means(relative(question, general) * masks, grid)
+
+
+def detail_mask(picture: Image.Image, shape: tuple[int, int]) -> np.ndarray:
+    """``shape`` boolean: where there is more detail than in half of the picture."""
+    detail = images.high_pass(picture, shape)
+    return detail > np.median(detail)
+
+
+def cell_means(values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """(images, rows, cols) float32 means of (images, height, width) in each cell."""
+    count, height, width = values.shape
+    rows, cols = grid
+    cells = values.reshape(count, rows, height // rows, cols, width // cols)
+    return cells.mean((2, 4)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -65,19 +181,23 @@ class Attribution:
     """One kind of map.
 
     Attributes:
-        of_prompt: (vlm, prompt) -> array.
-        combine: (question's array, general prompt's or None, image) -> (rows, cols).
+        of_prompt: (vlm, prompt) -> (images, …).
+        combine: (question's array, general prompt's or None, pictures, grid) ->
+            (images, rows, cols).
         needs_general: whether the general prompt is asked too.
     """
 
     of_prompt: Callable[[Adapter, Prompt], np.ndarray]
-    combine: Callable[[np.ndarray, Any, Any], np.ndarray]
+    combine: Callable[..., np.ndarray]
     needs_general: bool = True
 
 
 MAPS = {
     "rel-att": Attribution(attention_to_image, relative),
+    "grad-att": Attribution(weighted_attention, alone, needs_general=False),
+    "pure-grad": Attribution(pixel_gradient, filtered),
     "raw-att": Attribution(attention_to_image, alone, needs_general=False),
+    "floor-att": Attribution(attention_to_image, floored),
 }
 
 
@@ -90,6 +210,17 @@ def get(method: str) -> Attribution:
     if method not in MAPS:
         raise ValueError(f"unknown map {method!r}; known: {', '.join(MAPS)}")
     return MAPS[method]
+
+
+HIGH = "-high"
+"""Ends the keys of the high-resolution variants."""
+
+
+def split(method: str) -> tuple[str, bool]:
+    """A map's key without ``-high``, and whether it had that."""
+    kind = method.removesuffix(HIGH)
+    get(kind)
+    return kind, kind != method
 
 
 def compute(
@@ -107,20 +238,22 @@ def compute(
         question: what its processor returns for the image and the question
             (``input_ids``, ``pixel_values``, …).
         general: the same for the image and the general question, where needed.
-        image: the image itself, for maps that look at its pixels.
+        image: the image itself, all of which the model saw, for pure-grad's high-pass.
 
     Returns:
         (rows, cols) float32.
 
     Raises:
-        ValueError: for an unknown method, or a general prompt that is missing.
+        ValueError: for an unknown method, or a general prompt or image that is missing.
     """
     kind = get(method)
     if kind.needs_general and general is None:
         raise ValueError(f"{method} divides by a general prompt; pass general=")
+    if kind.combine is filtered and image is None:
+        raise ValueError(f"{method} filters by the image's detail; pass image=")
     asked = vlm.read(question)
-    about = kind.of_prompt(vlm, asked)
-    if not kind.needs_general:
-        return kind.combine(about, None, image)
-    described = kind.of_prompt(vlm, vlm.read(general, prefix=asked.prefix))
-    return kind.combine(about, described, image)
+    about, described = kind.of_prompt(vlm, asked), None
+    if kind.needs_general:
+        described = kind.of_prompt(vlm, vlm.read(general, prefix=asked.prefix))
+    pictures = [] if image is None else [images.to_rgb(image)]
+    return kind.combine(about, described, pictures, asked.grid)[0]

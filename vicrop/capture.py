@@ -1,4 +1,4 @@
-"""Read one attention row of one layer; the only file that touches attention internals.
+"""Read attention weights, and their gradients; the only file that touches attention.
 
 The model stays under SDPA: one attention module at a time gets a copy of its config
 that names our function, which sees queries and keys after rotary positions and after
@@ -53,8 +53,8 @@ def reader(attention: nn.Module, function: Callable) -> Iterator[None]:
         attention.config = config
 
 
-def last_row(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
-    """What the last query attends to.
+def weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+    """What queries attend to.
 
     Args:
         query: (batch, heads, queries, head size).
@@ -63,27 +63,37 @@ def last_row(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) ->
         scaling: of the scores.
 
     Returns:
-        (batch, heads, keys) float32, rows that sum to one.
+        (batch, heads, queries, keys) float32, rows that sum to one.
     """
-    batch, heads, _, size = query.shape
+    batch, heads, queries, size = query.shape
     shared = key.shape[1]
-    last = query[:, :, -1].float().reshape(batch, shared, heads // shared, size)
-    scores = (last @ key.float().transpose(2, 3)).reshape(batch, heads, -1) * scaling
+    grouped = query.float().reshape(batch, shared, -1, size)
+    scores = (grouped @ key.float().transpose(2, 3)) * scaling
+    scores = scores.reshape(batch, heads, queries, -1)
     if mask is not None:
-        row = mask[:, :, -1]
-        seen = row.dtype == torch.bool
-        scores = scores.masked_fill(~row, -torch.inf) if seen else scores + row
+        seen = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, -torch.inf) if seen else scores + mask
     return scores.softmax(-1)
+
+
+def last_row(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+    """What the last query attends to: (batch, heads, keys), as ``weights`` gives it."""
+    mask = None if mask is None else mask[:, :, -1:]
+    return weights(query[:, :, -1:], key, mask, scaling)[:, :, 0]
 
 
 @dataclass
 class Rows:
-    """Rows that were read: ``values[i]`` (batch, heads, keys) of the i-th module."""
+    """Weights that were read: ``values[i]`` of the i-th module.
+
+    A language model's are (batch, heads, keys), of the last query alone; a connector's
+    are (batch, heads, queries, keys).
+    """
 
     values: dict[int, Tensor] = field(default_factory=dict)
 
     def __getitem__(self, number: int) -> Tensor:
-        """The row of a module.
+        """The weights of a module.
 
         Raises:
             RuntimeError: if the model never called that module's attention.
@@ -127,6 +137,65 @@ def read_rows(modules: Sequence[nn.Module], stop: bool = True) -> Iterator[Rows]
             stack.enter_context(reader(module, reading(number, final)))
         with suppress(Stop):
             yield rows
+
+
+@contextmanager
+def trace_row(attention: nn.Module) -> Iterator[Rows]:
+    """Let the last query's row be what its output is made from, so that it has a
+    gradient; the other queries go through SDPA.
+    """
+    rows = Rows()
+
+    def attend(module, query, key, value, mask, scaling=None, **kwargs):
+        row = _with_gradient(last_row(query, key, mask, scaling))
+        rows.values[0] = row
+        last = mix(row[:, :, None], value)
+        if query.shape[2] == 1:
+            return last, None
+        others, _ = sdpa_attention_forward(
+            module, query, key, value, mask, scaling=scaling, **kwargs
+        )
+        return torch.cat([others[:, :-1], last], 1), None
+
+    with reader(attention, attend):
+        yield rows
+
+
+@contextmanager
+def trace_all(attention: nn.Module) -> Iterator[Rows]:
+    """Let a module's weights, (batch, heads, queries, keys), be what its output is
+    made from, and record them; with gradients where those are enabled.
+    """
+    rows = Rows()
+
+    def attend(module, query, key, value, mask, scaling=None, **kwargs):
+        found = weights(query, key, mask, scaling)
+        rows.values[0] = _with_gradient(found) if torch.is_grad_enabled() else found
+        return mix(rows.values[0], value), None
+
+    with reader(attention, attend):
+        yield rows
+
+
+def mix(attention: Tensor, value: Tensor) -> Tensor:
+    """Values weighted by attention, in the layout that attention modules expect.
+
+    Args:
+        attention: (batch, heads, queries, keys).
+        value: (batch, key heads, keys, head size).
+
+    Returns:
+        (batch, queries, heads, head size).
+    """
+    batch, heads, queries, keys = attention.shape
+    grouped = attention.to(value.dtype).reshape(batch, value.shape[1], -1, keys)
+    mixed = (grouped @ value).reshape(batch, heads, queries, -1)
+    return mixed.transpose(1, 2)
+
+
+def _with_gradient(tensor: Tensor) -> Tensor:
+    """Itself if gradients flow through it, else a leaf at which they end."""
+    return tensor if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
 def branch(cache: DynamicCache) -> DynamicCache:

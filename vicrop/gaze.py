@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from vicrop import boxes, datasets, images, results, stats
+from vicrop import boxes, datasets, results, stats
 from vicrop.adapters.base import Adapter
 from vicrop.types import Sample
 from vicrop.view import View
@@ -64,7 +64,7 @@ def views(
     for sample in samples:
         if sample.image_path != path:
             path = sample.image_path
-            view = vlm.look(images.load(datasets.image_path(dataset, sample)))
+            view = vlm.look(datasets.image_path(dataset, sample))
         yield sample, view
 
 

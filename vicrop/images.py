@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from scipy import ndimage
 
 from vicrop.types import Box
 
@@ -120,6 +121,56 @@ def crop(image: Image.Image, box: Box) -> Image.Image:
             f"box {tuple(box)} does not lie in an image of {image.width}×{image.height}"
         )
     return image.crop(box)
+
+
+def fit(image: Image.Image, how: str, color: tuple[int, int, int]) -> Image.Image:
+    """A square image: ``pad`` (with ``color``), ``squash`` or ``centre-crop``.
+
+    Raises:
+        ValueError: for another way.
+    """
+    width, height = image.size
+    if how == "squash":
+        side = round(math.sqrt(width * height))
+        return image.resize((side, side), Image.Resampling.BICUBIC)
+    if how == "centre-crop":
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        return image.crop((left, top, left + side, top + side))
+    if how != "pad":
+        raise ValueError(f"unknown fit {how!r}; known: pad, squash, centre-crop")
+    side = max(width, height)
+    square = Image.new("RGB", (side, side), color)
+    square.paste(image, ((side - width) // 2, (side - height) // 2))
+    return square
+
+
+def high_pass(image: Image.Image, shape: tuple[int, int]) -> np.ndarray:
+    """How much detail there is at each pixel of a model's input.
+
+    The image, resized bilinearly, minus its Gaussian blur (3×3, sigma 0.8); the root of
+    the sum of squares over channels; its median over 7×7.
+
+    Args:
+        image: RGB.
+        shape: (height, width) of the model's input, pixels.
+
+    Returns:
+        ``shape`` float64, of colours in [0, 1].
+
+    Source: paper, section 4 (pure-grad), which names a high-pass filter only; its
+    sizes are from the authors' code.
+    """
+    height, width = shape
+    small = image.resize((width, height), Image.Resampling.BILINEAR)
+    values = np.asarray(small, np.float64) / 255
+    kernel = np.exp(-(np.arange(-1, 2) ** 2) / (2 * 0.8**2))
+    kernel /= kernel.sum()
+    blurred = values
+    for axis in (0, 1):
+        blurred = ndimage.correlate1d(blurred, kernel, axis, mode="mirror")
+    detail = np.sqrt(((values - blurred) ** 2).sum(-1))
+    return ndimage.median_filter(detail, 7)
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,14 @@ ALIASES = {
 """The authors' short keys."""
 
 
+HIGH_RES_PX = 1024
+"""With ``high_res="auto"``, images with a longer side are cut (paper, section 5)."""
+
+
 def methods() -> list[str]:
-    """Keys of all methods: maps, then controls."""
-    return [*attribution.MAPS, *CONTROLS]
+    """Keys of all methods: maps, their high-resolution variants, then controls."""
+    high = [name + attribution.HIGH for name in attribution.MAPS]
+    return [*attribution.MAPS, *high, *CONTROLS]
 
 
 def resolve(method: str) -> str:
@@ -103,6 +108,22 @@ def resolve(method: str) -> str:
     method = ALIASES.get(method, method)
     if method not in methods():
         raise ValueError(f"unknown method {method!r}; known: {', '.join(methods())}")
+    return method
+
+
+def with_high_res(
+    method: str, high_res: bool | str, image_size: tuple[int, int]
+) -> str:
+    """A map's key, with ``-high`` if it is to be made tile by tile.
+
+    Raises:
+        ValueError: if ``high_res`` is none of True, False and ``"auto"``.
+    """
+    if high_res not in (True, False, "auto"):
+        raise ValueError(f'high_res is {high_res!r}, expected True, False or "auto"')
+    wanted = max(image_size) > HIGH_RES_PX if high_res == "auto" else high_res
+    if wanted and not method.endswith(attribution.HIGH):
+        return method + attribution.HIGH
     return method
 
 
@@ -125,6 +146,9 @@ class ViCrop:
         truth: Truth = (),
         rng: Generator | None = None,
         max_new_tokens: int = 20,
+        high_res: bool | str = False,
+        fit: str | None = None,
+        geometry: str = "exact",
     ) -> Answer:
         """Answer from the image and from [image, crop].
 
@@ -136,6 +160,10 @@ class ViCrop:
             truth: ground-truth boxes, for ``human-crop``.
             rng: for ``random-crop``; None for a generator of seed 0.
             max_new_tokens: at most so many.
+            high_res: whether a map is made tile by tile, as with ``-high`` in the
+                method's key; ``"auto"``: for images of more than 1024 pixels a side.
+            fit: see ``Adapter.look``; of an image that is not a View yet.
+            geometry: see ``Adapter.look``; the same.
 
         Returns:
             Both answers, the box and the map.
@@ -145,12 +173,15 @@ class ViCrop:
                 a map that is not finite.
         """
         method = resolve(method)
-        view = image if isinstance(image, View) else self.vlm.look(image)
+        view = image
+        if not isinstance(image, View):
+            view = self.vlm.look(image, fit, geometry)
         rng = np.random.default_rng(0) if rng is None else rng
         amap: Map | None = None
         if method in CONTROLS:
             box = CONTROLS[method](view, truth, rng)
         else:
+            method = with_high_res(method, high_res, view.image.size)
             amap = view.importance(short_question or question, method)
             box = boxes.select_box(amap, view.image.size, self.vlm.crop_px)
         said = view.ask(question, box, max_new_tokens)

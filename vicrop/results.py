@@ -167,7 +167,7 @@ def tables(model: str, dataset: str | None = None) -> dict[str, pd.DataFrame]:
 
 ORDER = (
     "no-crop rel-att grad-att pure-grad rel-att-high grad-att-high pure-grad-high"
-    " raw-att human-crop human-crop-tight random-crop center-crop full-twice"
+    " raw-att floor-att raw-att-high floor-att-high human-crop human-crop-tight random-crop center-crop full-twice"
 ).split()
 """How methods follow each other in tables."""
 

@@ -88,7 +88,11 @@ def askable(config: RunConfig) -> list[Sample]:
 def load(config: RunConfig) -> Adapter:
     """The model of a run."""
     return adapters.load(
-        config.model, layer=config.layer, device=config.device, dtype=config.dtype
+        config.model,
+        layer=config.layer,
+        device=config.device,
+        dtype=config.dtype,
+        **config.options,
     )
 
 
@@ -99,7 +103,8 @@ def replay(
     known = {sample.id: sample for sample in datasets.load(config.dataset)}
     shown = []
     for sample in (known[name] for name in ids):
-        view = vlm.look(images.load(datasets.image_path(config.dataset, sample)))
+        file = datasets.image_path(config.dataset, sample)
+        view = vlm.look(file, config.fit, config.geometry)
         shown.append((view.image, answer_sample(view, config, sample), sample))
     return shown
 
@@ -145,7 +150,7 @@ def answer_all(
             if sample.image_path != path:
                 path, view = None, None
                 file = datasets.image_path(config.dataset, sample)
-                view = vlm.look(images.load(file))
+                view = vlm.look(file, config.fit, config.geometry)
                 path = sample.image_path
             yield answer_one(view, config, sample)
         except Exception as error:

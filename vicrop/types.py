@@ -159,6 +159,12 @@ class RunConfig(_Strict):
     layer: int | None = None
     """Of the map, counted from 0; None: the model's own."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 20
+    fit: str | None = None
+    """How images are fitted to the model's input; None: as its processor does."""
+    geometry: str = "exact"
+    """``upstream``: maps laid over the whole image, as the authors' code does."""
+    options: dict[str, int] = {}
+    """Of the model's family, such as Qwen2.5-VL's ``max_pixels``."""
 
     @property
     def run_id(self) -> str:
@@ -166,7 +172,11 @@ class RunConfig(_Strict):
         name = f"{self.model}__{self.method}__{self.dataset}"
         name = name.replace("/", "-")
         name += f"__n{self.limit}-s{self.seed}" if self.limit else ""
-        return name + (f"__layer{self.layer}" if self.layer is not None else "")
+        name += f"__layer{self.layer}" if self.layer is not None else ""
+        name += f"__{self.fit}" if self.fit else ""
+        name += f"__{self.geometry}" if self.geometry != "exact" else ""
+        options = sorted(self.options.items())
+        return name + "".join(f"__{key}{value}" for key, value in options)
 
     def digest(self) -> str:
         """SHA-256 of the parameters, for telling whether records belong to them."""

@@ -2,14 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 
 import numpy as np
+import torch
 from PIL import Image
 
 from vicrop import attribution, capture, geometry, images
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter, Prefix, Prompt, Seen
-from vicrop.types import Answer, Box, Map
+from vicrop.adapters.base import GENERAL_QUESTION, Adapter, Prefix, Prompt, Seen, Words
+from vicrop.types import Answer, Box, Map, Region
+
+GEOMETRIES = ("exact", "upstream")
+TILES_AT_ONCE = 8
+"""Tiles that are run as one batch: bounds memory on huge images."""
+
+
+class Look:
+    """Pictures of one size that a model looks at together, and what it keeps of them.
+
+    Attributes:
+        vlm: the model.
+        pictures: as they are given to the processor.
+    """
+
+    def __init__(self, vlm: Adapter, pictures: Sequence[Image.Image]):
+        self.vlm, self.pictures = vlm, list(pictures)
+        self._prefixes: dict[Hashable, Prefix] = {}
+        self._general: dict[Callable, np.ndarray] = {}
+
+    @cached_property
+    def seen(self) -> Seen:
+        """The pictures through the vision tower (and the connector, if it can)."""
+        return self.vlm.look_at(self.pictures)
+
+    def prompt(self, question: str, crop: Seen | None = None) -> Prompt:
+        """A question about the pictures, or about one and a crop of it."""
+        seen = [self.seen] if crop is None else [self.seen, crop]
+        words = self.vlm.words(question, seen[:1])
+        return self.vlm.prompt(question, seen, self._prefix(words))
+
+    def _prefix(self, words: Words) -> Prefix:
+        """Kept while the words' connector reads the same (see ``prefix_key``)."""
+        key = self.vlm.prefix_key(words)
+        if key not in self._prefixes:
+            # Where the question matters, keep two: its own and the general one.
+            kept = list(self._prefixes.items())[-1:]
+            with torch.no_grad():
+                made = self.vlm.prefix(words, self.seen)
+            self._prefixes = dict([*kept, (key, made)])
+        return self._prefixes[key]
+
+    def maps(self, question: str, method: str) -> np.ndarray:
+        """(pictures, rows, cols) importance for a question."""
+        kind = attribution.get(method)
+        about, general = kind.of_prompt(self.vlm, self.prompt(question)), None
+        if kind.needs_general:
+            if kind.of_prompt not in self._general:
+                prompt = self.prompt(GENERAL_QUESTION)
+                self._general[kind.of_prompt] = kind.of_prompt(self.vlm, prompt)
+            general = self._general[kind.of_prompt]
+        return kind.combine(about, general, self.pictures, self.seen.grid)
+
+    def forget_prefixes(self) -> None:
+        """Free the keys and values; features and general maps stay."""
+        self._prefixes = {}
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that is kept on the model's device, bytes."""
+        caches = sum(capture.cache_bytes(p.cache) for p in self._prefixes.values())
+        return caches + self.seen.features.numel() * self.seen.features.itemsize
 
 
 class View:
@@ -17,31 +80,51 @@ class View:
 
     Kept: the image's features, its prefix in the language model's cache, the general
     prompt's map of each kind, and the plain answer of each question.
+
+    Attributes:
+        vlm: the model.
+        image: upright RGB.
+        fit: how the image is fitted to the model's input.
+        geometry: ``exact`` or ``upstream`` (see ``Adapter.look``).
+        whole: the image as one picture.
     """
 
-    def __init__(self, vlm: Adapter, image: Image.Image):
-        self.vlm, self.image = vlm, image
-        self._general: dict[str, np.ndarray] = {}
+    def __init__(
+        self,
+        vlm: Adapter,
+        image: Image.Image,
+        fit: str | None = None,
+        geometry: str = "exact",
+    ):
+        if geometry not in GEOMETRIES:
+            known = ", ".join(GEOMETRIES)
+            raise ValueError(f"unknown geometry {geometry!r}; known: {known}")
+        if min(image.size) < vlm.patch_px:
+            raise ValueError(
+                f"image of {image.width}×{image.height} pixels is smaller than one "
+                f"patch of the model ({vlm.patch_px} pixels); enlarge it first"
+            )
+        self.vlm, self.image, self.geometry = vlm, image, geometry
+        self._fit = fit
+        self.whole = Look(vlm, [vlm.fitted(image, fit)])
         self._plain: dict[tuple[str, int], str] = {}
 
-    @cached_property
-    def seen(self) -> Seen:
-        """The image through the vision tower and the connector."""
-        return self.vlm.see(self.vlm.pixels(self.image))
+    @property
+    def fit(self) -> str:
+        """How the image is fitted to the model's input."""
+        return self._fit or self.vlm.fit
 
-    @cached_property
-    def prefix(self) -> Prefix:
-        """The image's tokens in the language model's cache."""
-        ids = self.vlm.token_ids(GENERAL_QUESTION, [self.seen])
-        return self.vlm.prefix(ids, self.seen)
+    @property
+    def seen(self) -> Seen:
+        """The image through the vision tower."""
+        return self.whole.seen
 
     def prompt(self, question: str, crop: Box | None = None) -> Prompt:
         """A question about the image, or about the image and a crop of it."""
-        seen = [self.seen]
-        if crop is not None:
-            part = images.crop(self.image, crop)
-            seen.append(self.vlm.see(self.vlm.pixels(part)))
-        return self.vlm.prompt(question, seen, self.prefix)
+        if crop is None:
+            return self.whole.prompt(question)
+        part = self.vlm.fitted(images.crop(self.image, crop), self._fit)
+        return self.whole.prompt(question, self.vlm.look_at([part]))
 
     def ask(
         self, question: str, crop: Box | None = None, max_new_tokens: int = 20
@@ -61,7 +144,8 @@ class View:
         if crop is not None:
             prompt = self.prompt(question, crop)
             text = self.vlm.text(self.vlm.generate(prompt, max_new_tokens))
-        return Answer(text, plain, crop, visible=self.vlm.visible(self.image.size))
+        visible = self.vlm.visible(self.image.size, self._fit)
+        return Answer(text, plain, crop, visible=visible)
 
     def _ask_plain(self, question: str, max_new_tokens: int) -> str:
         key = (question, max_new_tokens)
@@ -75,42 +159,99 @@ class View:
 
         Args:
             question: the question (a short form of it, where the data has one).
-            method: key of ``attribution.MAPS``.
+            method: key of ``attribution.MAPS``; with ``-high`` after it, the image is
+                looked at tile by tile (paper, section 5).
 
         Raises:
             ValueError: for an unknown method, or a map that is not finite.
         """
-        kind = attribution.get(method)
-        about = kind.of_prompt(self.vlm, self.prompt(question))
-        general = None
-        if kind.needs_general:
-            if method not in self._general:
-                prompt = self.prompt(GENERAL_QUESTION)
-                self._general[method] = kind.of_prompt(self.vlm, prompt)
-            general = self._general[method]
-        return self._map(kind.combine(about, general, self.image))
+        kind, high = attribution.split(method)
+        if high:
+            return self._tiled(question, kind)
+        return self._map(self.whole.maps(question, kind)[0])
 
     def layer_maps(self, question: str, method: str = "rel-att") -> list[Map]:
         """An attention map for every layer, in one pass a prompt.
 
         Args:
             question: the question.
-            method: ``rel-att`` or ``raw-att``.
+            method: ``rel-att``, ``raw-att`` or ``floor-att``.
         """
         layers = list(range(len(self.vlm.attention)))
 
         def read(text: str) -> np.ndarray:
-            return attribution.attention_to_image(self.vlm, self.prompt(text), layers)
+            prompt = self.prompt(text)
+            return attribution.attention_to_image(self.vlm, prompt, layers)[:, 0]
 
         combine = attribution.get(method).combine
-        values = combine(read(question), read(GENERAL_QUESTION), self.image)
+        values = combine(read(question), read(GENERAL_QUESTION))
         return [self._map(layer) for layer in values]
 
     def _map(self, values: np.ndarray) -> Map:
-        return Map(values, geometry.region(self.vlm.fit, self.image.size))
+        if self.geometry == "upstream":
+            return Map(values)
+        return Map(*geometry.place(values, self.fit, self.image.size))
+
+    def _tiled(self, question: str, kind: str) -> Map:
+        """The tiles' maps, joined on one grid over the whole image."""
+        found: dict[int, np.ndarray] = {}
+        for numbers, look in self._tile_looks:
+            found |= dict(zip(numbers, look.maps(question, kind), strict=True))
+            look.forget_prefixes()
+        rows, cols = found[0].shape
+        shape = (self.tiles.rows * rows, self.tiles.cols * cols)
+        whole = (0.0, 0.0, *map(float, self.image.size))
+        parts = (
+            geometry.lay(*self._place_tile(found[number], number), whole, shape)
+            for number in found
+        )
+        return Map(sum(parts), None if self.geometry == "upstream" else whole)
+
+    @cached_property
+    def tiles(self) -> images.Tiles:
+        """Boxes that the high-resolution variants look at one by one."""
+        return images.tile(self.image.size)
+
+    @cached_property
+    def _tile_looks(self) -> list[tuple[list[int], Look]]:
+        """Tiles of one size together, a few at once; with their numbers."""
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for number, box in enumerate(self.tiles.boxes):
+            by_size.setdefault((box.width, box.height), []).append(number)
+        groups = [
+            numbers[start : start + TILES_AT_ONCE]
+            for numbers in by_size.values()
+            for start in range(0, len(numbers), TILES_AT_ONCE)
+        ]
+        return [
+            (numbers, Look(self.vlm, [self._tile(number) for number in numbers]))
+            for numbers in groups
+        ]
+
+    def _tile(self, number: int) -> Image.Image:
+        part = images.crop(self.image, self.tiles.boxes[number])
+        return self.vlm.fitted(part, self._fit)
+
+    def _place_tile(self, values: np.ndarray, number: int) -> tuple[np.ndarray, Region]:
+        """A tile's map and where in the original image it lies."""
+        if self.geometry == "upstream":
+            return values, self._even(number)
+        left, top, right, bottom = self.tiles.boxes[number]
+        size = (right - left, bottom - top)
+        values, (x0, y0, x1, y1) = geometry.place(values, self.fit, size)
+        return values, (left + x0, top + y0, left + x1, top + y1)
+
+    def _even(self, number: int) -> Region:
+        """A tile's place if all were of one size, as the authors' code takes them."""
+        row, col = divmod(number, self.tiles.cols)
+        width = self.image.width / self.tiles.cols
+        height = self.image.height / self.tiles.rows
+        return (col * width, row * height, (col + 1) * width, (row + 1) * height)
 
     @property
     def held_bytes(self) -> int:
         """Memory that this view keeps on the model's device, bytes."""
-        kept = self.seen.features
-        return capture.cache_bytes(self.prefix.cache) + kept.numel() * kept.itemsize
+        looks = [self.whole]
+        if "_tile_looks" in self.__dict__:
+            looks += [look for _, look in self._tile_looks]
+        return sum(look.held_bytes for look in looks)

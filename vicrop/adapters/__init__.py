@@ -1,6 +1,7 @@
 """Models behind one small interface: ``load`` by key, ``wrap`` what is in memory."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,12 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoProcessor
+from transformers import AutoConfig, AutoProcessor
 from transformers.utils import logging
 
 from vicrop import paths
-from vicrop.adapters import llava  # noqa: F401 (registers its family)
-from vicrop.adapters.base import FAMILIES, GENERAL_QUESTION, Adapter
+from vicrop.adapters import instructblip, llava, qwen2_5_vl  # noqa: F401 (register)
+from vicrop.adapters.base import DTYPES, FAMILIES, GENERAL_QUESTION, Adapter
 
 __all__ = ["FAMILIES", "GENERAL_QUESTION", "MODELS", "Adapter", "load", "wrap"]
 
@@ -29,6 +30,9 @@ class ModelSpec:
         revision: of the hub's repository.
         licence: of the weights.
         size_gb: of the download.
+        parameters: of the model.
+        grid: (rows, cols) of its map; for a square image where that depends on it.
+        options: of the family, where not its defaults.
     """
 
     family: str
@@ -37,6 +41,9 @@ class ModelSpec:
     revision: str | None = None
     licence: str = ""
     size_gb: float = 0.0
+    parameters: float = 0.0
+    grid: tuple[int, int] | None = None
+    options: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path | None:
@@ -54,24 +61,41 @@ class ModelSpec:
         return isinstance(found, str)
 
 
+UPSTREAM_CAP = {"max_pixels": 256 * 28 * 28}
+"""The authors' code never shows Qwen2.5-VL more than this."""
+
 MODELS = {
-    # The layer is the one that validation scenes chose: see the model card.
-    "tiny-llava": ModelSpec("llava", "tiny-llava", layer=3, licence="MIT"),
+    # The layers of embedded models are those that validation scenes chose: see the
+    # model card.
+    "tiny-llava": ModelSpec(
+        "llava", "tiny-llava", 3, licence="MIT", parameters=1.5e6, grid=(12, 12)
+    ),
+    "tiny-instructblip": ModelSpec("instructblip", "tiny-instructblip", 2),
+    "tiny-qwen2.5-vl": ModelSpec("qwen2.5-vl", "tiny-qwen2.5-vl", 3),
     "llava-1.5-7b": ModelSpec(
         "llava",
         "llava-hf/llava-1.5-7b-hf",
         licence="Llama 2 Community License",
         size_gb=14.1,
+        parameters=7.1e9,
+        grid=(24, 24),
+    ),
+    "instructblip-vicuna-7b": ModelSpec(
+        "instructblip", "Salesforce/instructblip-vicuna-7b"
+    ),
+    "qwen2.5-vl-3b": ModelSpec(
+        "qwen2.5-vl", "Qwen/Qwen2.5-VL-3B-Instruct", options=UPSTREAM_CAP
+    ),
+    "qwen2.5-vl-7b": ModelSpec(
+        "qwen2.5-vl", "Qwen/Qwen2.5-VL-7B-Instruct", options=UPSTREAM_CAP
     ),
 }
-ALIASES = {"llava": "llava-1.5-7b"}
-"""The authors' short keys."""
-
-DTYPES = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
+ALIASES = {
+    "llava": "llava-1.5-7b",
+    "blip": "instructblip-vicuna-7b",
+    "qwen2_5": "qwen2.5-vl-3b",
 }
+"""The authors' short keys."""
 
 
 def load(
@@ -81,6 +105,7 @@ def load(
     device: str = "cpu",
     dtype: str = "float32",
     revision: str | None = None,
+    **options: int,
 ) -> Adapter:
     """A model that can look.
 
@@ -91,10 +116,11 @@ def load(
         device: where to put it: ``cpu``, ``cuda``, ``cuda:1``, …
         dtype: ``float32``, ``float16`` or ``bfloat16``.
         revision: of a hub repository.
+        options: the family's own, such as Qwen2.5-VL's ``max_pixels``.
 
     Raises:
-        ValueError: for an unknown key, family or dtype, or a device that is not here.
-        ValueError: for weights that are torn.
+        ValueError: for an unknown key, family, dtype or option, a device that is not
+            here, weights that are torn, or a model of another family.
         FileNotFoundError: if the weights are not here and cannot be fetched.
     """
     spec = _spec(name, family, layer, revision)
@@ -102,9 +128,19 @@ def load(
         raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
     place = _device(device)
     cls = FAMILIES[spec.family]
+    options = {**spec.options, **_options(cls, options)}
+    model, processor = _fetch(name, spec, cls, dtype)
+    layer = spec.layer if layer is None else layer
+    return cls(model.to(place), processor, layer, **options)
+
+
+def _fetch(name: str, spec: ModelSpec, cls: type[Adapter], dtype: str):
+    """Model and processor from the disk or the hub; weights frozen."""
     source = str(spec.folder or spec.source)
     logging.disable_progress_bar()  # a widget that stays in notebooks otherwise
     try:
+        config = AutoConfig.from_pretrained(source, revision=spec.revision)
+        cls.check_class(*(config.architectures or [cls.architecture])[:1])
         processor = AutoProcessor.from_pretrained(
             source, revision=spec.revision, backend="pil"
         )
@@ -121,7 +157,18 @@ def load(
         raise ValueError(
             f"the weights in {source} are torn ({error}); fetch or make them again"
         ) from error
-    return cls(model.to(place), processor, spec.layer if layer is None else layer)
+    return model.requires_grad_(False), processor
+
+
+def _options(cls: type[Adapter], given: dict[str, int]) -> dict[str, int]:
+    """Options, if the family has them all."""
+    unknown = set(given) - set(cls.options)
+    if unknown:
+        raise ValueError(
+            f"family {cls.family!r} has no option {', '.join(sorted(unknown))}; it "
+            f"has {', '.join(cls.options) or 'none'}"
+        )
+    return given
 
 
 def wrap(
@@ -129,6 +176,7 @@ def wrap(
     processor: Any = None,
     family: str = "llava",
     layer: int | None = None,
+    **options: int,
 ) -> Adapter:
     """Any transformers model in memory, as a model that can look.
 
@@ -137,11 +185,14 @@ def wrap(
         processor: its processor; without one, only ready-made inputs can be used.
         family: key of ``FAMILIES``.
         layer: of the map, counted from 0; None for the family's default.
+        options: the family's own, such as InstructBLIP's ``qformer_layer``.
 
     Raises:
-        ValueError: for an unknown family, a model of another, or no such layer.
+        ValueError: for an unknown family or option, a model or processor of another,
+            or no such layer.
     """
-    return _family(family)(model, processor, layer)
+    cls = _family(family)
+    return cls(model, processor, layer, **_options(cls, options))
 
 
 def resolve(name: str) -> str:

@@ -1,13 +1,18 @@
 """LLaVA-1.5: image tokens through an MLP, before the question."""
 
+from collections.abc import Sequence
+
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from transformers import DynamicCache
+from torch import Tensor
 
-from vicrop.adapters.base import Adapter, Seen, register
+from vicrop.adapters.base import Adapter, Seen, Words, register
 
 ASSISTANT = "ASSISTANT:"
+ANY_RESOLUTION = (
+    "which cuts an image into tiles of its own (any resolution), so that its image "
+    "tokens are not one grid over the image"
+)
 
 
 def prompt_text(question: str, images: int = 1) -> str:
@@ -24,12 +29,13 @@ class Llava(Adapter):
 
     family = "llava"
     architecture = "LlavaForConditionalGeneration"
+    processor_class = "LlavaProcessor"
     default_layer = 14  # of 32: paper, section 6
-
-    @property
-    def attention(self) -> list[nn.Module]:
-        """The Llama layers' attention modules."""
-        return [layer.self_attn for layer in self.model.model.language_model.layers]
+    refused = {
+        "LlavaNextForConditionalGeneration": ANY_RESOLUTION,
+        "LlavaNextVideoForConditionalGeneration": ANY_RESOLUTION,
+        "LlavaOnevisionForConditionalGeneration": ANY_RESOLUTION,
+    }
 
     @property
     def crop_px(self) -> int:
@@ -37,10 +43,14 @@ class Llava(Adapter):
         return self.model.config.vision_config.image_size
 
     @property
+    def patch_px(self) -> int:
+        """14 for the 7B model."""
+        return self.model.config.vision_config.patch_size
+
+    @property
     def grid(self) -> tuple[int, int]:
         """(rows, cols) of the CLIP tower's patches: 24×24 for the 7B model."""
-        vision = self.model.config.vision_config
-        side = vision.image_size // vision.patch_size
+        side = self.crop_px // self.patch_px
         return side, side
 
     @property
@@ -49,57 +59,20 @@ class Llava(Adapter):
         cut = getattr(self.processor.image_processor, "do_center_crop", False)
         return "centre-crop" if cut else "squash"
 
-    def pixels(self, image: Image.Image) -> Tensor:
-        """(1, 3, side, side), normalised."""
-        made = self.processor.image_processor(images=[image], return_tensors="pt")
-        return made["pixel_values"].to(self.device, self.dtype)
+    def pixels(self, pictures: Sequence[Image.Image]) -> tuple[Tensor, tuple[int, int]]:
+        """(images, 3, side, side), normalised."""
+        made = self.processor.image_processor(images=[*pictures], return_tensors="pt")
+        return made["pixel_values"].to(self.device, self.dtype), self.grid
 
-    def see(self, pixels: Tensor) -> Seen:
+    def see(self, pixels: Tensor, grid: tuple[int, int]) -> Seen:
         """CLIP's patches through the projector."""
-        with torch.no_grad():
-            output = self.model.get_image_features(pixel_values=pixels)
-        return Seen(pixels, torch.cat(list(output.pooler_output))[None], self.grid)
+        output = self.model.get_image_features(pixel_values=pixels)
+        return Seen(pixels, torch.stack(list(output.pooler_output)), grid)
 
-    def token_ids(self, question: str, seen: list[Seen]) -> Tensor:
+    def words(self, question: str, seen: Sequence[Seen]) -> Words:
         """As the processor writes them: one placeholder a patch."""
         token = self.processor.image_token
-        if token in question:
-            raise ValueError(
-                f"the question {question!r} holds {token}, which stands for an image; "
-                "leave it out"
-            )
+        self.check_placeholder(question, token)
         text = prompt_text(question, len(seen))
-        text = text.replace("<image>", token * (self.grid[0] * self.grid[1]))
-        return self.tokenizer(text, return_tensors="pt")["input_ids"].to(self.device)
-
-    def image_span(self, ids: Tensor, seen: Seen) -> slice:
-        """The first run of as many image tokens as there are patches."""
-        rows, cols = seen.grid
-        places = (ids[0] == self.model.config.image_token_id).nonzero().flatten()
-        if len(places) < rows * cols:
-            raise ValueError(
-                f"the prompt holds {len(places)} image tokens, expected {rows}×{cols} "
-                "an image; build it with this model's processor"
-            )
-        start = int(places[0])
-        return slice(start, start + rows * cols)
-
-    def embed(self, ids: Tensor, seen: list[Seen]) -> Tensor:
-        """Word embeddings, image tokens replaced by the images' features in order."""
-        embeddings = self.model.get_input_embeddings()(ids)
-        if not seen:
-            return embeddings
-        features = torch.cat([image.features for image in seen], dim=1)
-        places = (ids == self.model.config.image_token_id)[..., None]
-        return embeddings.masked_scatter(places, features.to(embeddings.dtype))
-
-    def hidden(self, embeddings: Tensor, cache: DynamicCache) -> Tensor:
-        """Through the Llama layers."""
-        output = self.model.model.language_model(
-            inputs_embeds=embeddings, cache=cache, use_cache=True
-        )
-        return output.last_hidden_state
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Through the language model's head."""
-        return self.model.lm_head(hidden)
+        text = text.replace("<image>", token * self.token_count(seen[0]))
+        return Words(self.tokenize(text))

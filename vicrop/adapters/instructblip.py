@@ -1,0 +1,158 @@
+"""InstructBLIP: a Q-Former reads the question, then the image; its queries answer."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from vicrop import capture
+from vicrop.adapters.base import Adapter, Prefix, Prompt, Seen, Words, register
+
+
+def prompt_text(question: str) -> str:
+    """InstructBLIP's prompt, as the authors' code has it (paper, appendix C)."""
+    return f"Question: {question} Short answer:"
+
+
+@register
+class InstructBlip(Adapter):
+    """InstructBLIP with a Llama (Vicuna) language model.
+
+    Two images on stock transformers: each image's query outputs, one after the other,
+    for the language model. The Q-Former sees the question with every image.
+    """
+
+    family = "instructblip"
+    architecture = "InstructBlipForConditionalGeneration"
+    processor_class = "InstructBlipProcessor"
+    default_layer = 15  # of 32: paper, section 6
+    options = ("qformer_layer",)
+    refused = {
+        "Blip2ForConditionalGeneration": "whose Q-Former does not read the question"
+    }
+
+    def __init__(
+        self,
+        model: nn.Module,
+        processor: Any = None,
+        layer: int | None = None,
+        qformer_layer: int = 2,
+    ):
+        """``qformer_layer`` counts those with cross-attention (paper, section 6)."""
+        self.check_class(type(model).__name__)
+        language = type(model.language_model).__name__
+        if language != "LlamaForCausalLM":
+            raise ValueError(
+                f"InstructBLIP with a {language} is not supported: its maps are known "
+                "for Llama and Vicuna only; use a vicuna checkpoint such as "
+                "instructblip-vicuna-7b"
+            )
+        super().__init__(model, processor, layer)
+        crossing = [
+            layer.crossattention.attention
+            for layer in model.qformer.encoder.layer
+            if layer.has_cross_attention
+        ]
+        if not 0 <= qformer_layer < len(crossing):
+            raise ValueError(
+                f"qformer_layer {qformer_layer} is not one of the Q-Former's "
+                f"cross-attentions, counted from 0 to {len(crossing) - 1}"
+            )
+        self.cross_attention = crossing[qformer_layer]
+
+    @property
+    def text_model(self) -> nn.Module:
+        """The Llama without its head."""
+        return self.model.language_model.model
+
+    @property
+    def head(self) -> nn.Module:
+        """The Llama's."""
+        return self.model.language_model.lm_head
+
+    @property
+    def crop_px(self) -> int:
+        """The ViT's input side: 224 for the 7B model."""
+        return self.model.config.vision_config.image_size
+
+    @property
+    def patch_px(self) -> int:
+        """14 for the 7B model."""
+        return self.model.config.vision_config.patch_size
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, cols) of the ViT's patches: 16×16 for the 7B model."""
+        side = self.crop_px // self.patch_px
+        return side, side
+
+    @property
+    def fit(self) -> str:
+        """BLIP's processor stretches both sides to the square."""
+        return "squash"
+
+    def pixels(self, pictures: Sequence[Image.Image]) -> tuple[Tensor, tuple[int, int]]:
+        """(images, 3, side, side), normalised."""
+        made = self.processor.image_processor(images=[*pictures], return_tensors="pt")
+        return made["pixel_values"].to(self.device, self.dtype), self.grid
+
+    def see(self, pixels: Tensor, grid: tuple[int, int]) -> Seen:
+        """The ViT's class token and patches; the Q-Former waits for the question."""
+        output = self.model.vision_model(pixel_values=pixels)
+        return Seen(pixels, output.last_hidden_state, grid)
+
+    def words(self, question: str, seen: Sequence[Seen]) -> Words:
+        """As the processor writes them: query placeholders before everything."""
+        self.check_placeholder(question, self.tokenizer.decode([self.image_token_id]))
+        text = prompt_text(question)
+        queries = len(seen) * self.token_count(seen[0])
+        places = torch.full((1, queries), self.image_token_id, device=self.device)
+        asked = self.processor.qformer_tokenizer(text, return_tensors="pt")
+        return Words(
+            torch.cat([places, self.tokenize(text)], 1),
+            asked["input_ids"].to(self.device),
+        )
+
+    def token_count(self, seen: Seen) -> int:
+        """The Q-Former's queries: 32 for the 7B model."""
+        return self.model.query_tokens.shape[1]
+
+    def image_tokens(self, seen: Seen, words: Words) -> Tensor:
+        """The queries, once they have read the question and the patches."""
+        count = self.token_count(seen)
+        images = len(seen.features)
+        asked = words.asked.expand(images, -1)
+        output = self.model.qformer(
+            input_ids=asked,
+            attention_mask=asked.new_ones(images, count + asked.shape[1]),
+            query_embeds=self.model.query_tokens.expand(images, -1, -1),
+            encoder_hidden_states=seen.features,
+        )
+        queries = output.last_hidden_state[:, :count].to(self.dtype)
+        return self.model.language_projection(queries)
+
+    def prefix_key(self, words: Words) -> Hashable:
+        """The question: it changes what the queries bring."""
+        return tuple(words.asked[0].tolist())
+
+    def prefix(self, words: Words, seen: Seen) -> Prefix:
+        """The queries through the Llama; A_ti is the Q-Former's cross-attention."""
+        with capture.trace_all(self.cross_attention) as cross:
+            made = super().prefix(words, seen)
+        made.connector = cross[0]
+        return made
+
+    def trace(self, prompt: Prompt) -> tuple[Tensor, list[Tensor]]:
+        """From the Q-Former's cross-attention on with gradients; the ViT without."""
+        with torch.enable_grad(), capture.trace_row(self.attention[self.layer]) as rows:
+            again = self.follow(prompt.words, prompt.seen)
+            hidden, _ = self.run(again)
+            return self.logits(hidden[:, -1]), [rows[0], again.prefix.connector]
+
+    def unpack(self, inputs: Any) -> tuple[Words, Tensor, tuple[int, int]]:
+        """The processor gives the question's tokens for the Q-Former too."""
+        words, pixels, grid = super().unpack(inputs)
+        words.asked = inputs["qformer_input_ids"].to(self.device)
+        return words, pixels, grid
