@@ -1,7 +1,8 @@
 """Draw the embedded data sets: ``python -m data_prep.plates``.
 
-Same seeds, same bytes. Test questions are ``plates`` and ``plates-hd``; the map's layer
-is chosen on ``plates-val``; the models are trained on other seeds again.
+Same seeds, same bytes. Test questions are ``plates``, ``plates-hd`` (large pictures)
+and ``plates-wide`` (wide and tall ones); the map's layer is chosen on ``plates-val``;
+the models are trained on other seeds again.
 """
 
 import hashlib
@@ -60,6 +61,9 @@ RECIPES = {
     "plates": Recipe(scenes.PLATES, "test", _quota(600, 200, 200, 120)),
     "plates-hd": Recipe(
         scenes.PLATES_HD, "test", _quota(200, 200, 200, 40), first=500_000
+    ),
+    "plates-wide": Recipe(
+        scenes.PLATES_WIDE, "test", _quota(220, 60, 80, 40), first=700_000
     ),
     "plates-val": Recipe(scenes.PLATES, "val", _quota(200, 60, 60, 40)),
 }

@@ -13,6 +13,7 @@ from vicrop.types import Sample
 MAKERS = {
     "plates": "python -m data_prep.plates",
     "plates-hd": "python -m data_prep.plates",
+    "plates-wide": "python -m data_prep.plates",
     "plates-val": "python -m data_prep.plates",
 }
 """The command that makes each data set."""

@@ -6,7 +6,7 @@ from PIL import Image
 
 from data_prep import plates
 from data_prep.plates import RECIPES, Recipe
-from vicrop import boxes, datasets, results
+from vicrop import boxes, datasets, geometry, results
 from vicrop.tiny import scenes
 
 SMALL = Recipe(
@@ -172,3 +172,19 @@ def test_unknown_name_is_named(tmp_path):
 
 def test_every_data_set_that_is_drawn_can_be_read_by_key():
     assert set(RECIPES) <= set(datasets.MAKERS)
+
+
+def test_wide_scenes_ask_about_plates_that_a_centre_crop_cuts_off():
+    rows, indices = plates.choose(RECIPES["plates-wide"])
+    kept = []
+    for row in rows:
+        if row["meta"]["kind"] == "exists":
+            continue
+        seed = scenes.scene_seed("test", int(row["image_path"].removesuffix(".jpg")))
+        size = scenes.plan(scenes.PLATES_WIDE, np.random.default_rng(seed)).size
+        assert size[0] != size[1]
+        seen = geometry.visible("centre-crop", size)
+        kept.append(boxes.coverage(seen, row["boxes"][0]))
+    assert len(kept) == 360
+    assert min(kept) == 0 and max(kept) == 1
+    assert 0.3 < np.mean(np.array(kept) == 1) < 0.7

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from vicrop import results
 from vicrop.tiny import scenes
-from vicrop.tiny.scenes import PLATES, PLATES_HD, Plate
+from vicrop.tiny.scenes import PLATES, PLATES_HD, PLATES_WIDE, Plate
 
-SPECS = pytest.mark.parametrize("spec", [PLATES, PLATES_HD], ids=["plates", "hd"])
+SPECS = pytest.mark.parametrize(
+    "spec", [PLATES, PLATES_HD, PLATES_WIDE], ids=["plates", "hd", "wide"]
+)
 
 
 def plan(spec, seed):

@@ -9,6 +9,7 @@ Metric = Callable[[str, Sequence[str]], float]
 METRICS: dict[str, Metric] = {
     "plates": exact.score,
     "plates-hd": exact.score,
+    "plates-wide": exact.score,
     "plates-val": exact.score,
 }
 """The official metric of each data set."""

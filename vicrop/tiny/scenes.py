@@ -84,6 +84,11 @@ PLATES_HD = SceneSpec(
     side=(40 / 1344, 560 / 1344),
     period=(0.02, 0.08),
 )
+# As many pixels as PLATES, of other shapes: 2:1, 16:9 and 3:2, lying and standing.
+PLATES_WIDE = SceneSpec(
+    sizes=((640, 320), (320, 640), (608, 342), (342, 608), (558, 372), (372, 558)),
+    side=PLATES.side,
+)
 
 # A scene is its seed. The splits' ranges do not meet (a test checks it).
 SPLIT_SEEDS = {"train": 0, "val": 10_000_000, "test": 20_000_000}
