@@ -6,6 +6,7 @@ import pytest
 import typer
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from papermill.inspection import inspect_notebook
 
 from vicrop import adapters, datasets, execute, paths, pipeline
 from vicrop.execute import Job
@@ -53,6 +54,26 @@ def test_matrix_is_every_model_with_every_method_of_every_dataset(matrix):
         for method, dataset in (("rel-att", "x"), ("no-crop", "x"), ("no-crop", "y"))
     ]
     assert [(job.source, job.target) for job in pages] == [("01_page", "01_page")]
+
+
+def test_matrix_can_ask_for_runs_of_another_fit_or_geometry(matrix):
+    methods = ["rel-att", {"method": "rel-att", "geometry": "upstream", "fit": "pad"}]
+    chosen = {"models": ["m"], "datasets": {"x": methods}, "pages": []}
+    matrix.write_text(yaml.safe_dump({"embedded": chosen}))
+    plain, other = execute.read_matrix(matrix, "embedded")[0]
+    assert plain.target == "runs/m__rel-att__x"
+    assert other.target == "runs/m__rel-att__x__pad__upstream"
+    assert other.title == "m · rel-att, pad, upstream · x"
+    assert (other.parameters["fit"], other.parameters["geometry"]) == (
+        "pad",
+        "upstream",
+    )
+    assert "fit" not in plain.parameters
+
+
+def test_template_takes_every_parameter_of_a_run():
+    template = paths.notebooks() / f"{execute.TEMPLATE}.ipynb"
+    assert set(RunConfig.model_fields) <= set(inspect_notebook(str(template)))
 
 
 def test_unknown_size_is_named_with_those_known(matrix):

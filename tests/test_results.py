@@ -199,6 +199,21 @@ def test_tables_are_of_whole_runs_in_the_books_order(results_folder):
     assert list(results.tables("tiny-llava"))[-1] == "plates-hd · rel-att"
 
 
+def test_runs_of_another_fit_or_geometry_have_their_own_name(results_folder):
+    finish()
+    finish(geometry="upstream")
+    finish(fit="pad", options={"min_pixels": 3})
+    assert list(results.tables("tiny-llava", "plates")) == [
+        "rel-att",
+        "rel-att, pad, min_pixels 3",
+        "rel-att, upstream",
+    ]
+    keys = ("tiny-llava", "rel-att", "plates")
+    assert len(results.load(*keys, geometry="upstream")) == 2
+    with pytest.raises(FileNotFoundError, match="no finished run in .*__squash"):
+        results.load(*keys, fit="squash")
+
+
 def test_of_group_keeps_one_group_and_drops_empty_runs(results_folder):
     finish()
     tables = results.tables("tiny-llava")

@@ -22,7 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
-from vicrop import paths
+from vicrop import paths, results
 from vicrop.types import RunConfig
 
 TEMPLATE = "run"
@@ -55,13 +55,16 @@ def run_job(config: RunConfig) -> Job:
     """The template with a run's parameters."""
     given = config.model_dump(exclude_defaults=True)
     named = {"model": config.model, "method": config.method, "dataset": config.dataset}
-    title = f"{config.model} · {config.method} · {config.dataset}"
+    title = f"{config.model} · {results.label(config)} · {config.dataset}"
     parameters = {**given, **named, "limit": config.limit, "progress": False}
     return Job(TEMPLATE, f"runs/{config.run_id}", parameters, title)
 
 
 def read_matrix(file: Path, size: str) -> tuple[list[Job], list[Job]]:
     """The run notebooks of a size, and the pages that read their records.
+
+    A method is its key, or a mapping of ``method`` and what else of the run is not the
+    default (``fit``, ``geometry``, ``options``).
 
     Raises:
         ValueError: for a size that the file does not have.
@@ -71,12 +74,16 @@ def read_matrix(file: Path, size: str) -> tuple[list[Job], list[Job]]:
         raise ValueError(f"unknown size {size!r} in {file}; known: {', '.join(matrix)}")
     chosen = matrix[size]
     runs = [
-        run_job(RunConfig(model=model, method=method, dataset=dataset))
+        run_job(RunConfig(model=model, dataset=dataset, **_as_mapping(method)))
         for model in chosen["models"]
         for dataset, methods in chosen["datasets"].items()
         for method in methods
     ]
     return runs, [Job(page, page, {}) for page in chosen["pages"]]
+
+
+def _as_mapping(method: str | dict[str, Any]) -> dict[str, Any]:
+    return {"method": method} if isinstance(method, str) else method
 
 
 def fingerprint(job: Job, depends: Iterable[Path]) -> str:

@@ -128,13 +128,26 @@ def table(run: RunFolder) -> pd.DataFrame:
     return frame.astype({"score": float, "plain_score": float, "coverage": float})
 
 
-def load(model: str, method: str, dataset: str) -> pd.DataFrame:
+def label(config: RunConfig) -> str:
+    """What a run is called beside others: its method, and how it differs from plain."""
+    own = "" if config.geometry == "exact" else config.geometry
+    options = [f"{key} {value}" for key, value in sorted(config.options.items())]
+    return ", ".join(filter(None, [config.method, config.fit, own, *options]))
+
+
+def load(model: str, method: str, dataset: str, **changes: Any) -> pd.DataFrame:
     """The table of a finished run over the whole data set.
+
+    Args:
+        model: key.
+        method: key.
+        dataset: key.
+        **changes: what else of its ``RunConfig`` is not the default, such as ``fit``.
 
     Raises:
         FileNotFoundError: if there is none, naming the command that makes it.
     """
-    config = RunConfig(model=model, method=method, dataset=dataset)
+    config = RunConfig(model=model, method=method, dataset=dataset, **changes)
     run = RunFolder.of(config)
     if not run.meta().get("finished"):
         raise FileNotFoundError(
@@ -152,31 +165,32 @@ def tables(model: str, dataset: str | None = None) -> dict[str, pd.DataFrame]:
         dataset: key; None for all of them.
 
     Returns:
-        By ``method`` if a data set is given, else by ``dataset · method``; in the
-        order in which methods are listed in the book: controls after maps.
+        By ``label`` if a data set is given, else by ``dataset · label``; in the order
+        in which methods are listed in the book: controls after maps.
     """
     found = {}
     for run in sorted(find(model), key=_rank):
         config = RunConfig(**run.meta()["config"])
         whole = run.folder.name == config.run_id and not config.limit
         if whole and config.layer is None and dataset in (None, config.dataset):
-            name = config.method if dataset else f"{config.dataset} · {config.method}"
+            name = label(config) if dataset else f"{config.dataset} · {label(config)}"
             found[name] = table(run)
     return found
 
 
 ORDER = (
     "no-crop rel-att grad-att pure-grad rel-att-high grad-att-high pure-grad-high"
-    " raw-att floor-att raw-att-high floor-att-high human-crop human-crop-tight random-crop center-crop full-twice"
+    " raw-att floor-att raw-att-high floor-att-high human-crop human-crop-tight"
+    " random-crop center-crop full-twice"
 ).split()
 """How methods follow each other in tables."""
 
 
 def _rank(run: RunFolder) -> tuple:
-    config = run.meta()["config"]
-    method = config["method"]
-    place = ORDER.index(method) if method in ORDER else len(ORDER)
-    return config["dataset"], place, method
+    config = RunConfig(**run.meta()["config"])
+    known = config.method in ORDER
+    place = ORDER.index(config.method) if known else len(ORDER)
+    return config.dataset, place, label(config)
 
 
 def by_group(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
