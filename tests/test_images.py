@@ -1,4 +1,5 @@
 import io
+import math
 import struct
 import zlib
 
@@ -231,6 +232,110 @@ def test_crop_takes_exactly_the_boxs_pixels(noise):
 def test_crop_that_leaves_the_image_is_refused(noise, box):
     with pytest.raises(ValueError, match="does not lie in an image of 30×20"):
         images.crop(noise, Box(*box))
+
+
+@pytest.mark.parametrize("size", [(30, 12), (12, 30), (13, 30), (20, 20)])
+def test_padded_image_is_the_image_in_the_middle_of_colour(rng, size):
+    pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    padded = np.asarray(images.fit(Image.fromarray(pixels), "pad", (9, 8, 7)))
+    side = max(size)
+    assert padded.shape == (side, side, 3)
+    left, top = (side - size[0]) // 2, (side - size[1]) // 2
+    inner = padded[top : top + size[1], left : left + size[0]]
+    assert (inner == pixels).all()
+    outside = np.ones((side, side), bool)
+    outside[top : top + size[1], left : left + size[0]] = False
+    assert (padded[outside] == (9, 8, 7)).all()
+
+
+def test_squashed_image_is_a_square_of_the_same_area_that_shows_all(rng):
+    image = Image.new("RGB", (160, 40), "black")
+    image.paste((255, 255, 255), (80, 0, 160, 20))  # top right
+    squashed = np.asarray(images.fit(image, "squash", (0, 0, 0)))[..., 0]
+    assert squashed.shape == (80, 80)
+    assert squashed[:36, 44:].min() > 200
+    assert squashed[:, :36].max() < 50 and squashed[44:].max() < 50
+
+
+@pytest.mark.parametrize("size", [(30, 12), (12, 30), (13, 30)])
+def test_centre_cropped_image_is_its_middle_square(rng, size):
+    pixels = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    cut = np.asarray(images.fit(Image.fromarray(pixels), "centre-crop", (0, 0, 0)))
+    side = min(size)
+    left, top = (size[0] - side) // 2, (size[1] - side) // 2
+    assert (cut == pixels[top : top + side, left : left + side]).all()
+
+
+@pytest.mark.parametrize("how", ["native", "stretch"])
+def test_fit_that_makes_no_square_is_refused(noise, how):
+    with pytest.raises(ValueError, match=f"unknown fit '{how}'; known: pad, squash"):
+        images.fit(noise, how, (0, 0, 0))
+
+
+def test_padding_to_more_pixels_than_are_opened_is_refused():
+    with pytest.raises(ValueError, match="padded image has more than .*20000×20000"):
+        images.fit(Image.new("RGB", (20_000, 8)), "pad", (0, 0, 0))
+
+
+def mirrored(index, length):
+    """An index beyond the border, mirrored at the middle of the border pixel."""
+    while not 0 <= index < length:
+        index = -index if index < 0 else 2 * (length - 1) - index
+    return index
+
+
+def reflected(index, length):
+    """The same, mirrored at the border itself."""
+    while not 0 <= index < length:
+        index = -index - 1 if index < 0 else 2 * length - 1 - index
+    return index
+
+
+def slow_high_pass(pixels):
+    """Blur, difference and median of (height, width, 3) in [0, 1], in loops."""
+    height, width = pixels.shape[:2]
+    bell = [math.exp(-(d**2) / (2 * 0.8**2)) for d in (-1, 0, 1)]
+    detail = np.zeros((height, width))
+    for y in range(height):
+        for x in range(width):
+            blurred = np.zeros(3)
+            for dy in (-1, 0, 1):
+                for dx in (-1, 0, 1):
+                    near = pixels[mirrored(y + dy, height), mirrored(x + dx, width)]
+                    blurred += bell[dy + 1] * bell[dx + 1] * near / sum(bell) ** 2
+            detail[y, x] = math.sqrt(((pixels[y, x] - blurred) ** 2).sum())
+    median = np.zeros((height, width))
+    for y in range(height):
+        for x in range(width):
+            near = [
+                detail[reflected(y + dy, height), reflected(x + dx, width)]
+                for dy in range(-3, 4)
+                for dx in range(-3, 4)
+            ]
+            median[y, x] = sorted(near)[24]
+    return median
+
+
+@pytest.mark.parametrize("shape", [(12, 9), (8, 8), (2, 15), (5, 3)])
+def test_high_pass_is_the_slow_one(rng, shape):
+    pixels = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    found = images.high_pass(Image.fromarray(pixels), shape)
+    np.testing.assert_allclose(found, slow_high_pass(pixels / 255), atol=1e-12)
+
+
+def test_high_pass_resizes_to_the_models_input(rng):
+    image = Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    small = image.resize((10, 14), Image.Resampling.BILINEAR)
+    found = images.high_pass(image, (14, 10))
+    assert found.shape == (14, 10)
+    assert (found == images.high_pass(small, (14, 10))).all()
+
+
+def test_high_pass_is_zero_where_nothing_changes():
+    half = np.zeros((40, 40, 3), np.uint8)
+    half[:, 20:] = np.indices((40, 20)).sum(0)[..., None] % 2 * 255
+    detail = images.high_pass(Image.fromarray(half), (40, 40))
+    assert detail[:, :15].max() < 1e-12 and detail[:, 25:].min() > 0.1
 
 
 def cover(tiles, size):

@@ -127,7 +127,7 @@ def fit(image: Image.Image, how: str, color: tuple[int, int, int]) -> Image.Imag
     """A square image: ``pad`` (with ``color``), ``squash`` or ``centre-crop``.
 
     Raises:
-        ValueError: for another way.
+        ValueError: for another way, or padding to more than ``MAX_PIXELS``.
     """
     width, height = image.size
     if how == "squash":
@@ -140,6 +140,7 @@ def fit(image: Image.Image, how: str, color: tuple[int, int, int]) -> Image.Imag
     if how != "pad":
         raise ValueError(f"unknown fit {how!r}; known: pad, squash, centre-crop")
     side = max(width, height)
+    check_size((side, side), "the padded image")
     square = Image.new("RGB", (side, side), color)
     square.paste(image, ((side - width) // 2, (side - height) // 2))
     return square
