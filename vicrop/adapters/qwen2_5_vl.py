@@ -63,7 +63,7 @@ class Qwen25VL(Adapter):
             ValueError: for images that do not come out in the same shape.
         """
         process = self.processor.image_processor
-        size = {**process.size, **self._bounds}
+        size = {**dict(process.size), **self._bounds}
         made = process(images=[*pictures], size=size, return_tensors="pt")
         shapes = {tuple(shape) for shape in made["image_grid_thw"].tolist()}
         if len(shapes) > 1:
