@@ -9,11 +9,10 @@ import tempfile
 from pathlib import Path
 
 from data_prep import plates
-from vicrop import run
-from vicrop.execute import MATRIX, read_matrix
-from vicrop.types import RunConfig
+from vicrop.execute import MATRIX, groups, read_matrix
+from vicrop.run import run_together
 
-QUOTA = {"small": 12, "medium": 6, "large": 6, "exists": 4}
+QUOTA = {"small": 8, "medium": 4, "large": 4, "exists": 2}
 
 
 def pytest_collection_finish(session):
@@ -32,6 +31,5 @@ def make_smoke(folder: Path) -> None:
         small = plates.Recipe(recipe.spec, recipe.split, tuple(QUOTA.items()))
         plates.make(name, folder / "data", progress=False, recipe=small)
     jobs, _ = read_matrix(MATRIX, "embedded")
-    for job in jobs:
-        given = {k: v for k, v in job.parameters.items() if k in RunConfig.model_fields}
-        run.run(RunConfig(**given), progress=False)
+    for configs in groups([job.config for job in jobs]).values():
+        run_together(configs, progress=False)

@@ -37,28 +37,32 @@ def write(book, name, code, parameters="limit = 1"):
 @pytest.fixture
 def matrix(tmp_path):
     file = tmp_path / "matrix.yaml"
-    chosen = {
-        "models": ["m", "n"],
-        "datasets": {"x": ["rel-att", "no-crop"], "y": ["no-crop"]},
-        "pages": ["01_page"],
-    }
+    blocks = [
+        {
+            "models": ["m", "n"],
+            "datasets": {"x": ["rel-att", "no-crop"], "y": ["no-crop"]},
+        },
+        {"models": ["n"], "datasets": {"x": ["raw-att"]}},
+    ]
+    chosen = {"runs": blocks, "pages": ["01_page"]}
     file.write_text(yaml.safe_dump({"embedded": chosen}))
     return file
 
 
-def test_matrix_is_every_model_with_every_method_of_every_dataset(matrix):
+def test_matrix_is_every_model_with_every_method_of_every_dataset_of_each_block(matrix):
     runs, pages = execute.read_matrix(matrix, "embedded")
     assert [job.target for job in runs] == [
         f"runs/{model}__{method}__{dataset}"
         for model in "mn"
         for method, dataset in (("rel-att", "x"), ("no-crop", "x"), ("no-crop", "y"))
-    ]
+    ] + ["runs/n__raw-att__x"]
     assert [(job.source, job.target) for job in pages] == [("01_page", "01_page")]
 
 
 def test_matrix_can_ask_for_runs_of_another_fit_or_geometry(matrix):
     methods = ["rel-att", {"method": "rel-att", "geometry": "upstream", "fit": "pad"}]
-    chosen = {"models": ["m"], "datasets": {"x": methods}, "pages": []}
+    blocks = [{"models": ["m"], "datasets": {"x": methods}}]
+    chosen = {"runs": blocks, "pages": []}
     matrix.write_text(yaml.safe_dump({"embedded": chosen}))
     plain, other = execute.read_matrix(matrix, "embedded")[0]
     assert plain.target == "runs/m__rel-att__x"
@@ -204,9 +208,20 @@ def test_pages_are_not_made_from_failed_runs(matrix, monkeypatch, capsys, failed
         called.append([job.target for job in jobs])
         return failed
 
+    monkeypatch.setattr(execute, "answer_together", lambda configs, workers: [])
     monkeypatch.setattr(execute, "execute_all", executed)
     with pytest.raises(typer.Exit) as caught:
         execute.main(matrix, "embedded", workers=1)
     assert caught.value.exit_code == bool(failed)
     assert len(called) == (1 if failed else 2)
     assert ("failed: runs/x" in capsys.readouterr().err) == bool(failed)
+
+
+def test_notebooks_are_not_made_where_answers_failed(matrix, monkeypatch, capsys):
+    """The matrix's models do not exist: two groups of each are named, none is run."""
+    monkeypatch.setattr(execute, "execute_all", None)
+    with pytest.raises(typer.Exit):
+        execute.main(matrix, "embedded", workers=1)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 4
+    assert all("unknown model" in line and "answers of" in line for line in said)

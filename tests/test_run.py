@@ -13,7 +13,7 @@ from PIL import Image
 
 from vicrop import adapters, boxes, datasets, run
 from vicrop.results import RunFolder, size_group
-from vicrop.run import answer_all, failures
+from vicrop.run import failures
 from vicrop.tiny import questions, scenes
 from vicrop.types import RunConfig
 
@@ -62,8 +62,8 @@ def change(folder, number, **fields):
     (folder / "data.json").write_text(json.dumps(rows))
 
 
-def go(config):
-    return run.run(config, progress=False)
+def go(config, vlm=None):
+    return run.run(config, progress=False, vlm=vlm)
 
 
 def elsewhere(monkeypatch, tmp_path, name):
@@ -335,10 +335,55 @@ def test_random_box_depends_on_the_sample_not_on_its_place(config, folder):
 def test_neighbours_that_share_an_image_share_its_view(config, folder, monkeypatch):
     vlm, looked = adapters.load("tiny-llava"), []
     look = vlm.look
-    monkeypatch.setattr(vlm, "look", lambda image: looked.append(1) or look(image))
-    samples = datasets.load(str(folder))
-    assert len(list(answer_all(vlm, config, samples))) == 6
+    monkeypatch.setattr(vlm, "look", lambda *args: looked.append(1) or look(*args))
+    assert len(list(go(config, vlm=vlm).records())) == 6
     assert len(looked) == 3
+
+
+TOGETHER = ["no-crop", "rel-att", "grad-att", "random-crop", "human-crop"]
+
+
+def several(config):
+    """The same run with several methods."""
+    return [config.model_copy(update={"method": method}) for method in TOGETHER]
+
+
+def test_runs_made_together_have_the_records_of_runs_made_alone(config, folder):
+    change(folder, 2, boxes=[])  # no human crop there
+    (folder / "images/1.png").write_text("no picture")
+    together = run.run_together(several(config), progress=False)
+    lines = [made.records_file.read_text() for made in together]
+    assert [text.count("\n") for text in lines] == [6, 6, 6, 6, 5]
+    assert [text.count("ValueError") for text in lines] == [2, 2, 2, 2, 1]
+    for one, text in zip(several(config), lines, strict=True):
+        shutil.rmtree(RunFolder.of(one).folder)
+        assert go(one).records_file.read_text() == text
+
+
+def test_runs_made_together_look_at_an_image_once(config, folder, monkeypatch):
+    vlm, looked = adapters.load("tiny-llava"), []
+    look = vlm.look
+    monkeypatch.setattr(vlm, "look", lambda *args: looked.append(1) or look(*args))
+    made = run.run_together(several(config), progress=False, vlm=vlm)
+    assert len(looked) == 3
+    assert [one.meta()["answered"] for one in made] == [6] * 5
+    assert all(one.meta()["finished"] for one in made)
+
+
+def test_runs_made_together_go_on_where_one_was_cut_off(config, folder):
+    whole = go(several(config)[1]).records_file
+    text = whole.read_text()
+    whole.write_text("".join(text.splitlines(keepends=True)[:2]))
+    made = run.run_together(several(config), progress=False)
+    assert made[1].records_file.read_text() == text
+    assert [len(list(one.records())) for one in made] == [6] * 5
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"limit": 2}, {"fit": "pad"}])
+def test_runs_of_other_parameters_are_not_made_together(config, other):
+    changed = config.model_copy(update={"method": "no-crop", **other})
+    with pytest.raises(ValueError, match="may differ in their method only"):
+        run.run_together([config, changed], progress=False)
 
 
 def test_example_is_a_small_object_that_the_model_gets_wrong(config, folder):

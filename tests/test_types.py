@@ -96,7 +96,15 @@ def test_samples_are_frozen(row):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"limit": -1}, {"max_new_tokens": 0}, {"layer": "two"}, {"modle": "x"}]
+    "changes",
+    [
+        {"limit": -1},
+        {"max_new_tokens": 0},
+        {"layer": "two"},
+        {"modle": "x"},
+        {"fit": "stretch"},
+        {"geometry": "flat"},
+    ],
 )
 def test_run_config_refuses(changes):
     with pytest.raises(ValidationError, match=next(iter(changes))):
@@ -114,6 +122,9 @@ def test_every_parameter_changes_the_digest():
         "device": "cuda",
         "layer": 1,
         "max_new_tokens": 3,
+        "fit": "pad",
+        "geometry": "upstream",
+        "options": {"max_pixels": 9216},
     }
     assert changed.keys() == RunConfig.model_fields.keys()
     digests = {RunConfig(**{key: value}).digest() for key, value in changed.items()}
@@ -124,6 +135,8 @@ def test_run_id_names_what_was_asked_and_is_one_folder():
     assert RunConfig().run_id == "tiny-llava__rel-att__plates"
     subset = RunConfig(limit=5, seed=2, layer=3).run_id
     assert subset == "tiny-llava__rel-att__plates__n5-s2__layer3"
+    shown = RunConfig(fit="pad", geometry="upstream", options={"max_pixels": 9}).run_id
+    assert shown == "tiny-llava__rel-att__plates__pad__upstream__max_pixels9"
     assert "/" not in RunConfig(model="llava-hf/x", dataset="/data/mine").run_id
 
 

@@ -130,7 +130,7 @@ def floored(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
 
     Not in the paper: dividing by almost nothing lifts cells nobody looks at.
     """
-    return question / np.maximum(general, 1 / np.prod(general.shape[-2:]))
+    return question / np.maximum(general, 1 / float(np.prod(general.shape[-2:])))
 
 
 def alone(question: np.ndarray, *_: Any) -> np.ndarray:

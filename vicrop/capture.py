@@ -141,8 +141,9 @@ def read_rows(modules: Sequence[nn.Module], stop: bool = True) -> Iterator[Rows]
 
 @contextmanager
 def trace_row(attention: nn.Module) -> Iterator[Rows]:
-    """Let the last query's row be what its output is made from, so that it has a
-    gradient; the other queries go through SDPA.
+    """Give the last query's row a gradient: its output is made from the row read.
+
+    The other queries go through SDPA.
     """
     rows = Rows()
 
@@ -163,8 +164,9 @@ def trace_row(attention: nn.Module) -> Iterator[Rows]:
 
 @contextmanager
 def trace_all(attention: nn.Module) -> Iterator[Rows]:
-    """Let a module's weights, (batch, heads, queries, keys), be what its output is
-    made from, and record them; with gradients where those are enabled.
+    """Record all weights of a module, (batch, heads, queries, keys).
+
+    Its output is made from them, so that they have gradients where those are enabled.
     """
     rows = Rows()
 

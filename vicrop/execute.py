@@ -23,6 +23,7 @@ from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
 from vicrop import paths, results
+from vicrop.run import run_together
 from vicrop.types import RunConfig
 
 TEMPLATE = "run"
@@ -38,12 +39,14 @@ class Job:
         target: name of the executed copy in ``book/executed/``, without ending.
         parameters: injected after its parameters cell.
         title: written over ``{run_title}`` in its first cell.
+        config: of the run that it shows; None for a page.
     """
 
     source: str
     target: str
     parameters: dict[str, Any]
     title: str = ""
+    config: RunConfig | None = None
 
     @property
     def output(self) -> Path:
@@ -57,7 +60,7 @@ def run_job(config: RunConfig) -> Job:
     named = {"model": config.model, "method": config.method, "dataset": config.dataset}
     title = f"{config.model} · {results.label(config)} · {config.dataset}"
     parameters = {**given, **named, "limit": config.limit, "progress": False}
-    return Job(TEMPLATE, f"runs/{config.run_id}", parameters, title)
+    return Job(TEMPLATE, f"runs/{config.run_id}", parameters, title, config)
 
 
 def read_matrix(file: Path, size: str) -> tuple[list[Job], list[Job]]:
@@ -75,8 +78,9 @@ def read_matrix(file: Path, size: str) -> tuple[list[Job], list[Job]]:
     chosen = matrix[size]
     runs = [
         run_job(RunConfig(model=model, dataset=dataset, **_as_mapping(method)))
-        for model in chosen["models"]
-        for dataset, methods in chosen["datasets"].items()
+        for block in chosen["runs"]
+        for model in block["models"]
+        for dataset, methods in block["datasets"].items()
         for method in methods
     ]
     return runs, [Job(page, page, {}) for page in chosen["pages"]]
@@ -172,9 +176,7 @@ def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]
     marked = [(job, fingerprint(job, depends)) for job in jobs]
     todo = [(job, mark) for job, mark in marked if not is_current(job, mark)]
     failed = []
-    # Threads of several kernels would fight for the same cores.
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm, of ipywidgets
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = {pool.submit(execute, *one): one[0] for one in todo}
         bar = tqdm(as_completed(futures), desc="notebooks", total=len(futures))
@@ -190,11 +192,46 @@ def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]
     return failed
 
 
+def answer_together(configs: list[RunConfig], workers: int) -> list[str]:
+    """Make the records of runs, those of the same images together; what failed.
+
+    The run notebooks then find their records made: every image is looked at once for
+    all methods instead of once for each.
+    """
+    failed = []
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {
+            pool.submit(_answer, group): name for name, group in groups(configs).items()
+        }
+        for future in tqdm(as_completed(futures), desc="answers", total=len(futures)):
+            error = future.exception()
+            if error is not None:
+                failed.append(f"answers of {futures[future]}: {error}")
+    return failed
+
+
+def groups(configs: Iterable[RunConfig]) -> dict[str, list[RunConfig]]:
+    """Runs that can be made together: they differ in their method only."""
+    found: dict[str, list[RunConfig]] = {}
+    for config in configs:
+        shared = config.model_copy(update={"method": ""})
+        found.setdefault(shared.run_id, []).append(config)
+    return found
+
+
+def _answer(configs: list[RunConfig]) -> None:
+    run_together(configs, progress=False)
+
+
 def main(matrix: Path = MATRIX, size: str = "embedded", workers: int = 0) -> None:
     """Execute all run notebooks of a size, then the pages that read their records."""
     runs, pages = read_matrix(matrix, size)
     workers = workers or os.cpu_count() or 1
-    failed = execute_all(runs, package_files(), workers)
+    # Threads of several workers would fight for the same cores.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    failed = answer_together([job.config for job in runs if job.config], workers)
+    if not failed:
+        failed = execute_all(runs, package_files(), workers)
     if not failed:
         failed = execute_all(pages, [*package_files(), *record_files()], workers)
     for line in failed:

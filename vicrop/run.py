@@ -7,7 +7,8 @@ import platform
 import resource
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -42,29 +43,112 @@ def run(
             not fit, or if the folder holds records of another model, of other data or
             parameters.
     """
-    config = config.model_copy(
-        update={
-            "model": adapters.resolve(config.model),
-            "method": pipeline.resolve(config.method),
-        }
-    )
-    samples = askable(config)
-    vlm = load(config) if vlm is None else vlm
-    folder = RunFolder.of(config)
-    done = folder.open(_identity(config, vlm))
-    left = [sample for sample in samples if sample.id not in done]
-    started = time.perf_counter()
-    for record in tqdm(
-        answer_all(vlm, config, left),
-        desc=config.run_id,
-        total=len(samples),
-        initial=len(samples) - len(left),
-        disable=not progress,
+    return run_together([config], progress, vlm)[0]
+
+
+def run_together(
+    configs: Sequence[RunConfig], progress: bool = True, vlm: Adapter | None = None
+) -> list[RunFolder]:
+    """Runs that differ in their method only: each image is looked at once for all.
+
+    Records are the same as those of ``run``, one by one. Seconds are counted for the
+    run that needed them first.
+
+    Raises:
+        ValueError: as ``run``; or if the runs differ in more than their method.
+    """
+    configs = [_resolved(config) for config in configs]
+    if (
+        len({config.model_copy(update={"method": ""}).digest() for config in configs})
+        > 1
     ):
-        folder.append(record)
-    seconds = time.perf_counter() - started
-    folder.write_meta(_meta(config, vlm, folder, len(left), seconds))
-    return folder
+        raise ValueError("runs made together may differ in their method only")
+    wanted = [askable(config) for config in configs]
+    vlm = load(configs[0]) if vlm is None else vlm
+    weights = weights_hash(vlm)
+    tasks = [
+        Task.of(config, weights, samples)
+        for config, samples in zip(configs, wanted, strict=True)
+    ]
+    look = Looker(vlm, configs[0])
+    name = configs[0].run_id if len(configs) == 1 else f"{len(configs)} runs"
+    total = sum(map(len, wanted))
+    left = sum(len(task.left) for task in tasks)
+    bar = tqdm(desc=name, total=total, initial=total - left, disable=not progress)
+    for sample in max(wanted, key=len):
+        for task in (task for task in tasks if sample.id in task.left):
+            task.answer(look, sample)
+            bar.update()
+    bar.close()
+    for task in tasks:
+        task.close(vlm)
+    return [task.folder for task in tasks]
+
+
+def _resolved(config: RunConfig) -> RunConfig:
+    """With keys in place of the authors' short ones."""
+    keys = {
+        "model": adapters.resolve(config.model),
+        "method": pipeline.resolve(config.method),
+    }
+    return config.model_copy(update=keys)
+
+
+class Looker:
+    """Looks at samples' images; neighbours that share an image share a View."""
+
+    def __init__(self, vlm: Adapter, config: RunConfig):
+        self.vlm, self.config = vlm, config
+        self._path: str | None = None
+        self._view: View | None = None
+
+    def __call__(self, sample: Sample) -> View:
+        """The view of a sample's image."""
+        if self._view is None or sample.image_path != self._path:
+            self._view = None  # freed before the next one is made
+            file = datasets.image_path(self.config.dataset, sample)
+            self._view = self.vlm.look(file, self.config.fit, self.config.geometry)
+            self._path = sample.image_path
+        return self._view
+
+
+@dataclass
+class Task:
+    """What is left to do of a run.
+
+    Attributes:
+        config: of the run.
+        folder: where its records go.
+        left: ids of samples without a record.
+        seconds: spent on it so far.
+        answered: records made.
+    """
+
+    config: RunConfig
+    folder: RunFolder
+    left: set[str]
+    seconds: float = 0.0
+    answered: int = 0
+
+    @classmethod
+    def of(cls, config: RunConfig, weights: str, samples: list[Sample]) -> "Task":
+        """Open a run's folder; ``weights`` is the model's hash."""
+        folder = RunFolder.of(config)
+        done = folder.open(_identity(config, weights))
+        return cls(config, folder, {sample.id for sample in samples} - done)
+
+    def answer(self, look: Looker, sample: Sample) -> None:
+        """Record one sample, or how it failed."""
+        started = time.perf_counter()
+        self.folder.append(record_of(look, self.config, sample))
+        self.left.discard(sample.id)
+        self.answered += 1
+        self.seconds += time.perf_counter() - started
+
+    def close(self, vlm: Adapter) -> None:
+        """Write down what is worth knowing of the run."""
+        meta = _meta(self.config, vlm, self.folder, self.answered, self.seconds)
+        self.folder.write_meta(meta)
 
 
 def askable(config: RunConfig) -> list[Sample]:
@@ -140,27 +224,17 @@ def example(
     raise ValueError(f"{dataset} has only {missed} such samples, asked for {number}")
 
 
-def answer_all(
-    vlm: Adapter, config: RunConfig, samples: list[Sample]
-) -> Iterator[Record]:
-    """Records in the samples' order; neighbours that share an image share a View."""
-    path, view = None, None
-    for sample in samples:
-        try:
-            if sample.image_path != path:
-                path, view = None, None
-                file = datasets.image_path(config.dataset, sample)
-                view = vlm.look(file, config.fit, config.geometry)
-                path = sample.image_path
-            yield answer_one(view, config, sample)
-        except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-            yield Record(
-                id=sample.id,
-                question=sample.question,
-                labels=sample.labels,
-                error=message,
-            )
+def record_of(look: Looker, config: RunConfig, sample: Sample) -> Record:
+    """One sample's record; with its error if it failed."""
+    try:
+        return answer_one(look(sample), config, sample)
+    except Exception as error:
+        return Record(
+            id=sample.id,
+            question=sample.question,
+            labels=sample.labels,
+            error=f"{type(error).__name__}: {error}",
+        )
 
 
 def answer_one(view: View, config: RunConfig, sample: Sample) -> Record:
@@ -229,11 +303,11 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _identity(config: RunConfig, vlm: Adapter) -> dict[str, str]:
+def _identity(config: RunConfig, weights: str) -> dict[str, str]:
     """Hashes of what the records depend on."""
     return {
         "parameters": config.digest(),
-        "weights": weights_hash(vlm),
+        "weights": weights,
         "data": file_hash(datasets.folder(config.dataset) / "data.json"),
     }
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -159,9 +159,9 @@ class RunConfig(_Strict):
     layer: int | None = None
     """Of the map, counted from 0; None: the model's own."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 20
-    fit: str | None = None
+    fit: Literal["squash", "centre-crop", "pad", "native"] | None = None
     """How images are fitted to the model's input; None: as its processor does."""
-    geometry: str = "exact"
+    geometry: Literal["exact", "upstream"] = "exact"
     """``upstream``: maps laid over the whole image, as the authors' code does."""
     options: dict[str, int] = {}
     """Of the model's family, such as Qwen2.5-VL's ``max_pixels``."""
