@@ -10,6 +10,7 @@ ALIGN = Schedule(steps=200, batch=48, rate=2e-3, warmup=1)
 LANGUAGE = Schedule(steps=1700, batch=24, rate=1.5e-3, warmup=50, hold=0.45)
 DESCRIBE = Schedule(steps=300, batch=24, rate=6e-4, warmup=20, hold=0.2)
 REFINE = Schedule(steps=700, batch=24, rate=8e-4, warmup=30, hold=0.2)
+QWEN = Schedule(steps=700, batch=24, rate=8e-4, warmup=30, hold=0.3)
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,19 @@ PHASES = {
             describe=1.0,
             crops=0.2,
             pairs=0.3,
+            color=0.0,
+            varied=True,
+        ),
+    ),
+    # tiny-qwen2.5-vl goes on from tiny-llava: the same last stages, half as long.
+    "qwen": (
+        Phase(until=350, small_first=True, describe=0.3, pairs=0.4, color=0.0),
+        Phase(
+            until=700,
+            small_first=True,
+            describe=1.0,
+            crops=0.2,
+            pairs=0.4,
             color=0.0,
             varied=True,
         ),

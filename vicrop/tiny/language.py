@@ -1,7 +1,9 @@
 """Stages 2 and 3: the projector and the language model, on cached features."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -126,7 +128,13 @@ def turn(question: str, answer: str) -> Turn:
     return Turn(prompt, [*_tokens(answer), WORDS.index("</s>")])
 
 
-def turns(phase: Phase, shown: Shown, scene: Scene, rng: Generator) -> list[Turn]:
+Say = Callable[[str, str], Turn]
+"""(question, answer) -> the turn, in a model's own prompt."""
+
+
+def turns(
+    phase: Phase, shown: Shown, scene: Scene, rng: Generator, say: Say = turn
+) -> list[Turn]:
     """Up to four questions about what is in view, and perhaps a description."""
     texture, plates = shown
     askable = [plate for plate in plates if plate.side >= phase.smallest] or plates
@@ -139,12 +147,12 @@ def turns(phase: Phase, shown: Shown, scene: Scene, rng: Generator) -> list[Turn
         question = questions.ask(kind, askable[number], rng)
         if kind == "exists" and rng.random() < 0.5:
             question = questions.ask_absent(scene, rng)
-        made.append(turn(question.text, question.answer))
+        made.append(say(question.text, question.answer))
     if not made or rng.random() < phase.describe:
         legible = [plate for plate in plates if plate.side >= LEGIBLE_PX]
         order_by = rng if phase.varied else None
         text = questions.describe(texture, legible, order_by)
-        made.append(turn(GENERAL_QUESTION, text))
+        made.append(say(GENERAL_QUESTION, text))
     return made
 
 
@@ -169,14 +177,17 @@ class Batch:
     answering: Tensor
 
 
-def batch(pool: Pool, phase: Phase, pairs: bool, rng: Generator) -> Batch:
+def batch(
+    pool: Pool, phase: Phase, pairs: bool, rng: Generator, say: Say = turn
+) -> Batch:
     """A random batch of scenes, crops, or pairs of a scene and a crop of it."""
     features, rows = [], []
     for index in rng.integers(0, len(pool), LANGUAGE.batch):
         cropped = not pairs and rng.random() < phase.crops
         image, shown, scene = pool.show(index, cropped)
         features.append(pool.features[index] if pairs else image[None])
-        rows.append(_row(turns(phase, shown, scene, rng), features[-1].shape[0]))
+        made = turns(phase, shown, scene, rng, say)
+        rows.append(_row(made, features[-1].shape[0]))
     length = max(len(row[0]) for row in rows)
     blanks = (0, dense.IGNORE, 0, 1, 0)
     columns = [
@@ -201,20 +212,57 @@ def _row(made: list[Turn], images: int) -> tuple[list[int], ...]:
     return tokens, labels, number, position, answering
 
 
-class Answering(nn.Module):
+class Learner(nn.Module):
+    """What is alike in all language models that learn to answer.
+
+    Attributes:
+        say: writes a turn.
+        last: the token that ends a prompt.
+    """
+
+    say: ClassVar[Say] = staticmethod(turn)
+    last: ClassVar[int] = WORDS.index("ASSISTANT:")
+
+    def __init__(self, vocabulary: Sequence[str]):
+        super().__init__()
+        words = (*DIGITS, *LETTERS, *COLORS, "yes", "no")
+        weight = torch.ones(len(vocabulary))
+        # What is asked for counts more than the words around it.
+        weight[[vocabulary.index(word) for word in words]] = 3.0
+        self.register_buffer("weight", weight, persistent=False)
+
+    def loss_on(self, pool: Pool, stage: str):
+        """The loss of a stage of ``PHASES`` over a pool, as ``fit`` wants it."""
+
+        def loss(step: int, rng: Generator):
+            phase = next(phase for phase in PHASES[stage] if step < phase.until)
+            shared = np.random.default_rng(step)  # the same on every process
+            pairs = shared.random() < phase.pairs
+            look_late = shared.random() < LOOK_LATE
+            rows = batch(pool, phase, pairs, rng, self.say)
+            logits, kept = self(rows, look_late), rows.labels != dense.IGNORE
+            entropy = F.cross_entropy(logits[kept], rows.labels[kept], self.weight)
+            kind = ("pairs" if pairs else "single") + (
+                " look-late" if look_late else ""
+            )
+            # Right first words of answers to questions: descriptions begin otherwise.
+            first = kept & (rows.tokens == self.last)
+            asked = first & (self.weight[rows.labels.clamp(0)] > 1)
+            hit = asked & (logits.argmax(-1) == rows.labels)
+            share = (hit.sum().item(), asked.sum().item())
+            return entropy, {f"right, {kind}": share}
+
+        return loss
+
+
+class Answering(Learner):
     """Projector and language model over cached features; the tower is not in it."""
 
     def __init__(self, model: LlavaForConditionalGeneration):
-        super().__init__()
+        super().__init__(WORDS)
         self.projector = model.model.multi_modal_projector
         self.text = model.model.language_model
         self.head = model.lm_head
-        words = [
-            WORDS.index(word) for word in (*DIGITS, *LETTERS, *COLORS, "yes", "no")
-        ]
-        weight = torch.ones(len(WORDS))
-        weight[words] = 3.0  # what is asked for counts more than the words around it
-        self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, rows: Batch, look_late: bool) -> Tensor:
         """(batch, tokens, vocabulary) logits of the turns' tokens."""
@@ -232,29 +280,6 @@ class Answering(nn.Module):
             use_cache=False,
         ).last_hidden_state
         return self.head(hidden[:, 1 + width :])
-
-    def loss_on(self, pool: Pool, stage: str):
-        """The loss of a stage of ``PHASES`` over a pool, as ``fit`` wants it."""
-
-        def loss(step: int, rng: Generator):
-            phase = next(phase for phase in PHASES[stage] if step < phase.until)
-            shared = np.random.default_rng(step)  # the same on every process
-            pairs = shared.random() < phase.pairs
-            look_late = shared.random() < LOOK_LATE
-            rows = batch(pool, phase, pairs, rng)
-            logits, kept = self(rows, look_late), rows.labels != dense.IGNORE
-            entropy = F.cross_entropy(logits[kept], rows.labels[kept], self.weight)
-            kind = ("pairs" if pairs else "single") + (
-                " look-late" if look_late else ""
-            )
-            # Right first words of answers to questions: descriptions begin otherwise.
-            first = kept & (rows.tokens == WORDS.index("ASSISTANT:"))
-            asked = first & (self.weight[rows.labels.clamp(0)] > 1)
-            hit = asked & (logits.argmax(-1) == rows.labels)
-            share = (hit.sum().item(), asked.sum().item())
-            return entropy, {f"right, {kind}": share}
-
-        return loss
 
 
 def attention_mask(rows: Batch, front: int, look_late: bool) -> Tensor:

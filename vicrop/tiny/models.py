@@ -1,5 +1,7 @@
 """The embedded models' configurations, words and processors, all of stock classes."""
 
+from collections.abc import Sequence
+
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     CLIPVisionConfig,
@@ -25,15 +27,21 @@ SENTENCE_WORDS = (
 WORDS = (*SPECIAL, *SENTENCE_WORDS, *TEXTURES, *COLORS, *DIGITS, *LETTERS)
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """A word-level tokenizer of ``WORDS``; other words are ``<unk>``."""
-    table = {word: number for number, word in enumerate(WORDS)}
+def word_level(words: Sequence[str]) -> Tokenizer:
+    """A tokenizer's core that knows whole words; others are ``<unk>``."""
+    table = {word: number for number, word in enumerate(words)}
     core = Tokenizer(models.WordLevel(table, unk_token="<unk>"))
     # Questions may start with a capital; letters on plates keep theirs.
     lower = ("What", "Which", "Is", "Does")
     core.normalizer = normalizers.Sequence(
         [normalizers.Replace(Regex(rf"\b{w}\b"), w.lower()) for w in lower]
     )
+    return core
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """tiny-llava's tokenizer, of ``WORDS``."""
+    core = word_level(WORDS)
     words = Regex(r"USER:|ASSISTANT:|\w+|[^\w\s]")
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -42,7 +50,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
         ]
     )
     core.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", table["<s>"])]
+        single="<s> $A", special_tokens=[("<s>", WORDS.index("<s>"))]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=core,

@@ -71,15 +71,19 @@ class Distilled(nn.Module):
         self.teacher = teacher
         self.size = size
 
+    def show(self, step: int, rng: Generator) -> tuple[Tensor, Tensor]:
+        """Pixels of a step and what the teacher sees in them."""
+        pixels, _ = dense.batch(self.size, view_at(step), rng)
+        with torch.no_grad():
+            return pixels, self.teacher(pixels)
+
     def loss(self, step: int, rng: Generator):
         """Share of the teacher's variance that the student misses, of one batch.
 
         The metric is the share explained, as (sum, count).
         """
-        pixels, _ = dense.batch(self.size, view_at(step), rng)
-        with torch.no_grad():
-            target = self.teacher(pixels)
-            spread = (target - target.mean((0, 1))).pow(2).mean()
+        pixels, target = self.show(step, rng)
+        spread = (target - target.mean((0, 1))).pow(2).mean()
         missed = F.mse_loss(self.student(pixels), target) / spread
         return missed, {"explained": (1 - missed.item(), 1)}
 
