@@ -158,3 +158,32 @@ def test_table_has_no_index_and_the_same_html_every_time():
     html = plots.table(frame).to_html()
     assert html == plots.table(frame.copy()).to_html()
     assert ">x<" not in html and ">a<" in html
+
+
+def test_fits_dim_what_is_not_seen(picture):
+    small = picture.resize((9, 9))
+    shown = {"pad": ((0, 0, 448, 448), small), "cut": ((100, 0, 300, 448), small)}
+    figure = plots.fits(picture, shown, truth=(5, 5, 20, 20))
+    first, second = figure.axes[:2]
+    assert outlines(second)[0] == (100, 0, 300, 448)
+    veils = [ax.images[1].get_array()[..., 3] for ax in (first, second)]
+    assert (veils[0] == 0).all()
+    assert (veils[1][:, 100:300] == 0).all() and (veils[1][:, 300:] > 0.5).all()
+    assert (veils[1][:, :100] > 0.5).all()
+    assert len(outlines(first)) == 2
+    assert drawn(figure)
+
+
+def test_forests_share_rows_and_leave_blank_what_a_group_lacks():
+    some = Estimate(0.2, 0.1, 0.3, 9)
+    figure = plots.forests({"m": {"a": some, "b": some}, "n": {"b": some}}, "points")
+    left, right = figure.axes
+    assert [text.get_text() for text in left.get_yticklabels()] == ["a", "b"]
+    assert left.get_ylim() == right.get_ylim() == (1.5, -0.5)
+    drawn_rows = [
+        line.get_ydata()[0]
+        for line in right.lines
+        if line.get_marker() == "o" and np.isfinite(line.get_xdata()[0])
+    ]
+    assert drawn_rows == [1]
+    assert drawn(figure)

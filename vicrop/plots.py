@@ -18,7 +18,7 @@ from pandas.io.formats.style import Styler
 from PIL import Image
 
 from vicrop.stats import Estimate
-from vicrop.types import Answer, Map, Sample
+from vicrop.types import Answer, Map, Region, Sample
 
 CROP, TRUTH = "#d7263d", "#00a878"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"  # apart for colour-blind readers
@@ -127,6 +127,40 @@ def _wrapped(text: str) -> str:
     return "\n".join(textwrap.wrap(text, 40))
 
 
+def fits(
+    image: Image.Image,
+    shown: Mapping[str, tuple[Region, Image.Image]],
+    truth: Sequence[float] = (),
+) -> Figure:
+    """A column a fit: what of the image is seen (the rest dimmed), the model's input.
+
+    Args:
+        image: the original image.
+        shown: by fit, the region that is seen and the input (see ``gaze.inputs``).
+        truth: box of an object to mark.
+    """
+    figure, grid = plt.subplots(
+        2, len(shown), figsize=(2.6 * len(shown), 4.4), layout="constrained"
+    )
+    for axes, (fit, (region, picture)) in zip(grid.T, shown.items(), strict=True):
+        show_image(image, axes[0]).set_xlabel(f"{fit}: {image.width}×{image.height} px")
+        axes[0].imshow(_veil(image, region), extent=(0, image.width, image.height, 0))
+        show_box(region, axes[0], BLUE)
+        if truth:
+            show_box(_beside(truth, image.width), axes[0], TRUTH, linestyle="--")
+        show_image(picture, axes[1])
+        axes[1].set_xlabel(f"input: {picture.width}×{picture.height} px")
+    return figure
+
+
+def _veil(image: Image.Image, region: Region) -> np.ndarray:
+    """(height, width, 4): white over what lies outside a region, nothing over it."""
+    veil = np.full((image.height, image.width, 4), (1, 1, 1, 0.75))
+    left, top, right, bottom = (round(edge) for edge in region)
+    veil[top:bottom, left:right, 3] = 0
+    return veil
+
+
 def bars(
     groups: Sequence[str],
     series: Mapping[str, Sequence[Estimate]],
@@ -177,6 +211,36 @@ def forest(
     ax.invert_yaxis()
     ax.set_xlabel(xlabel)
     return ax
+
+
+def forests(
+    groups: Mapping[str, Mapping[str, Estimate]], xlabel: str, null: float = 0
+) -> Figure:
+    """A ``forest`` a group, side by side over the same axis.
+
+    Args:
+        groups: by title (a model), then by label. A label that a group lacks is left
+            blank there.
+        xlabel: with its unit.
+        null: value of no effect.
+    """
+    labels = list(dict.fromkeys(name for rows in groups.values() for name in rows))
+    figure, axes = plt.subplots(
+        1,
+        len(groups),
+        figsize=(2 + 2.4 * len(groups), 1.2 + 0.28 * len(labels)),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    nothing = Estimate(np.nan, np.nan, np.nan, 0)
+    for ax, (title, rows) in zip(axes[0], groups.items(), strict=True):
+        forest({name: rows.get(name, nothing) for name in labels}, ax, "", null)
+        ax.set_title(title, fontsize="medium")
+    axes[0, 0].set_ylim(len(labels) - 0.5, -0.5)
+    figure.supxlabel(xlabel, fontsize="medium")
+    return figure
 
 
 def layers(

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 from pydantic import ValidationError
 
-from vicrop import datasets, paths
+from vicrop import boxes, datasets, geometry, paths
 from vicrop.images import load as load_image
 from vicrop.types import Record, RunConfig
 
@@ -150,9 +150,10 @@ def load(model: str, method: str, dataset: str, **changes: Any) -> pd.DataFrame:
     config = RunConfig(model=model, method=method, dataset=dataset, **changes)
     run = RunFolder.of(config)
     if not run.meta().get("finished"):
+        asked = {"model": model, "method": method, "dataset": dataset, **changes}
+        words = " ".join(f"--{key} {value}" for key, value in asked.items())
         raise FileNotFoundError(
-            f"no finished run in {run.folder}; make it with `vicrop run --model "
-            f"{model} --method {method} --dataset {dataset}`"
+            f"no finished run in {run.folder}; make it with `vicrop run {words}`"
         )
     return table(run)
 
@@ -176,6 +177,18 @@ def tables(model: str, dataset: str | None = None) -> dict[str, pd.DataFrame]:
             name = label(config) if dataset else f"{config.dataset} · {label(config)}"
             found[name] = table(run)
     return found
+
+
+def by_model(
+    models: Sequence[str], dataset: str, group: str
+) -> dict[str, dict[str, pd.DataFrame]]:
+    """Tables of several models' runs on one data set, rows of one size group only.
+
+    Returns:
+        By model, then by ``label``; models without such runs are left out.
+    """
+    found = {name: of_group(tables(name, dataset), group) for name in models}
+    return {name: runs for name, runs in found.items() if runs}
 
 
 ORDER = (
@@ -205,10 +218,32 @@ def of_group(runs: dict[str, pd.DataFrame], group: str) -> dict[str, pd.DataFram
     return {name: rows for name, rows in chosen.items() if len(rows)}
 
 
-def costs(model: str) -> pd.DataFrame:
-    """Seconds a question and peak memory of a model's runs, as they were measured."""
+def only(runs: dict[str, pd.DataFrame], ids: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """The rows of some samples."""
+    wanted = set(ids)
+    return {name: rows[rows.index.isin(wanted)] for name, rows in runs.items()}
+
+
+def in_view(name: str, fit: str) -> pd.Series:
+    """Share of each object of a data set that a fit leaves to the model, by sample id.
+
+    Args:
+        name: key or folder of the data set; samples without an object are left out.
+        fit: see ``geometry.region``.
+    """
+    shares = {}
+    for sample in datasets.load(name):
+        if sample.boxes:
+            size = datasets.image_size(datasets.image_path(name, sample))
+            seen = geometry.visible(fit, size)
+            shares[sample.id] = boxes.coverage(seen, sample.boxes[0])
+    return pd.Series(shares, dtype=float)
+
+
+def costs(*models: str) -> pd.DataFrame:
+    """Seconds a question and peak memory of models' runs, as they were measured."""
     rows = []
-    for run in sorted(find(model), key=_rank):
+    for run in sorted(find(*models), key=_rank):
         meta = run.meta()
         each = 1000 * meta["seconds"] / max(meta["answered"], 1)
         rows.append(

@@ -1,7 +1,7 @@
 """Intervals and tests for answers to the same questions."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,6 +95,17 @@ def gain(before: np.ndarray, after: np.ndarray) -> Estimate:
     return bootstrap(after - before)
 
 
+def difference(before: pd.Series, after: pd.Series) -> Estimate:
+    """``gain`` of one column over another, on the samples that both have.
+
+    Args:
+        before: scores by sample id; missing ones are left out.
+        after: the same.
+    """
+    both = pd.concat([before, after], axis=1, join="inner").dropna()
+    return gain(both.iloc[:, 0], both.iloc[:, 1])
+
+
 @dataclass(frozen=True)
 class Changes:
     """What a method did to single answers: counts, and McNemar's exact p."""
@@ -173,6 +184,16 @@ def report(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def reports(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
+    """``report`` of several models, one below the other."""
+    parts = []
+    for model, frames in runs.items():
+        part = report(frames)
+        part.insert(0, "model", model)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
 def against(frames: Mapping[str, pd.DataFrame], method: str) -> dict[str, Estimate]:
     """Paired gain of one method's answers over each other's, on the same samples.
 
@@ -183,12 +204,43 @@ def against(frames: Mapping[str, pd.DataFrame], method: str) -> dict[str, Estima
     Samples that failed in either run are left out of that comparison.
     """
     ours = frames[method]["score"]
-    gains = {}
-    for name, frame in frames.items():
-        both = pd.concat([frame["score"], ours], axis=1, join="inner").dropna()
-        gains[name] = gain(both.iloc[:, 0], both.iloc[:, 1])
-    gains.pop(method)
-    return gains
+    return {
+        name: difference(frame["score"], ours)
+        for name, frame in frames.items()
+        if name != method
+    }
+
+
+def gains(frames: Mapping[str, pd.DataFrame]) -> dict[str, Estimate]:
+    """Paired gain over the same model without a crop, by run."""
+    return {name: summary(frame).gain for name, frame in frames.items()}
+
+
+def over(
+    frames: Mapping[str, pd.DataFrame], pairs: Iterable[tuple[str, str]]
+) -> dict[str, Estimate]:
+    """Paired gain of one run over another, for each pair (run, other) that is there."""
+    return {
+        f"{name} over {other}": against(
+            {name: frames[name], other: frames[other]}, name
+        )[other]
+        for name, other in pairs
+        if name in frames and other in frames
+    }
+
+
+def effects(estimates: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
+    """Differences as a table to read: points with 95 % intervals, and on which side.
+
+    Args:
+        estimates: by model, then by what is compared.
+    """
+    rows = [
+        (model, name, found.n, found.format(1, sign=True, scale=100), verdict(found))
+        for model, named in estimates.items()
+        for name, found in named.items()
+    ]
+    return pd.DataFrame(rows, columns=["model", "run", "n", "points", "effect"])
 
 
 def verdict(estimate: Estimate, null: float = 0) -> str:
