@@ -2,11 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from vicrop.adapters import ModelSpec
 
 app = typer.Typer(
     help="Visual cropping for multimodal LLMs.",
@@ -22,6 +25,18 @@ Method = Annotated[str, typer.Option(help="Map or control, e.g. rel-att, no-crop
 Family = Annotated[str | None, typer.Option(help="Of a model without a key.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")]
 Dtype = Annotated[str, typer.Option(help="float32, float16 or bfloat16.")]
+Fit = Annotated[
+    Literal["pad", "squash", "centre-crop"] | None,
+    typer.Option(help="How images are made square; default: as the processor does."),
+]
+Geometry = Annotated[
+    Literal["exact", "upstream"],
+    typer.Option(help="upstream: maps laid over the whole image, as the authors do."),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="KEY=VALUE of the family, e.g. max_pixels=200704."),
+]
 
 
 @app.command()
@@ -33,6 +48,13 @@ def answer(
     family: Family = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
+    fit: Fit = None,
+    geometry: Geometry = "exact",
+    high_res: Annotated[
+        Literal["yes", "no", "auto"],
+        typer.Option(help="Map made tile by tile; auto: above 1024 pixels a side."),
+    ] = "no",
+    option: Options = None,
     save_figure: Annotated[
         Path | None, typer.Option(help="Write map, box and crop as a picture.")
     ] = None,
@@ -44,8 +66,17 @@ def answer(
     method = pipeline.resolve(method)
     check_question(question)
     picture = images.load(image)
-    vlm = adapters.load(model, family=family, device=device, dtype=dtype)
-    said = pipeline.ViCrop(vlm).answer(picture, question, method)
+    vlm = adapters.load(
+        model, family=family, device=device, dtype=dtype, **_numbers(option)
+    )
+    said = pipeline.ViCrop(vlm).answer(
+        picture,
+        question,
+        method,
+        high_res={"yes": True, "no": False}.get(high_res, "auto"),
+        fit=fit,
+        geometry=geometry,
+    )
     typer.echo(f"without a crop: {said.plain}")
     if said.box is not None:
         typer.echo(f"with the crop {tuple(said.box)}: {said.text}")
@@ -68,6 +99,9 @@ def run(
     layer: Annotated[int | None, typer.Option(help="Of the map, from 0.")] = None,
     device: Device = "cpu",
     dtype: Dtype = "float32",
+    fit: Fit = None,
+    geometry: Geometry = "exact",
+    option: Options = None,
 ) -> None:
     """Answer a data set; interrupted, it goes on where it was."""
     from vicrop.run import failures
@@ -83,6 +117,9 @@ def run(
         layer=layer,
         device=device,
         dtype=dtype,
+        fit=fit,
+        geometry=geometry,
+        options=_numbers(option),
     )
     folder = run_all(config)
     failed = failures(folder)
@@ -117,20 +154,55 @@ def score(runs: list[Path]) -> None:
 
 @app.command()
 def models() -> None:
-    """The models that have a key, and whether their weights are here."""
+    """The models that have a key: what they are, and whether their weights are here."""
     from vicrop.adapters import MODELS
 
-    table = Table("key", "family", "map's layer", "licence", "weights", "here")
+    names = ("key", "family", "parameters", "grid", "layer", "licence", "weights")
+    table = Table(*names, "here")
     for key, spec in MODELS.items():
         table.add_row(
             key,
             spec.family,
-            "family's" if spec.layer is None else str(spec.layer),
+            _count(spec.parameters),
+            "×".join(map(str, spec.grid or "?")),
+            str(spec.map_layer),
             spec.licence,
-            "this package" if spec.folder else f"{spec.source} ({spec.size_gb:g} GB)",
+            _weights(spec),
             "yes" if spec.is_here() else "no",
         )
     _print(table)
+
+
+def _weights(spec: "ModelSpec") -> str:
+    """Where a model's weights come from."""
+    if spec.folder is not None:
+        return "this package"
+    pin = spec.revision or "not pinned to a commit"
+    return f"{spec.source}, {spec.size_gb:g} GB\n{pin}"
+
+
+def _count(parameters: float) -> str:
+    """A number of parameters, in millions or billions."""
+    if not parameters:
+        return "?"
+    billions = parameters >= 1e9
+    return f"{parameters / (1e9 if billions else 1e6):.3g} {'B' if billions else 'M'}"
+
+
+def _numbers(options: list[str] | None) -> dict[str, int]:
+    """``KEY=VALUE`` pairs as keyword arguments.
+
+    Raises:
+        ValueError: for one of another form.
+    """
+    pairs = [option.partition("=") for option in options or []]
+    for (key, _, value), option in zip(pairs, options or [], strict=True):
+        if not (key.isidentifier() and value.isdecimal()):
+            raise ValueError(
+                f"--option {option!r} is not KEY=VALUE with a whole number, such as "
+                "max_pixels=200704"
+            )
+    return {key: int(value) for key, _, value in pairs}
 
 
 def _print(table: Table) -> None:

@@ -1,15 +1,19 @@
 """Models behind one small interface: ``load`` by key, ``wrap`` what is in memory."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import try_to_load_from_cache
+from huggingface_hub import is_offline_mode, try_to_load_from_cache
 from safetensors import SafetensorError
 from torch import nn
-from transformers import AutoConfig, AutoProcessor
+from transformers import AutoConfig
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as CLASS_OF_TYPE,
+)
 from transformers.utils import logging
 
 from vicrop import paths
@@ -27,9 +31,9 @@ class ModelSpec:
         family: key in ``FAMILIES``.
         source: hub id, or folder of weights inside this package.
         layer: of the map; None for the family's default.
-        revision: of the hub's repository.
+        revision: of the hub's repository; None where no commit is pinned.
         licence: of the weights.
-        size_gb: of the download.
+        size_gb: of the download, safetensors alone.
         parameters: of the model.
         grid: (rows, cols) of its map; for a square image where that depends on it.
         options: of the family, where not its defaults.
@@ -51,43 +55,130 @@ class ModelSpec:
         folder = paths.WEIGHTS / self.source
         return None if "/" in self.source else folder
 
+    @property
+    def map_layer(self) -> int:
+        """Its own layer for the map, or its family's."""
+        own = self.layer
+        return FAMILIES[self.family].default_layer if own is None else own
+
     def is_here(self) -> bool:
         """Whether the weights can be loaded without a network."""
         if self.folder is not None:
             return any(self.folder.glob("*.safetensors"))
-        found = try_to_load_from_cache(
-            self.source, "config.json", revision=self.revision
+        if self._cached("config.json") is None:
+            return False
+        index = self._cached("model.safetensors.index.json")
+        if index is None:
+            return self._cached("model.safetensors") is not None
+        parts = set(
+            json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         )
-        return isinstance(found, str)
+        return all(self._cached(part) for part in parts)
+
+    def _cached(self, name: str) -> Path | None:
+        """A file of the hub's repository, if it has been downloaded."""
+        found = try_to_load_from_cache(self.source, name, revision=self.revision)
+        return Path(found) if isinstance(found, str) else None
+
+    def command(self) -> str:
+        """What downloads the weights into the cache."""
+        pin = f" --revision {self.revision}" if self.revision else ""
+        # Some repositories hold the weights as pickles too, which we never read.
+        return f'hf download {self.source}{pin} --exclude "*.bin"'
 
 
 UPSTREAM_CAP = {"max_pixels": 256 * 28 * 28}
 """The authors' code never shows Qwen2.5-VL more than this."""
 
+LLAMA_2 = "Llama 2 Community License"
+VICUNA = "research only (LLaMA, Vicuna)"
+
+# The layers of embedded models are those that validation scenes chose: see the model
+# cards. The paper and its code know a layer for one size a family: 14 of 32, 15 of 32
+# and 22 of 36. The layers of other sizes are ours: as deep, relative to the model.
 MODELS = {
-    # The layers of embedded models are those that validation scenes chose: see the
-    # model card.
     "tiny-llava": ModelSpec(
         "llava", "tiny-llava", 3, licence="MIT", parameters=1.5e6, grid=(12, 12)
     ),
-    "tiny-instructblip": ModelSpec("instructblip", "tiny-instructblip", 2),
-    "tiny-qwen2.5-vl": ModelSpec("qwen2.5-vl", "tiny-qwen2.5-vl", 3),
+    # Trained without the mask that lets tiny-llava look at the image in late layers
+    # only: shows what was trained in and what came by itself.
+    "tiny-llava-unmasked": ModelSpec(
+        "llava",
+        "tiny-llava-unmasked",
+        3,
+        licence="MIT",
+        parameters=1.5e6,
+        grid=(12, 12),
+    ),
+    "tiny-instructblip": ModelSpec(
+        "instructblip", "tiny-instructblip", 2, licence="MIT"
+    ),
+    "tiny-qwen2.5-vl": ModelSpec(
+        "qwen2.5-vl",
+        "tiny-qwen2.5-vl",
+        3,
+        licence="MIT",
+        grid=(12, 12),
+        options={"crop_px": 96},
+    ),
     "llava-1.5-7b": ModelSpec(
         "llava",
         "llava-hf/llava-1.5-7b-hf",
-        licence="Llama 2 Community License",
+        revision="b234b804b114d9e37bb655e11cbbb5f5e971b7a9",
+        licence=LLAMA_2,
         size_gb=14.1,
-        parameters=7.1e9,
+        parameters=7.06e9,
+        grid=(24, 24),
+    ),
+    "llava-1.5-13b": ModelSpec(
+        "llava",
+        "llava-hf/llava-1.5-13b-hf",
+        18,
+        revision="5dda2880bda009266dda7c4baff660b95ca64540",
+        licence=LLAMA_2,
+        size_gb=26.7,
+        parameters=13.35e9,
         grid=(24, 24),
     ),
     "instructblip-vicuna-7b": ModelSpec(
-        "instructblip", "Salesforce/instructblip-vicuna-7b"
+        "instructblip",
+        "Salesforce/instructblip-vicuna-7b",
+        revision="19103d0c5b5263c8a7891012e08573439fb6607f",
+        licence=VICUNA,
+        size_gb=15.8,
+        parameters=7.91e9,
+        grid=(16, 16),
+    ),
+    # Not pinned: no commit of it was found that we could trust.
+    "instructblip-vicuna-13b": ModelSpec(
+        "instructblip",
+        "Salesforce/instructblip-vicuna-13b",
+        19,
+        licence=VICUNA,
+        size_gb=28.4,
+        parameters=14.19e9,
+        grid=(16, 16),
     ),
     "qwen2.5-vl-3b": ModelSpec(
-        "qwen2.5-vl", "Qwen/Qwen2.5-VL-3B-Instruct", options=UPSTREAM_CAP
+        "qwen2.5-vl",
+        "Qwen/Qwen2.5-VL-3B-Instruct",
+        revision="66285546d2b821cf421d4f5eb2576359d3770cd3",
+        licence="Qwen Research License",
+        size_gb=7.5,
+        parameters=3.75e9,
+        grid=(16, 16),
+        options=UPSTREAM_CAP,
     ),
     "qwen2.5-vl-7b": ModelSpec(
-        "qwen2.5-vl", "Qwen/Qwen2.5-VL-7B-Instruct", options=UPSTREAM_CAP
+        "qwen2.5-vl",
+        "Qwen/Qwen2.5-VL-7B-Instruct",
+        17,
+        revision="cc594898137f460bfe9f0759e9844b3ce807cfb5",
+        licence="Apache-2.0",
+        size_gb=16.6,
+        parameters=8.29e9,
+        grid=(16, 16),
+        options=UPSTREAM_CAP,
     ),
 }
 ALIASES = {
@@ -129,27 +220,32 @@ def load(
     place = _device(device)
     cls = FAMILIES[spec.family]
     options = {**spec.options, **_options(cls, options)}
-    model, processor = _fetch(name, spec, cls, dtype)
     layer = spec.layer if layer is None else layer
+    model, processor = _fetch(name, spec, dtype, layer, options)
     return cls(model.to(place), processor, layer, **options)
 
 
-def _fetch(name: str, spec: ModelSpec, cls: type[Adapter], dtype: str):
+def _fetch(
+    name: str, spec: ModelSpec, dtype: str, layer: int | None, options: dict[str, int]
+) -> tuple[nn.Module, Any]:
     """Model and processor from the disk or the hub; weights frozen."""
     source = str(spec.folder or spec.source)
+    cls = FAMILIES[spec.family]
+    # A pinned commit that is here can have no newer files: the hub is not asked.
+    here = is_offline_mode() or bool(spec.revision and spec.is_here())
+    where = {"revision": spec.revision, "local_files_only": here}
     logging.disable_progress_bar()  # a widget that stays in notebooks otherwise
     try:
-        config = AutoConfig.from_pretrained(source, revision=spec.revision)
-        cls.check_class(*(config.architectures or [cls.architecture])[:1])
-        processor = AutoProcessor.from_pretrained(
-            source, revision=spec.revision, backend="pil"
-        )
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, **where)
+        _check_config(cls, config)
+        processor = cls.load_processor(source, **where)
+        _rehearse(cls, config, processor, layer, options)
         model = cls.model_class().from_pretrained(
             source,
-            revision=spec.revision,
             dtype=DTYPES[dtype],
             use_safetensors=True,
             attn_implementation="sdpa",
+            **where,
         )
     except OSError as error:
         raise FileNotFoundError(_missing(name, spec, error)) from error
@@ -158,6 +254,31 @@ def _fetch(name: str, spec: ModelSpec, cls: type[Adapter], dtype: str):
             f"the weights in {source} are torn ({error}); fetch or make them again"
         ) from error
     return model.requires_grad_(False), processor
+
+
+def _check_config(cls: type[Adapter], config: Any) -> None:
+    """Refuse a checkpoint of another family, by its type and by its class's name."""
+    if config.model_type != cls.model_class().config_class.model_type:
+        cls.check_class(CLASS_OF_TYPE.get(config.model_type, config.model_type))
+    for architecture in config.architectures or []:
+        cls.check_class(architecture)
+    if getattr(config, "quantization_config", None):
+        raise ValueError(
+            "the checkpoint is quantised, which changes what attention and gradients "
+            "are; use one whose weights are float32, float16 or bfloat16"
+        )
+
+
+def _rehearse(
+    cls: type[Adapter],
+    config: Any,
+    processor: Any,
+    layer: int | None,
+    options: dict[str, int],
+) -> None:
+    """Wrap a model without weights, so that what is wrong is said before they load."""
+    with torch.device("meta"):
+        cls(cls.model_class()(config), processor, layer, **options)
 
 
 def _options(cls: type[Adapter], given: dict[str, int]) -> dict[str, int]:
@@ -240,5 +361,5 @@ def _missing(name: str, spec: ModelSpec, error: Exception) -> str:
     licence = f", {spec.licence}" if spec.licence else ""
     return (
         f"{spec.source}{size}{licence} is not here and could not be fetched "
-        f"({reason}); on a machine with a network run `hf download {spec.source}`"
+        f"({reason}); on a machine with a network run `{spec.command()}`"
     )

@@ -177,6 +177,13 @@ class Adapter(ABC):
         """The transformers class of the family's architecture."""
         return getattr(transformers, cls.architecture)
 
+    @classmethod
+    def load_processor(cls, source: str, **where: Any) -> Any:
+        """The processor of a checkpoint, from a folder or the hub."""
+        return transformers.AutoProcessor.from_pretrained(
+            source, backend="pil", trust_remote_code=False, **where
+        )
+
     # What a family says.
 
     @property

@@ -4,12 +4,25 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import transformers
 from PIL import Image
 from torch import Tensor, nn
 
 from vicrop.adapters.base import Adapter, Seen, Words, register
 
 INSTRUCTION = "Answer the question using a single word or phrase."
+
+
+class Qwen2_5_VLProcessor(transformers.Qwen2_5_VLProcessor):
+    """The stock processor without its part for videos, which needs torchvision.
+
+    Its name is the stock one's, which is written into what it saves.
+    """
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        """Of its parts, those for images and text."""
+        return ["image_processor", "tokenizer"]
 
 
 @register
@@ -39,6 +52,13 @@ class Qwen25VL(Adapter):
         self._crop_px = crop_px
         bounds = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
         self._bounds = {key: value for key, value in bounds.items() if value}
+
+    @classmethod
+    def load_processor(cls, source: str, **where: Any) -> Qwen2_5_VLProcessor:
+        """From a folder or the hub, for images and text."""
+        return Qwen2_5_VLProcessor.from_pretrained(
+            source, backend="pil", trust_remote_code=False, **where
+        )
 
     @property
     def crop_px(self) -> int:
