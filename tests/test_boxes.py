@@ -55,12 +55,15 @@ def slow_best_window(values, size):
     return top, left, gain / (size[0] * size[1])
 
 
-def slow_select_box(values, image_size, crop_px):
+PAPERS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
+
+
+def slow_select_box(values, image_size, crop_px, ratios=PAPERS):
     """The paper's procedure, step by step, for a map over the whole image."""
     rows, cols = values.shape
     width, height = image_size
     found = []
-    for ratio in (1.0, 1.2, 1.4, 1.6, 1.8, 2.0):
+    for ratio in ratios:
         side = crop_px * ratio
         size = (
             min(max(int(side / (height / rows)), 1), rows),
@@ -149,6 +152,49 @@ def test_select_box_equals_the_procedure_in_loops(values, image_size, crop_px):
     assume(values.any())
     box = boxes.select_box(values, image_size, crop_px)
     assert tuple(box) == slow_select_box(values, image_size, crop_px)
+
+
+@given(values=MAPS, image_size=SIZES, ratio=st.sampled_from(PAPERS))
+def test_one_ratio_alone_gives_its_own_window(values, image_size, ratio):
+    assume(values.any())
+    box = boxes.select_box(values, image_size, 50, ratios=(ratio,))
+    assert tuple(box) == slow_select_box(values, image_size, 50, (ratio,))
+
+
+def two_bumps():
+    """A small bright square, and a broad hill elsewhere that holds more in all."""
+    values = np.full((20, 20), 0.01)
+    values[1:6, 1:6] = 1
+    values[10:18, 10:18] = 0.5
+    return values
+
+
+def test_largest_sum_prefers_the_broad_hill_and_sharpness_the_bright_square():
+    sharp = boxes.select_box(two_bumps(), (400, 400), 100)
+    full = boxes.select_box(two_bumps(), (400, 400), 100, choice="sum")
+    assert sharp == (20, 20, 120, 120)
+    assert full.width == 200 and boxes.coverage(full, (200, 200, 360, 360)) == 1
+
+
+@given(values=MAPS, image_size=SIZES, crop_px=st.integers(2, 300))
+def test_largest_sum_is_of_all_windows_of_all_ratios(values, image_size, crop_px):
+    assume(values.any())
+    region = (0, 0, *image_size)
+    sizes = [boxes.window_size(values.shape, region, crop_px * r) for r in PAPERS]
+    sums = {
+        ratio: max(slow_sums(values, size).values())
+        for ratio, size in zip(PAPERS, sizes, strict=True)
+        if size != values.shape
+    }
+    assume(sums)
+    best = max(sums, key=sums.get)  # the first of equals
+    box = boxes.select_box(values, image_size, crop_px, choice="sum")
+    assert box == boxes.select_box(values, image_size, crop_px, ratios=(best,))
+
+
+def test_unknown_choice_is_refused_with_those_there_are():
+    with pytest.raises(ValueError, match="unknown choice 'best'; known: sharpness, su"):
+        boxes.select_box(np.eye(6), (300, 200), 36, choice="best")
 
 
 @given(values=MAPS, image_size=SIZES, crop_px=st.integers(1, 500))

@@ -13,7 +13,11 @@ RATIOS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 
 
 def select_box(
-    amap: Map | np.ndarray, image_size: tuple[int, int], crop_px: int
+    amap: Map | np.ndarray,
+    image_size: tuple[int, int],
+    crop_px: int,
+    ratios: Sequence[float] = RATIOS,
+    choice: str = "sharpness",
 ) -> Box:
     """The crop that an importance map points to.
 
@@ -24,6 +28,8 @@ def select_box(
         amap: a Map, or (rows, cols) importance laid over the whole image.
         image_size: (width, height) of the original image, pixels.
         crop_px: the model's input resolution: side of the smallest window, pixels.
+        ratios: window sides tried, over ``crop_px``.
+        choice: key of ``CHOICES``: what decides between the ratios' windows.
 
     Returns:
         A square of side ``crop_px`` · ratio around the window, shifted into the image
@@ -31,7 +37,8 @@ def select_box(
         window already covers the map.
 
     Raises:
-        ValueError: for a map that is not finite, all zero, negative or not 2-D.
+        ValueError: for a map that is not finite, all zero, negative or not 2-D, or
+            an unknown choice.
 
     Source: paper, section 5, and its code. Differs for a huge image, where the code's
     window rounds to no cell and its box falls into the corner: here a window has at
@@ -39,13 +46,15 @@ def select_box(
     """
     if not isinstance(amap, Map):
         amap = Map(np.asarray(amap))
+    if choice not in CHOICES:
+        raise ValueError(f"unknown choice {choice!r}; known: {', '.join(CHOICES)}")
     region = amap.region or (0, 0, *image_size)
     found = []
-    for ratio in RATIOS:
+    for ratio in ratios:
         size = window_size(amap.shape, region, crop_px * ratio)
         if size == amap.shape:
             break
-        found.append((*best_window(amap.values, size), size, ratio))
+        found.append((*best_window(amap.values, size, choice), size, ratio))
     if not found:
         return Box(0, 0, *image_size)
     # The first of equals wins, as in the authors' code.
@@ -95,19 +104,28 @@ def integral(values: np.ndarray) -> np.ndarray:
     return np.pad(np.asarray(values, np.float64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
 
 
-def best_window(values: np.ndarray, size: tuple[int, int]) -> tuple[int, int, float]:
+def best_window(
+    values: np.ndarray, size: tuple[int, int], choice: str = "sharpness"
+) -> tuple[int, int, float]:
     """Place a window of fixed size where it collects the most importance.
 
     Args:
         values: (rows, cols) importance.
         size: (height, width) of the window, cells.
+        choice: key of ``CHOICES``.
 
     Returns:
-        (top, left, sharpness); of equal sums the leftmost, then the topmost wins.
-        Sharpness is the sum minus the mean sum of the one-cell shifts, a cell.
+        (top, left, score), the score by ``choice``; of equal sums the leftmost, then
+        the topmost wins.
     """
     sums = window_sums(values, size)
     left, top = map(int, np.unravel_index(sums.T.argmax(), sums.T.shape))
+    return top, left, CHOICES[choice](sums, (top, left), size)
+
+
+def sharpness(sums: np.ndarray, place: tuple[int, int], size: tuple[int, int]) -> float:
+    """A window's sum minus the mean sum of its one-cell shifts, a cell."""
+    top, left = place
     shifts = [(top - 1, left), (top + 1, left), (top, left - 1), (top, left + 1)]
     near = [
         sums[y, x]
@@ -115,7 +133,16 @@ def best_window(values: np.ndarray, size: tuple[int, int]) -> tuple[int, int, fl
         if 0 <= y < sums.shape[0] and 0 <= x < sums.shape[1]
     ]
     gain = sums[top, left] - np.mean(near) if near else 0.0
-    return top, left, float(gain / (size[0] * size[1]))
+    return float(gain / (size[0] * size[1]))
+
+
+def total(sums: np.ndarray, place: tuple[int, int], size: tuple[int, int]) -> float:
+    """A window's sum, which almost always prefers the largest window."""
+    return float(sums[place])
+
+
+CHOICES = {"sharpness": sharpness, "sum": total}
+"""What may decide between windows of several sizes; the paper's is sharpness."""
 
 
 def window_center(
