@@ -17,10 +17,24 @@ from transformers.models.auto.modeling_auto import (
 from transformers.utils import logging
 
 from vicrop import paths
-from vicrop.adapters import instructblip, llava, qwen2_5_vl  # noqa: F401 (register)
+from vicrop.adapters import (  # noqa: F401 (register)
+    idefics3,
+    instructblip,
+    llava,
+    qwen2_5_vl,
+)
 from vicrop.adapters.base import DTYPES, FAMILIES, GENERAL_QUESTION, Adapter
+from vicrop.adapters.conformance import check
 
-__all__ = ["FAMILIES", "GENERAL_QUESTION", "MODELS", "Adapter", "load", "wrap"]
+__all__ = [
+    "FAMILIES",
+    "GENERAL_QUESTION",
+    "MODELS",
+    "Adapter",
+    "check",
+    "load",
+    "wrap",
+]
 
 
 @dataclass(frozen=True)

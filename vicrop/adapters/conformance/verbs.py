@@ -1,0 +1,30 @@
+"""What an adapter says, read off the adapters themselves, for the page about them."""
+
+import inspect
+
+from vicrop.adapters.base import FAMILIES, Adapter
+
+
+def verbs() -> list[dict[str, str]]:
+    """Each verb that a family says: what it means, and who says it otherwise.
+
+    Returns:
+        Rows with the keys ``verb``, ``says`` and ``families``: those that every family
+        must say first, then those with a usual answer and the families without it.
+    """
+    must = sorted(Adapter.__abstractmethods__)
+    may = [name for name in vars(Adapter) if name not in must and _who(name)]
+    everyone = [_row(name, "every family") for name in must]
+    return everyone + [_row(name, ", ".join(_who(name))) for name in may]
+
+
+def _who(name: str) -> list[str]:
+    """Families that override a public verb."""
+    if name.startswith("_") or not inspect.getdoc(getattr(Adapter, name)):
+        return []
+    return [key for key, family in FAMILIES.items() if name in vars(family)]
+
+
+def _row(name: str, families: str) -> dict[str, str]:
+    meaning = inspect.getdoc(getattr(Adapter, name)).splitlines()[0]
+    return {"verb": name, "says": meaning, "families": families}
