@@ -96,3 +96,73 @@ def test_ratio_by_kind_counts_its_samples(data):
 )
 def test_ratio_is_compared_with_one_in_words(low, high, words):
     assert gaze.above(Estimate((low + high) / 2, low, high, 9)) == words
+
+
+@pytest.fixture
+def wide(write_data, row, picture):
+    rows = [
+        row(id="in", boxes=[[150, 10, 170, 30]]),
+        row(id="none"),
+        row(id="out", boxes=[[0, 10, 20, 30]]),
+    ]
+    return str(write_data(rows, [picture.resize((400, 200))]))
+
+
+def test_object_that_is_cut_off_is_found_with_its_image(wide):
+    image, sample = gaze.cut_off(wide)
+    assert sample.id == "out" and image.size == (400, 200)
+    with pytest.raises(ValueError, match="pad leaves out no object of"):
+        gaze.cut_off(wide, "pad")
+
+
+def test_inputs_are_what_each_fit_shows(picture):
+    shown = gaze.inputs(picture.resize((400, 100)), side=96)
+    assert {fit: region for fit, (region, _) in shown.items()} == {
+        "squash": (0, 0, 400, 100),
+        "centre-crop": (150, 0, 250, 100),
+        "pad": (0, 0, 400, 100),
+        "native": (0, 0, 400, 100),
+    }
+    sizes = {fit: small.size for fit, (_, small) in shown.items()}
+    assert sizes.pop("native") == (192, 48)
+    assert set(sizes.values()) == {(96, 96)}
+    assert shown["pad"][1].getpixel((48, 3)) == gaze.GREY
+
+
+def test_objects_kept_in_view_are_counted_by_fit(wide):
+    kept = gaze.views_kept(wide).set_index("fit")
+    assert kept["objects"].tolist() == [2] * 4
+    assert kept.loc["centre-crop", "wholly seen, %"].startswith("50.0 [")
+    assert kept.loc["centre-crop", "not seen, %"].startswith("50.0 [")
+    assert kept.loc["pad", "wholly seen, %"].startswith("100.0 [")
+
+
+def run_table(coverage, score):
+    """A run's table of samples a, b, c, …"""
+    ids = list("abcdef"[: len(score)])
+    columns = {"coverage": coverage, "score": score, "plain_score": [0.0] * len(ids)}
+    return pd.DataFrame(columns, index=ids, dtype=float)
+
+
+def test_runs_are_compared_sample_by_sample_and_measure_by_measure():
+    before = run_table([0.9, 0.5, None, 0.0], [1, 0, 0, 0])
+    after = run_table([0.8, 1.0, None, 1.0], [1, 1, 0, 0])
+    found = gaze.compare(before, after)
+    assert {name: (round(e.value, 6), e.n) for name, e in found.items()} == {
+        "share of the object in the crop": (round((2.8 - 1.4) / 3, 6), 3),
+        "object in the crop": (round(1 / 3, 6), 3),
+        "right with the crop": (0.25, 4),
+        "right without": (0, 4),
+    }
+
+
+def test_comparison_has_a_row_a_measure_and_run():
+    frames = {"exact": run_table([1, 1], [1, 1]), "other": run_table([0, 0], [0, 0])}
+    table = gaze.comparison(frames, "exact")
+    assert table["run"].tolist() == ["exact", "other"] * 4
+    assert table["measure"].tolist()[::2] == list(gaze.measured(frames["exact"]))
+    other = table[table["run"] == "other"].set_index("measure")
+    assert other["effect"].tolist() == ["negative", "negative", "negative", "none"]
+    apart = other.loc["object in the crop", "against exact, points"]
+    assert apart == "−100.0 [−100.0, −100.0]"
+    assert (table[table["run"] == "exact"]["effect"] == "").all()

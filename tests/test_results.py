@@ -210,7 +210,7 @@ def test_runs_of_another_fit_or_geometry_have_their_own_name(results_folder):
     ]
     keys = ("tiny-llava", "rel-att", "plates")
     assert len(results.load(*keys, geometry="upstream")) == 2
-    with pytest.raises(FileNotFoundError, match="no finished run in .*__squash"):
+    with pytest.raises(FileNotFoundError, match="__squash; .* --dataset plates --fit"):
         results.load(*keys, fit="squash")
 
 
@@ -220,6 +220,28 @@ def test_of_group_keeps_one_group_and_drops_empty_runs(results_folder):
     small = results.of_group(tables, "small")
     assert [list(rows.index) for rows in small.values()] == [["a"]]
     assert results.of_group(tables, "medium") == {}
+
+
+def test_only_keeps_the_samples_asked_for(results_folder):
+    finish()
+    chosen = results.only(results.tables("tiny-llava"), ["b", "z"])
+    assert [list(rows.index) for rows in chosen.values()] == [["b"]]
+
+
+def test_share_in_view_is_of_the_object(write_data, row, picture):
+    rows = [
+        row(id="out", boxes=[[0, 10, 20, 30]]),
+        row(id="half", boxes=[[90, 10, 110, 30]]),
+        row(id="in", boxes=[[150, 10, 170, 30], [0, 0, 9, 9]]),
+        row(id="none"),
+    ]
+    name = str(write_data(rows, [picture.resize((400, 200))]))
+    assert results.in_view(name, "centre-crop").to_dict() == {
+        "out": 0,
+        "half": 0.5,
+        "in": 1,
+    }
+    assert results.in_view(name, "pad").tolist() == [1, 1, 1]
 
 
 def test_costs_are_a_question(results_folder):

@@ -1,14 +1,16 @@
-"""Where a model looks, layer by layer: the paper's Figure 3 and the layer's choice."""
+"""Where a model looks, layer by layer (the paper's Figure 3), and what it sees."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from tqdm import tqdm
 
-from vicrop import boxes, datasets, results, stats
+from vicrop import boxes, datasets, geometry, images, results, stats
 from vicrop.adapters.base import Adapter
-from vicrop.types import Sample
+from vicrop.types import Region, Sample
 from vicrop.view import View
 
 COVERED = 0.9
@@ -126,3 +128,106 @@ def above(ratio: stats.Estimate) -> str:
 def _median(frame: pd.DataFrame) -> stats.Estimate:
     # A map that does not contain its object (cut off by the processor) has no ratio.
     return stats.bootstrap(frame["ratio"].dropna().to_numpy(), np.median)
+
+
+GREY = (122, 116, 104)
+"""CLIP's mean colour, with which a picture is padded: 0 once it is normalised."""
+
+
+def cut_off(dataset: str, fit: str = "centre-crop") -> tuple[Image.Image, Sample]:
+    """The first question about an object that a fit leaves out, and its image.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    shares = results.in_view(dataset, fit)
+    for sample in datasets.load(dataset):
+        if shares.get(sample.id) == 0:
+            return images.load(datasets.image_path(dataset, sample)), sample
+    raise ValueError(f"{fit} leaves out no object of {dataset}; use another data set")
+
+
+def inputs(image: Image.Image, side: int) -> dict[str, tuple[Region, Image.Image]]:
+    """What each fit shows a model of an image.
+
+    Args:
+        image: RGB.
+        side: of the model's input, pixels; ``native`` gets as many pixels in all.
+
+    Returns:
+        By fit: the region of the image that is seen, and the model's input.
+    """
+    shown = {}
+    for fit in geometry.FITS:
+        fitted = image if fit == "native" else images.fit(image, fit, GREY)
+        scale = side / math.sqrt(fitted.width * fitted.height)
+        size = (round(fitted.width * scale), round(fitted.height * scale))
+        small = fitted.resize(size, Image.Resampling.BICUBIC)
+        shown[fit] = geometry.visible(fit, image.size), small
+    return shown
+
+
+def views_kept(dataset: str) -> pd.DataFrame:
+    """How many objects each fit keeps in view, as a table to read."""
+    rows = []
+    for fit in geometry.FITS:
+        shares = results.in_view(dataset, fit)
+        row = {"fit": fit, "objects": len(shares)}
+        for name, chosen in (
+            ("wholly seen, %", shares == 1),
+            ("partly seen, %", (shares > 0) & (shares < 1)),
+            ("not seen, %", shares == 0),
+        ):
+            row[name] = stats.accuracy(chosen).format(1, scale=100)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """What a run's table says of its crops and answers, each in [0, 1].
+
+    Args:
+        frame: one row a sample (see ``results.table``).
+    """
+    covered = (frame["coverage"] >= COVERED).where(frame["coverage"].notna())
+    return pd.DataFrame(
+        {
+            "share of the object in the crop": frame["coverage"],
+            "object in the crop": covered.astype(float),
+            "right with the crop": frame["score"],
+            "right without": frame["plain_score"],
+        }
+    )
+
+
+def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, stats.Estimate]:
+    """Paired differences of two runs on the same samples, by measure."""
+    old, new = measured(before), measured(after)
+    return {name: stats.difference(old[name], new[name]) for name in old}
+
+
+def comparison(frames: Mapping[str, pd.DataFrame], base: str) -> pd.DataFrame:
+    """Runs beside one of them, as a table to read: percentages, paired differences.
+
+    Args:
+        frames: tables of runs by what they are called.
+        base: which of them the others are compared with.
+    """
+    rows = []
+    for name, frame in frames.items():
+        apart = {} if name == base else compare(frames[base], frame)
+        for measure, values in measured(frame).items():
+            found = stats.accuracy(values.dropna())
+            row = {"measure": measure, "run": name, "n": found.n}
+            row["%"] = found.format(1, scale=100)
+            gain = apart.get(measure)
+            row[f"against {base}, points"] = (
+                gain.format(1, sign=True, scale=100) if gain else ""
+            )
+            row["effect"] = stats.verdict(gain) if gain else ""
+            rows.append(row)
+    return pd.DataFrame(rows).sort_values("measure", kind="stable", key=_as_measured)
+
+
+def _as_measured(names: pd.Series) -> pd.Series:
+    return names.map({name: place for place, name in enumerate(names.unique())})
