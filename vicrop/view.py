@@ -39,8 +39,9 @@ class Look:
     def prompt(self, question: str, crop: Seen | None = None) -> Prompt:
         """A question about the pictures, or about one and a crop of it."""
         seen = [self.seen] if crop is None else [self.seen, crop]
-        words = self.vlm.words(question, seen[:1])
-        return self.vlm.prompt(question, seen, self._prefix(words))
+        words = self.vlm.checked_words(question, seen)
+        with torch.no_grad():
+            return self.vlm.follow(words, seen, self._prefix(words))
 
     def _prefix(self, words: Words) -> Prefix:
         """Kept while the words' connector reads the same (see ``prefix_key``)."""
@@ -48,8 +49,7 @@ class Look:
         if key not in self._prefixes:
             # Where the question matters, keep two: its own and the general one.
             kept = list(self._prefixes.items())[-1:]
-            with torch.no_grad():
-                made = self.vlm.prefix(words, self.seen)
+            made = self.vlm.prefix(words, self.seen)
             self._prefixes = dict([*kept, (key, made)])
         return self._prefixes[key]
 

@@ -399,12 +399,20 @@ class Adapter(ABC):
         Raises:
             ValueError: for an empty question, or more images than the family takes.
         """
+        return self.follow(self.checked_words(question, seen), seen, prefix)
+
+    def checked_words(self, question: str, seen: Sequence[Seen]) -> Words:
+        """``words``, if the question and the number of images can be asked.
+
+        Raises:
+            ValueError: for an empty question, or more images than the family takes.
+        """
         if len(seen) > self.most_images:
             raise ValueError(
                 f"family {self.family!r} takes {self.most_images} image in a prompt, "
                 f"got {len(seen)}; it cannot answer from an image and its crop"
             )
-        return self.follow(self.words(check_question(question), seen), seen, prefix)
+        return self.words(check_question(question), seen)
 
     def follow(
         self, words: Words, seen: Sequence[Seen], prefix: Prefix | None = None
