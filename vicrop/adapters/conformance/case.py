@@ -108,11 +108,24 @@ def state(vlm: Adapter) -> dict[str, tuple]:
         name: (
             id(getattr(module, "config", None)),
             getattr(getattr(module, "config", None), "_attn_implementation", None),
-            len(module._forward_hooks) + len(module._forward_pre_hooks),
-            len(module._backward_hooks) + len(module._backward_pre_hooks),
             module.training,
             tuple(p.requires_grad for p in module.parameters(recurse=False)),
             any(p.grad is not None for p in module.parameters(recurse=False)),
+        )
+        for name, module in vlm.model.named_modules()
+    }
+
+
+def hooks(vlm: Adapter) -> dict[str, tuple]:
+    """How many hooks each module has.
+
+    To be compared from the second look on: at the first, transformers 5 leaves some of
+    its own on vision towers.
+    """
+    return {
+        name: (
+            len(module._forward_hooks) + len(module._forward_pre_hooks),
+            len(module._backward_hooks) + len(module._backward_pre_hooks),
         )
         for name, module in vlm.model.named_modules()
     }

@@ -14,6 +14,7 @@ from vicrop.adapters.conformance.case import (
     Case,
     NotPossible,
     expect,
+    hooks,
     promise,
     state,
 )
@@ -257,8 +258,10 @@ def dtype_and_device(case: Case) -> str:
 
 @promise("nothing left behind")
 def nothing_left_behind(case: Case) -> str:
-    """Hooks, configs and flags are as before all checks, after an error inside too."""
+    """Hooks, configs and flags are as they were, after an error inside too."""
     vlm, unfit, raised = case.vlm, torn(case), 0
+    hooked = hooks(vlm)
+    vlm.look_at([case.image])
     vlm.attend(case.prompt, [vlm.layer])
     vlm.trace(case.prompt)
     compare_states(case.before, state(vlm), "after a look")
@@ -268,4 +271,5 @@ def nothing_left_behind(case: Case) -> str:
         except Exception:  # which one is the model's business
             raised += 1
         compare_states(case.before, state(vlm), "after an error inside")
-    return f"{len(case.before)} modules, {raised} errors provoked"
+    compare_states(hooked, hooks(vlm), "after a look")
+    return f"{len(hooked)} modules, {raised} errors provoked"
