@@ -1,11 +1,15 @@
 import copy
+import json
+import re
 
+import huggingface_hub
 import pytest
 import torch
 from PIL import Image
 
 from vicrop import adapters, images, paths
 from vicrop.adapters import FAMILIES, GENERAL_QUESTION, MODELS
+from vicrop.adapters.base import Words
 from vicrop.adapters.llava import prompt_text
 from vicrop.tiny import scenes
 from vicrop.tiny.models import WORDS
@@ -62,25 +66,28 @@ def test_answers_equal_stock_generate_token_by_token(
 @pytest.mark.parametrize("question", [*QUESTIONS, GENERAL_QUESTION, "wörds , . ?"])
 def test_token_ids_are_the_processors(vlm, processor, pictures, count, question):
     shown = pictures[:count]
-    seen = [vlm.see(vlm.pixels(picture)) for picture in shown]
-    ids = vlm.token_ids(question, seen)
+    seen = [vlm.look_at([picture]) for picture in shown]
     inputs = stock_inputs(processor, question, shown)
-    assert torch.equal(ids, inputs["input_ids"])
+    assert torch.equal(vlm.words(question, seen).ids, inputs["input_ids"])
 
 
 def test_pixels_are_the_processors(vlm, processor, pictures):
-    inputs = stock_inputs(processor, QUESTIONS[0], pictures[:1])
-    assert torch.equal(vlm.pixels(pictures[0]), inputs["pixel_values"])
+    inputs = stock_inputs(processor, QUESTIONS[0], pictures[:2])
+    pixels, grid = vlm.pixels(pictures[:2])
+    assert torch.equal(pixels, inputs["pixel_values"])
+    assert grid == (12, 12)
 
 
 def test_image_features_are_the_models(vlm, pictures):
-    pixels = torch.cat([vlm.pixels(picture) for picture in pictures])
+    pixels, _ = vlm.pixels(pictures)
     with torch.no_grad():
         wanted = vlm.model.get_image_features(pixel_values=pixels).pooler_output
-    for picture, features in zip(pictures, wanted, strict=True):
-        seen = vlm.see(vlm.pixels(picture))
-        assert seen.grid == (12, 12)
-        torch.testing.assert_close(seen.features[0], features)
+    together = vlm.look_at(pictures)
+    for number, picture in enumerate(pictures):
+        alone = vlm.look_at([picture])
+        assert alone.grid == together.grid == (12, 12)
+        torch.testing.assert_close(alone.features[0], wanted[number])
+        torch.testing.assert_close(together.features[number], wanted[number])
 
 
 def test_hidden_states_behind_a_prefix_equal_the_whole_prompts(
@@ -96,12 +103,14 @@ def test_hidden_states_behind_a_prefix_equal_the_whole_prompts(
 
 def test_prefix_is_never_grown(vlm, pictures):
     view = vlm.look(pictures[0])
-    length = view.prefix.cache.get_seq_length()
-    keys = view.prefix.cache.layers[1].keys.clone()
+    cache = view.prompt(QUESTIONS[0]).prefix.cache
+    keys = cache.layers[1].keys.clone()
     view.ask(QUESTIONS[0], crop=(0, 0, 99, 99), max_new_tokens=3)
-    view.importance(QUESTIONS[1])
-    assert view.prefix.cache.get_seq_length() == length == 145
-    assert torch.equal(view.prefix.cache.layers[1].keys, keys)
+    for method in ("rel-att", "grad-att", "pure-grad"):
+        view.importance(QUESTIONS[1], method)
+    assert view.prompt(QUESTIONS[1]).prefix.cache is cache
+    assert cache.get_seq_length() == 145
+    assert torch.equal(cache.layers[1].keys, keys)
 
 
 def test_answer_has_at_most_the_tokens_asked_for(vlm, view):
@@ -119,22 +128,25 @@ def test_end_tokens_may_be_one_or_several(vlm, monkeypatch, end, ids):
 
 
 def test_prompt_that_does_not_begin_with_the_prefix_is_refused(vlm, view):
-    ids = vlm.token_ids(QUESTIONS[0], [view.seen]).clone()
+    prompt = view.prompt(QUESTIONS[0])
+    ids = prompt.words.ids.clone()
     ids[0, 3] = 9
     with pytest.raises(RuntimeError, match="does not begin with the kept image"):
-        vlm.follow(ids, [view.seen], view.prefix)
+        vlm.follow(Words(ids), [view.seen], prompt.prefix)
 
 
 @pytest.mark.parametrize("count", [0, 12, 143])
 def test_prompt_with_too_few_image_tokens_is_refused(vlm, view, count):
     ids = [1, *[vlm.model.config.image_token_id] * count, 9]
-    with pytest.raises(ValueError, match=f"holds {count} image tokens, expected 12×12"):
+    with pytest.raises(
+        ValueError, match=f"holds {count} image tokens, expected 144 an"
+    ):
         vlm.image_span(torch.tensor([ids]), view.seen)
 
 
 def test_span_is_the_first_images(vlm, view):
     for seen in ([view.seen], [view.seen, view.seen]):
-        ids = vlm.token_ids(QUESTIONS[0], seen)
+        ids = vlm.words(QUESTIONS[0], seen).ids
         assert vlm.image_span(ids, view.seen) == slice(1, 145)
 
 
@@ -152,7 +164,7 @@ def test_empty_question_is_refused(view, question):
 
 
 def test_unknown_model_is_named_with_those_known():
-    with pytest.raises(ValueError, match="unknown model 'lava'; known: tiny-llava, ll"):
+    with pytest.raises(ValueError, match="unknown model 'lava'; known: tiny-llava, ti"):
         adapters.load("lava")
 
 
@@ -161,8 +173,9 @@ def test_unknown_family_is_named(vlm):
         lambda: adapters.load("./somewhere", family="blip"),
         lambda: adapters.wrap(vlm.model, family="blip"),
     ):
-        with pytest.raises(ValueError, match="unknown family 'blip'; known: llava"):
+        with pytest.raises(ValueError, match="unknown family 'blip'; known: ") as error:
             make()
+        assert all(family in str(error.value) for family in FAMILIES)
 
 
 def test_unknown_dtype_is_named():
@@ -207,8 +220,79 @@ def test_missing_hub_model_names_size_licence_and_command():
         adapters.load("llava")  # the authors' short key
     message = str(caught.value)
     assert "14.1 GB" in message and "Llama 2 Community License" in message
-    assert "hf download llava-hf/llava-1.5-7b-hf" in message
-    assert not MODELS["llava-1.5-7b"].is_here()
+    spec = MODELS["llava-1.5-7b"]
+    assert f"`hf download {spec.source} --revision {spec.revision} --ex" in message
+    assert not spec.is_here()
+
+
+def test_every_missing_hub_model_says_what_to_download():
+    for key, spec in MODELS.items():
+        if spec.folder is None:
+            with pytest.raises(FileNotFoundError, match="is not here") as caught:
+                adapters.load(key)
+            message = str(caught.value)
+            assert f"{spec.size_gb:g} GB, {spec.licence}" in message
+            assert f"hf download {spec.source}" in message
+            assert (spec.revision or "--exclude") in message
+
+
+def test_revisions_are_whole_commits():
+    pins = {key: spec.revision for key, spec in MODELS.items() if "/" in spec.source}
+    assert [key for key, pin in pins.items() if not pin] == ["instructblip-vicuna-13b"]
+    assert all(re.fullmatch("[0-9a-f]{40}", pin) for pin in pins.values() if pin)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """Puts files of a repository into an empty cache of the hub."""
+    spec = MODELS["qwen2.5-vl-3b"]
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    folder = tmp_path / f"models--{spec.source.replace('/', '--')}"
+
+    def put(name, text="{}"):
+        file = folder / "snapshots" / spec.revision / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return spec
+
+    return put
+
+
+def test_hub_model_is_here_once_all_its_parts_are(hub):
+    assert not hub("config.json").is_here()
+    parts = {"a": "one.safetensors", "b": "two.safetensors", "c": "one.safetensors"}
+    index = json.dumps({"weight_map": parts})
+    assert not hub("model.safetensors.index.json", index).is_here()
+    assert not hub("one.safetensors").is_here()
+    assert hub("two.safetensors").is_here()
+
+
+def test_hub_model_of_one_file_is_here_with_it(hub):
+    assert not hub("config.json").is_here()
+    assert hub("model.safetensors").is_here()
+
+
+def test_pinned_model_that_is_here_is_not_asked_for_on_the_hub(hub, monkeypatch):
+    """Without ``HF_HUB_OFFLINE``: a try would be an error (see ``no_network``)."""
+    asked = []
+    for name in ("config.json", "model.safetensors"):
+        spec = hub(name, '{"model_type": "llava_next"}')
+
+    def read(source, revision, local_files_only, **kwargs):
+        asked.append((source, revision, local_files_only))
+        raise OSError("stop here")
+
+    monkeypatch.setattr(adapters, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(adapters.AutoConfig, "from_pretrained", read)
+    with pytest.raises(FileNotFoundError, match="stop here"):
+        adapters.load("qwen2.5-vl-3b")
+    with pytest.raises(FileNotFoundError, match="stop here"):
+        adapters.load("qwen2.5-vl-7b")
+    other = MODELS["qwen2.5-vl-7b"]
+    assert asked == [
+        (spec.source, spec.revision, True),
+        (other.source, other.revision, False),
+    ]
 
 
 @pytest.mark.parametrize("name", ["./nowhere", "/nowhere/at/all"])
@@ -266,8 +350,8 @@ def test_aliases_lead_to_registered_models():
     assert adapters.resolve("tiny-llava") == "tiny-llava"
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 3), (1, 60), (60, 1), (3, 40)])
-def test_image_of_hardly_any_pixels_is_looked_at(vlm, size):
+@pytest.mark.parametrize("size", [(8, 8), (8, 60), (60, 8)])
+def test_image_of_one_patch_is_looked_at(vlm, size):
     answer = vlm.look(Image.new("RGB", size, "red")).ask("what?", max_new_tokens=2)
     assert isinstance(answer.text, str)
 

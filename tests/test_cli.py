@@ -7,9 +7,10 @@ import sys
 import pytest
 from PIL import Image
 
-from vicrop import cli
+from vicrop import adapters, cli, geometry
 from vicrop.results import RunFolder
 from vicrop.types import RunConfig
+from vicrop.view import GEOMETRIES, View
 
 pytestmark = pytest.mark.usefixtures("random_weights", "results_folder")
 
@@ -83,6 +84,8 @@ def bad_calls(photo, folder):
         "unknown device": ["answer", photo, QUESTION, "--device", "toaster"],
         "control that needs a box": ["answer", photo, QUESTION, "--method=human-crop"],
         "figure into no folder": ["answer", photo, QUESTION, "--save-figure=/no/a.png"],
+        "unknown option": ["answer", photo, QUESTION, "--option", "max_pixels=9"],
+        "option without a number": ["run", "--option", "max_pixels"],
         "unknown dataset": ["run", "--dataset", "platez"],
         "torn data": ["run", "--dataset", torn],
         "unknown layer": ["run", "--dataset", torn.parent / "data", "--layer", "9"],
@@ -101,6 +104,8 @@ WORDS = {
     "unknown device": "device 'toaster' cannot be used here",
     "control that needs a box": "a human crop needs a ground-truth box",
     "figure into no folder": "/no/a.png",
+    "unknown option": "family 'llava' has no option max_pixels",
+    "option without a number": "--option 'max_pixels' is not KEY=VALUE",
     "unknown dataset": "unknown dataset 'platez'",
     "torn data": "data.json is not whole JSON",
     "unknown layer": "layer 9 is not one of this model's layers",
@@ -127,6 +132,9 @@ def test_mistake_is_one_line_on_stderr_and_status_2(
         (["run", "--modle", "x"], "No such option"),
         (["answer", "a.png"], "Missing argument"),
         (["look"], "No such command"),
+        (["run", "--fit", "stretch"], "'--fit'"),
+        (["run", "--geometry", "round"], "'--geometry'"),
+        (["answer", "a.png", "?", "--high-res", "maybe"], "'--high-res'"),
     ],
 )
 def test_wrong_use_of_options_is_explained_with_status_2(vicrop, args, said):
@@ -158,12 +166,77 @@ def test_run_without_failures_exits_0_and_can_be_scored(vicrop, write_data, row,
     assert "fixed" in out and "broken" in out
 
 
+@pytest.mark.parametrize("how", [["--fit", "pad"], ["--geometry", "upstream"]])
+def test_answer_takes_a_fit_and_a_geometry(vicrop, photo, monkeypatch, how):
+    asked = watched(monkeypatch, adapters.Adapter.look)
+    status, _, err = vicrop("answer", photo, QUESTION, *how)
+    assert (status, err) == (0, "")
+    assert how[1] in asked[0]
+
+
+@pytest.mark.parametrize(("asked", "tiles"), [("yes", 1), ("no", 0), ("auto", 0)])
+def test_answer_looks_tile_by_tile_if_asked(vicrop, photo, monkeypatch, asked, tiles):
+    seen = watched(monkeypatch, View.importance)
+    status, _, _ = vicrop("answer", photo, QUESTION, "--high-res", asked)
+    assert status == 0
+    assert seen[0][1:] == (QUESTION, "rel-att-high" if tiles else "rel-att")
+
+
+def watched(monkeypatch, method):
+    """Positional arguments of each call of a method."""
+    calls, owner = [], View if method is View.importance else adapters.Adapter
+
+    def call(*args, **kwargs):
+        calls.append((*args, *kwargs.values()))
+        return method(*args, **kwargs)
+
+    monkeypatch.setattr(owner, method.__name__, call)
+    return calls
+
+
+def test_options_reach_the_run_and_its_name(vicrop, data):
+    args = ["--fit", "pad", "--geometry", "upstream", "--limit", "1"]
+    status, out, _ = vicrop("run", "--dataset", data, *args)
+    made = RunFolder.of(
+        RunConfig(dataset=str(data), limit=1, fit="pad", geometry="upstream")
+    )
+    assert str(made.records_file) in out and made.records_file.exists()
+
+
+def test_fits_and_geometries_offered_are_those_there_are():
+    offered = {"fit": cli.Fit, "geometry": cli.Geometry}
+    names = {
+        name: re.findall(r"'([\w-]+)'", str(kind)) for name, kind in offered.items()
+    }
+    assert set(names["fit"]) == set(geometry.FITS) - {"native"}
+    assert set(names["geometry"]) == set(GEOMETRIES)
+
+
 def test_models_lists_the_registry(vicrop):
+    """Every key, whole, within 160 columns."""
     status, out, _ = vicrop("models")
     assert status == 0
-    row = next(line for line in out.splitlines() if "tiny-llava" in line)
-    assert "this package" in row and "yes" in row
-    assert "llava-hf/llava-1.5-7b-hf" in " ".join(out.split())
+    assert max(map(len, out.splitlines())) <= 160 and "…" not in out
+    rows = [[cell.strip() for cell in line.split("│")] for line in out.splitlines()]
+    table = {row[1]: row[2:-1] for row in rows if len(row) > 2 and row[1]}
+    for key, spec in adapters.MODELS.items():
+        family, _, grid, layer, licence, weights, here = table[key]
+        assert (family, layer, licence) == (
+            spec.family,
+            str(spec.map_layer),
+            spec.licence,
+        )
+        assert grid == ("×".join(map(str, spec.grid)) if spec.grid else "?")
+        assert here == ("yes" if spec.is_here() else "no")
+        source = (
+            "this package" if spec.folder else f"{spec.source}, {spec.size_gb:g} GB"
+        )
+        assert weights == source
+        assert (spec.revision or "") in out
+    assert table["tiny-llava"][-1] == "yes"
+    assert table["llava-1.5-7b"][1] == "7.06 B"
+    assert table["tiny-llava"][1] == "1.5 M"
+    assert out.count("not pinned to a commit") == 1
 
 
 def test_no_command_prints_the_help(vicrop):
