@@ -22,7 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
-from vicrop import paths, results
+from vicrop import paths, results, warm
 from vicrop.run import run_together
 from vicrop.types import RunConfig
 
@@ -144,6 +144,8 @@ def execute(job: Job, mark: str = "") -> Path:
         str(half),
         parameters=job.parameters,
         kernel_name="python3",
+        # Runs share their source, so they may share a kernel; pages start afresh.
+        engine_name=warm.NAME if job.config else None,
         progress_bar=False,
         cwd=str(paths.notebooks()),
     )
@@ -154,7 +156,10 @@ def execute(job: Job, mark: str = "") -> Path:
 
 
 def strip(file: Path, parameters: dict[str, Any], mark: str) -> None:
-    """Drop times and random ids from an executed notebook, in place."""
+    """Drop what changes from one execution to the next, in place.
+
+    Times, random ids, and counts of cells that begin where another notebook ended.
+    """
     book = nbformat.read(file, as_version=4)
     book.metadata = nbformat.from_dict(
         {
@@ -168,7 +173,16 @@ def strip(file: Path, parameters: dict[str, Any], mark: str) -> None:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
         cell["id"] = f"c{number:02d}"
+        if cell.cell_type == "code":
+            _renumber(cell, number)
     nbformat.write(book, file)
+
+
+def _renumber(cell: nbformat.NotebookNode, number: int) -> None:
+    cell.execution_count = number
+    for output in cell.outputs:
+        if output.output_type == "execute_result":
+            output.execution_count = number
 
 
 def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]:

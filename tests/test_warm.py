@@ -1,0 +1,46 @@
+import nbformat
+import papermill
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from papermill.exceptions import PapermillExecutionError
+
+from vicrop import warm
+
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "P", "language": "python"}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_kernel_left():
+    yield
+    warm.WarmEngine.kernel.shutdown_kernel(now=True)
+    warm.WarmEngine.kernel = None
+
+
+def printed(tmp_path, source):
+    """What a notebook of one cell prints, by the warm engine."""
+    book = new_notebook(cells=[new_code_cell(source)], metadata=KERNEL)
+    out = str(tmp_path / "out.ipynb")
+    papermill.execute_notebook(
+        book, out, kernel_name="python3", progress_bar=False, engine_name=warm.NAME
+    )
+    return nbformat.read(out, 4).cells[0].outputs[0].text.strip()
+
+
+PID = "import os; print(os.getpid())"
+
+
+def test_notebooks_share_a_kernel_but_no_names(tmp_path):
+    first = printed(tmp_path, f"{PID}; left = 3")
+    assert printed(tmp_path, f"{PID} if 'left' not in globals() else None") == first
+
+
+def test_failed_notebook_is_named_and_the_next_one_runs(tmp_path):
+    with pytest.raises(PapermillExecutionError, match="no such crop"):
+        printed(tmp_path, "raise ValueError('no such crop')")
+    assert printed(tmp_path, "print(1 + 1)") == "2"
+
+
+def test_dead_kernel_is_replaced(tmp_path):
+    first = printed(tmp_path, PID)
+    warm.WarmEngine.kernel.shutdown_kernel(now=True)
+    assert printed(tmp_path, PID) != first

@@ -1,0 +1,46 @@
+"""A papermill engine that keeps its kernel: run notebooks without its start each time.
+
+Importing torch and transformers takes a kernel longer than a run's notebook needs for
+the rest. Names are cleared between notebooks; imported modules stay.
+"""
+
+import atexit
+from typing import Any
+
+from jupyter_client.manager import KernelManager
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+
+NAME = "vicrop-warm"
+
+
+class WarmEngine(NBClientEngine):
+    """Executes the notebooks of one process in one kernel, one after the other."""
+
+    kernel: KernelManager | None = None
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name: str, **kwargs: Any):
+        """Execute in the kept kernel; a dead one is replaced."""
+        kernel = cls._fresh(kernel_name)
+        client = PapermillNotebookClient(nb_man, km=kernel, kernel_name=kernel_name)
+        made = client.execute()
+        client.kc.stop_channels()
+        return made
+
+    @classmethod
+    def _fresh(cls, kernel_name: str) -> KernelManager:
+        """The kernel, without names of an earlier notebook."""
+        if cls.kernel is None or not cls.kernel.is_alive():
+            cls.kernel = KernelManager(kernel_name=kernel_name, transport="ipc")
+            cls.kernel.start_kernel()
+            atexit.register(cls.kernel.shutdown_kernel, now=True)
+        client = cls.kernel.blocking_client()
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        client.execute_interactive("%reset -f", store_history=False, timeout=60)
+        client.stop_channels()
+        return cls.kernel
+
+
+papermill_engines.register(NAME, WarmEngine)
