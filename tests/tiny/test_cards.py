@@ -29,7 +29,8 @@ def card(saved_weights, tmp_path, monkeypatch):
         (weights / file.name).write_bytes(file.read_bytes())
     for stage in cards.STAGES:
         (tmp_path / f"{stage}.json").write_text(json.dumps(CURVES))
-    cards.write(weights, tmp_path, "llava", {"seed": 3, "processes": 2})
+    subject = cards.SUBJECTS["tiny-llava"]
+    cards.write(weights, tmp_path, subject, {"seed": 3, "processes": 2})
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
     return cards.read("tiny-llava")
 

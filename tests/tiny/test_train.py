@@ -1,9 +1,20 @@
+import shutil
+
 import pytest
 
 from data_prep import plates
 from vicrop import adapters, paths
 from vicrop.run import weights_hash
-from vicrop.tiny import cards, curriculum, features, language, scenes, train, vision
+from vicrop.tiny import (
+    cards,
+    curriculum,
+    features,
+    language,
+    qwen_tower,
+    scenes,
+    train,
+    vision,
+)
 from vicrop.tiny.fit import Schedule, Workers
 
 # Python 3.12 and on warn of a fork beside torch's threads.
@@ -17,6 +28,7 @@ def short(monkeypatch):
     """All stages, two steps each, on a few scenes."""
     schedule = Schedule(steps=2, batch=2, rate=1e-3, warmup=1)
     monkeypatch.setattr(vision, "SCHEDULE", schedule)
+    monkeypatch.setattr(qwen_tower, "DISTIL", schedule)
     for stage in ("align", *curriculum.PHASES):
         monkeypatch.setattr(curriculum, stage.upper(), schedule)
     for stage in ("ALIGN", "LANGUAGE"):  # whose batch sizes are read there
@@ -43,6 +55,21 @@ def test_all_stages_make_a_model_that_loads_and_answers(tmp_path, picture):
 
 def test_training_again_makes_the_same_bytes(tmp_path):
     assert trained(tmp_path / "one") == trained(tmp_path / "two")
+
+
+def test_qwen_goes_on_from_tiny_llava_and_comes_out_the_same(tmp_path, picture):
+    trained(tmp_path)
+    made = []
+    for _ in range(2):
+        train.train_qwen(tmp_path, Workers(0, 1))
+        made.append((tmp_path / "tiny-qwen2.5-vl/model.safetensors").read_bytes())
+        shutil.rmtree(tmp_path / "qwen")
+    assert made[0] == made[1]
+    folder = str(tmp_path / "tiny-qwen2.5-vl")
+    vlm = adapters.load(folder, family="qwen2.5-vl", layer=1, crop_px=96)
+    view = vlm.look(picture)
+    assert isinstance(view.ask(QUESTION, max_new_tokens=2).text, str)
+    assert view.importance(QUESTION).shape == (12, 12)
 
 
 @pytest.mark.parametrize("stage", ["cache_features", "Pool"])
@@ -77,9 +104,14 @@ def test_command_trains_and_leaves_weights_with_their_card(tmp_path, monkeypatch
     monkeypatch.setattr(train.signal, "signal", lambda *_: None)
     train.main(tmp_path / "train", tmp_path / "weights", processes=1)
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path / "weights")
-    card = cards.read("tiny-llava")
-    assert card["weights_sha256"] == weights_hash(adapters.load("tiny-llava"))
-    assert [len(rows) for rows in card["curves"].values()] == [1] * len(cards.STAGES)
+    assert set(train.RECIPES) == set(cards.SUBJECTS)
+    for key in train.RECIPES:
+        card = cards.read(key)
+        assert card["weights_sha256"] == weights_hash(adapters.load(key))
+        stages = cards.SUBJECTS[key].stages
+        assert {name: len(rows) for name, rows in card["curves"].items()} == (
+            dict.fromkeys(stages, 1)
+        )
 
 
 def in_this_process(work, args, nprocs, daemon):

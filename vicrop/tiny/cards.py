@@ -1,7 +1,8 @@
 """What is said of a trained model: ``training.json`` beside its weights."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,36 @@ import pandas as pd
 from vicrop import adapters, datasets, gaze, paths, results, scoring, stats
 from vicrop.adapters.base import Adapter
 from vicrop.run import file_hash, weights_hash
-from vicrop.tiny import curriculum, features, vision
+from vicrop.tiny import curriculum, features, qwen_tower, vision
+from vicrop.tiny.curriculum import Phase
+from vicrop.tiny.fit import Schedule
+from vicrop.tiny.models import IMAGE_PX
 
 CARD = "training.json"
 VALIDATION = "plates-val"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a card tells of, beside what is measured.
+
+    Attributes:
+        family: of the model.
+        stages: their schedules, in order.
+        phases: what was shown when, by stage.
+        sources: training scenes.
+        start: the embedded model that it started from, None for nothing.
+        options: of the family, where not its defaults.
+    """
+
+    family: str
+    stages: Mapping[str, Schedule]
+    phases: Mapping[str, Sequence[Phase]]
+    sources: Sequence[features.Source]
+    start: str | None = None
+    options: Mapping[str, int] = field(default_factory=dict)
+
+
 STAGES = {
     "vision": vision.SCHEDULE,
     "align": curriculum.ALIGN,
@@ -21,36 +48,55 @@ STAGES = {
     "refine": curriculum.REFINE,
     "describe": curriculum.DESCRIBE,
 }
+SUBJECTS = {
+    "tiny-llava": Subject(
+        "llava",
+        STAGES,
+        {name: curriculum.PHASES[name] for name in ("language", "refine", "describe")},
+        (features.FIRST, features.SMALLER),
+    ),
+    "tiny-qwen2.5-vl": Subject(
+        "qwen2.5-vl",
+        {"distil": qwen_tower.DISTIL, "language": curriculum.QWEN},
+        {"language": curriculum.PHASES["qwen"]},
+        (features.SMALLER,),
+        start="tiny-llava",
+        options={"crop_px": IMAGE_PX},  # as small as what all embedded models see
+    ),
+}
 
 
-def write(weights: Path, curves: Path, family: str, facts: dict[str, Any]) -> None:
+def write(weights: Path, curves: Path, subject: Subject, facts: dict[str, Any]) -> None:
     """Measure a trained model on validation scenes and write its card.
 
     Args:
         weights: folder of the trained model.
         curves: folder with the stages' curves.
-        family: of the model.
+        subject: what is told of it.
         facts: of the training run (seed, processes).
     """
-    vlm = adapters.load(str(weights), family=family, layer=0)
+    family, options = subject.family, subject.options
+    vlm = adapters.load(str(weights), family=family, layer=0, **options)
     looked = gaze.by_layer(vlm, VALIDATION, datasets.load(VALIDATION), progress=True)
     small = looked[looked["size"].map(results.size_group) == "small"]
+    stages = subject.stages
     history = {
-        name: json.loads((curves / f"{name}.json").read_text()) for name in STAGES
+        name: json.loads((curves / f"{name}.json").read_text()) for name in stages
     }
     card = {
         **facts,
+        "start": subject.start,
         "parameters": sum(p.numel() for p in vlm.model.parameters()),
         "weights_sha256": weights_hash(vlm),
         "file_sha256": file_hash(weights / "model.safetensors"),
-        "scenes": features.FIRST.count + features.SMALLER.count,
+        "scenes": sum(source.count for source in subject.sources),
         "phases": {
             name: [asdict(phase) for phase in phases]
-            for name, phases in curriculum.PHASES.items()
+            for name, phases in subject.phases.items()
         },
         "look_late": curriculum.LOOK_LATE,
         "crop_side": features.CROP_SIDE,
-        "schedules": {name: asdict(schedule) for name, schedule in STAGES.items()},
+        "schedules": {name: asdict(schedule) for name, schedule in stages.items()},
         "seconds": {name: rows[-1]["seconds"] for name, rows in history.items()},
         "layer": gaze.best_layer(small),
         "covered_by_layer": gaze.covered_share(small).round(4).to_dict(),

@@ -136,4 +136,7 @@ def config(width: int = 128, layers: int = 4) -> Qwen2_5_VLConfig:
 
 def model() -> Qwen2_5_VLForConditionalGeneration:
     """A fresh tiny-qwen2.5-vl with random weights (torch's global generator)."""
-    return Qwen2_5_VLForConditionalGeneration(config())
+    made = Qwen2_5_VLForConditionalGeneration(config())
+    made.generation_config.eos_token_id = WORDS.index("<|im_end|>")
+    made.generation_config.pad_token_id = WORDS.index("<pad>")
+    return made

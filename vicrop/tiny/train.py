@@ -1,12 +1,14 @@
 """Train the embedded models: ``python -m vicrop.tiny.train`` (or ``make train``).
 
-Two processes of one thread each; interrupted, it goes on from its last checkpoint.
+Processes of one thread each; interrupted, it goes on from its last checkpoint.
 """
 
 import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -14,22 +16,33 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import typer
 from torch import nn
+from transformers import LlavaForConditionalGeneration
 
 from vicrop import datasets, paths
-from vicrop.tiny import cards, curriculum, features, language, models, vision
+from vicrop.tiny import (
+    cards,
+    curriculum,
+    features,
+    language,
+    models,
+    qwen,
+    qwen_language,
+    qwen_tower,
+    vision,
+)
 from vicrop.tiny.fit import Workers, fit
 
 SEED = 2025
 
 
-def work(rank: int, processes: int, folder: Path, meet: str) -> None:
-    """All stages of tiny-llava, as process ``rank``."""
+def work(rank: int, processes: int, key: str, folder: Path, meet: str) -> None:
+    """All stages of a model, as process ``rank``."""
     torch.set_num_threads(1)
     if processes > 1:
         dist.init_process_group(
             "gloo", init_method=f"file://{meet}", rank=rank, world_size=processes
         )
-    train_llava(folder, Workers(rank, processes))
+    RECIPES[key].train(folder, Workers(rank, processes))
     if processes > 1:
         dist.destroy_process_group()
 
@@ -62,6 +75,30 @@ def train_llava(folder: Path, workers: Workers) -> None:
         models.llava_processor().save_pretrained(folder / "tiny-llava")
 
 
+def train_qwen(folder: Path, workers: Workers) -> None:
+    """The tower learns from tiny-llava's, then the language model goes on from its."""
+    llava = LlavaForConditionalGeneration.from_pretrained(folder / "tiny-llava").eval()
+    place = folder / "qwen"
+    place.mkdir(exist_ok=True)
+    torch.manual_seed(SEED)
+    model = qwen.model()
+    visual = model.model.visual
+    qwen_tower.take_over(visual, llava)
+    distilled = qwen_tower.Distilled(visual, qwen_tower.teacher(llava))
+    schedule, loss = qwen_tower.DISTIL, distilled.loss
+    fit("distil", schedule, distilled, loss, place, workers, SEED)
+    see = distilled.student.eval().requires_grad_(False)
+    features.cache(see, features.SMALLER, place, workers)
+    pool = features.Pool(features.SMALLER, place)
+    qwen_language.take_over(model, llava)
+    answering = qwen_language.Answering(model)
+    loss = answering.loss_on(pool, "qwen")
+    fit("language", curriculum.QWEN, answering, loss, place, workers, SEED)
+    if workers.first:
+        model.save_pretrained(folder / "tiny-qwen2.5-vl")
+        qwen.processor().save_pretrained(folder / "tiny-qwen2.5-vl")
+
+
 def load_pool(
     tower: nn.Module, source: features.Source, folder: Path, workers: Workers
 ) -> features.Pool:
@@ -70,21 +107,50 @@ def load_pool(
     return features.Pool(source, folder)
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How an embedded model is trained.
+
+    Attributes:
+        train: all its stages, as one of several processes.
+        processes: that made the weights we ship; others make other weights.
+        place: folder of its checkpoints and curves, within the training's.
+    """
+
+    train: Callable[[Path, Workers], None]
+    processes: int
+    place: str = "."
+
+
+# In this order: the others start from tiny-llava.
+RECIPES = {
+    "tiny-llava": Recipe(train_llava, processes=2),
+    "tiny-qwen2.5-vl": Recipe(train_qwen, processes=1, place="qwen"),
+}
+
+
 def main(
-    folder: Path = Path("build/train"), out: Path = paths.WEIGHTS, processes: int = 2
+    folder: Path = Path("build/train"),
+    out: Path = paths.WEIGHTS,
+    processes: int | None = None,
 ) -> None:
-    """Train tiny-llava in FOLDER, from its checkpoints if any; weights to OUT."""
+    """Train all models in FOLDER, from their checkpoints if any; weights to OUT.
+
+    Each with as many processes as its recipe says, unless PROCESSES says otherwise.
+    """
     datasets.folder(cards.VALIDATION)  # before hours of training, not after
     folder.mkdir(parents=True, exist_ok=True)
     # The workers are daemons: they must not go on when this process is ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with tempfile.TemporaryDirectory() as place:
-        meet = os.path.join(place, "meet")
-        args = (processes, folder.resolve(), meet)
-        mp.spawn(work, args, nprocs=processes, daemon=True)
-    weights = out / "tiny-llava"
-    shutil.copytree(folder / "tiny-llava", weights, dirs_exist_ok=True)
-    cards.write(weights, folder, "llava", {"seed": SEED, "processes": processes})
+    for key, recipe in RECIPES.items():
+        count = processes or recipe.processes
+        with tempfile.TemporaryDirectory() as place:
+            meet = os.path.join(place, "meet")
+            args = (count, key, folder.resolve(), meet)
+            mp.spawn(work, args, nprocs=count, daemon=True)
+        shutil.copytree(folder / key, out / key, dirs_exist_ok=True)
+        facts = {"seed": SEED, "processes": count}
+        cards.write(out / key, folder / recipe.place, cards.SUBJECTS[key], facts)
 
 
 if __name__ == "__main__":
