@@ -5,11 +5,24 @@ from PIL import Image
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
+from vicrop import adapters, boxes
 from vicrop.adapters.base import GENERAL_QUESTION
 from vicrop.adapters.qwen2_5_vl import Qwen25VL
-from vicrop.tiny import features, language, models, qwen, qwen_language, qwen_tower
+from vicrop.results import size_group
+from vicrop.run import weights_hash
+from vicrop.tiny import (
+    cards,
+    features,
+    language,
+    models,
+    questions,
+    qwen,
+    qwen_language,
+    qwen_tower,
+)
 from vicrop.tiny import scenes as S
 from vicrop.tiny.curriculum import PHASES
+from vicrop.tiny.fit import Schedule
 from vicrop.tiny.models import GRID
 
 QUESTION = "what digit is on the red plate?"
@@ -202,6 +215,7 @@ def test_every_fourth_step_shows_other_shapes(llava, rng):
     distilled = qwen_tower.Distilled(
         qwen.model().model.visual, qwen_tower.teacher(llava)
     )
+    distilled.size = 2
     shapes = set()
     for step in range(16):
         pixels, target = distilled.show(step, rng)
@@ -268,7 +282,8 @@ def test_turn_is_the_chat_templates_text_behind_the_image(processor):
     assert [qwen.WORDS[i] for i in turn.answer] == ["7", "<|im_end|>"]
 
 
-def test_a_step_of_each_phase_learns(qwen_model, pool, rng):
+def test_a_step_of_each_phase_learns(qwen_model, pool, rng, monkeypatch):
+    monkeypatch.setattr(language, "LANGUAGE", Schedule(steps=1, batch=4, rate=1.0))
     answering = qwen_language.Answering(qwen_model)
     stage = answering.loss_on(pool, "qwen")
     for phase in PHASES["qwen"]:
@@ -278,3 +293,40 @@ def test_a_step_of_each_phase_learns(qwen_model, pool, rng):
         assert 0 <= hits <= asked > 0
         loss.backward()
     assert all(p.grad is not None for p in answering.head.parameters())
+
+
+# The weights we ship.
+
+
+@pytest.fixture(scope="module")
+def trained():
+    if not adapters.MODELS["tiny-qwen2.5-vl"].is_here():
+        pytest.skip("tiny-qwen2.5-vl has no weights yet; `make train` makes them")
+    return adapters.load("tiny-qwen2.5-vl")
+
+
+def test_card_is_of_these_weights_and_chose_the_layer(trained):
+    card = cards.read("tiny-qwen2.5-vl")
+    assert card["weights_sha256"] == weights_hash(trained)
+    assert card["start"] == "tiny-llava"
+    assert card["layer"] == trained.layer
+
+
+def test_wide_and_tall_scenes_are_read_too(trained):
+    """Large plates at once, small ones with a crop, whatever the image's shape."""
+    plain, cropped = {"small": [], "large": []}, {"small": [], "large": []}
+    for index in range(14):
+        scene, pixels = S.draw(S.PLATES_WIDE, S.scene_seed("val", 500_000 + index))
+        view = trained.look(Image.fromarray(pixels))
+        for plate in scene.plates:
+            group = size_group(plate.side**2 / (scene.size[0] * scene.size[1]))
+            if group == "medium":
+                continue
+            kind = questions.kind_of(plate.char)
+            asked = f"what {kind} is on the {plate.color} plate?"
+            crop = boxes.around(plate.box, scene.size, trained.crop_px)
+            said = view.ask(asked, crop, max_new_tokens=3)
+            plain[group].append(said.plain == plate.char)
+            cropped[group].append(said.text == plate.char)
+    assert np.mean(plain["large"]) > 0.9 and np.mean(cropped["large"]) > 0.9
+    assert np.mean(cropped["small"]) > np.mean(plain["small"]) + 0.3
