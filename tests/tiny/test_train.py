@@ -1,11 +1,14 @@
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from data_prep import plates
 from vicrop import adapters, paths
 from vicrop.run import weights_hash
 from vicrop.tiny import (
+    asking,
     cards,
     curriculum,
     features,
@@ -31,6 +34,8 @@ def short(monkeypatch):
     monkeypatch.setattr(qwen_tower, "DISTIL", schedule)
     for stage in ("align", *curriculum.PHASES):
         monkeypatch.setattr(curriculum, stage.upper(), schedule)
+    for stage in asking.STAGES:
+        monkeypatch.setitem(asking.STAGES, stage, schedule)
     for stage in ("ALIGN", "LANGUAGE"):  # whose batch sizes are read there
         monkeypatch.setattr(language, stage, schedule)
     monkeypatch.setattr(features, "CHUNK", 2)
@@ -59,15 +64,39 @@ def test_training_again_makes_the_same_bytes(tmp_path):
 
 def test_qwen_goes_on_from_tiny_llava_and_comes_out_the_same(tmp_path, picture):
     trained(tmp_path)
-    made = []
+    made, folder = [], tmp_path / "qwen/tiny-qwen2.5-vl"
     for _ in range(2):
+        shutil.rmtree(tmp_path / "qwen", ignore_errors=True)
         train.train_qwen(tmp_path, Workers(0, 1))
-        made.append((tmp_path / "tiny-qwen2.5-vl/model.safetensors").read_bytes())
-        shutil.rmtree(tmp_path / "qwen")
+        made.append((folder / "model.safetensors").read_bytes())
     assert made[0] == made[1]
-    folder = str(tmp_path / "tiny-qwen2.5-vl")
-    vlm = adapters.load(folder, family="qwen2.5-vl", layer=1, crop_px=96)
+    vlm = adapters.load(str(folder), family="qwen2.5-vl", layer=1, crop_px=96)
     view = vlm.look(picture)
+    assert isinstance(view.ask(QUESTION, max_new_tokens=2).text, str)
+    assert view.importance(QUESTION).shape == (12, 12)
+
+
+def test_unmasked_shares_what_sees_and_differs_in_what_it_was_masked(tmp_path):
+    """Two steps of the language stage decide by their number whether to mask."""
+    trained(tmp_path)
+    train.train_unmasked(tmp_path, Workers(0, 1))
+    here, there = (
+        load_file(folder / "model.safetensors")
+        for folder in (
+            tmp_path / "tiny-llava",
+            tmp_path / "unmasked/tiny-llava-unmasked",
+        )
+    )
+    tower = [name for name in here if "vision_tower" in name]
+    assert tower and all(torch.equal(here[name], there[name]) for name in tower)
+    assert any(not torch.equal(here[name], there[name]) for name in here)
+
+
+def test_instructblip_stands_behind_tiny_llavas_tower(tmp_path, picture):
+    trained(tmp_path)
+    train.train_instructblip(tmp_path, Workers(0, 1))
+    folder = str(tmp_path / "instructblip/tiny-instructblip")
+    view = adapters.load(folder, family="instructblip", layer=1).look(picture)
     assert isinstance(view.ask(QUESTION, max_new_tokens=2).text, str)
     assert view.importance(QUESTION).shape == (12, 12)
 

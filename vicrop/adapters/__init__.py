@@ -114,8 +114,8 @@ MODELS = {
     "tiny-llava": ModelSpec(
         "llava", "tiny-llava", 3, licence="MIT", parameters=1.5e6, grid=(12, 12)
     ),
-    # Trained without the mask that lets tiny-llava look at the image in late layers
-    # only: shows what was trained in and what came by itself.
+    # Trained without the mask that makes tiny-llava's last token look: shows what was
+    # trained in and what came by itself.
     "tiny-llava-unmasked": ModelSpec(
         "llava",
         "tiny-llava-unmasked",
@@ -125,13 +125,19 @@ MODELS = {
         grid=(12, 12),
     ),
     "tiny-instructblip": ModelSpec(
-        "instructblip", "tiny-instructblip", 2, licence="MIT"
+        "instructblip",
+        "tiny-instructblip",
+        0,
+        licence="MIT",
+        parameters=2.4e6,
+        grid=(12, 12),
     ),
     "tiny-qwen2.5-vl": ModelSpec(
         "qwen2.5-vl",
         "tiny-qwen2.5-vl",
         3,
         licence="MIT",
+        parameters=1.8e6,
         grid=(12, 12),
         options={"crop_px": 96},
     ),

@@ -11,7 +11,7 @@ import pandas as pd
 from vicrop import adapters, datasets, gaze, paths, results, scoring, stats
 from vicrop.adapters.base import Adapter
 from vicrop.run import file_hash, weights_hash
-from vicrop.tiny import curriculum, features, qwen_tower, vision
+from vicrop.tiny import asking, curriculum, features, qwen_tower, vision
 from vicrop.tiny.curriculum import Phase
 from vicrop.tiny.fit import Schedule
 from vicrop.tiny.models import IMAGE_PX
@@ -30,6 +30,7 @@ class Subject:
         phases: what was shown when, by stage.
         sources: training scenes.
         start: the embedded model that it started from, None for nothing.
+        look_late: share of its batches with the look-late mask.
         options: of the family, where not its defaults.
     """
 
@@ -38,6 +39,7 @@ class Subject:
     phases: Mapping[str, Sequence[Phase]]
     sources: Sequence[features.Source]
     start: str | None = None
+    look_late: float = curriculum.LOOK_LATE
     options: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -48,12 +50,29 @@ STAGES = {
     "refine": curriculum.REFINE,
     "describe": curriculum.DESCRIBE,
 }
+SPOKEN = ("language", "refine", "describe")
 SUBJECTS = {
     "tiny-llava": Subject(
         "llava",
         STAGES,
-        {name: curriculum.PHASES[name] for name in ("language", "refine", "describe")},
+        {name: curriculum.PHASES[name] for name in SPOKEN},
         (features.FIRST, features.SMALLER),
+    ),
+    "tiny-llava-unmasked": Subject(
+        "llava",
+        {name: STAGES[name] for name in SPOKEN},
+        {name: curriculum.PHASES[name] for name in SPOKEN},
+        (features.FIRST, features.SMALLER),
+        start="tiny-llava",
+        look_late=0.0,
+    ),
+    "tiny-instructblip": Subject(
+        "instructblip",
+        asking.STAGES,
+        asking.PHASES,
+        (features.FIRST, features.SMALLER),
+        start="tiny-llava",
+        look_late=0.0,
     ),
     "tiny-qwen2.5-vl": Subject(
         "qwen2.5-vl",
@@ -94,7 +113,7 @@ def write(weights: Path, curves: Path, subject: Subject, facts: dict[str, Any]) 
             name: [asdict(phase) for phase in phases]
             for name, phases in subject.phases.items()
         },
-        "look_late": curriculum.LOOK_LATE,
+        "look_late": subject.look_late,
         "crop_side": features.CROP_SIDE,
         "schedules": {name: asdict(schedule) for name, schedule in stages.items()},
         "seconds": {name: rows[-1]["seconds"] for name, rows in history.items()},

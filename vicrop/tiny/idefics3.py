@@ -1,4 +1,4 @@
-"""A random Idefics3 of the parts and the grid of SmolVLM-500M, some 1,000 times smaller.
+"""A random Idefics3 of SmolVLM-500M's parts and grid, some 1,000 times smaller.
 
 It is not trained: it is there to be wrapped, on the page "Add a model" and in tests.
 """

@@ -231,14 +231,17 @@ class Learner(nn.Module):
         weight[[vocabulary.index(word) for word in words]] = 3.0
         self.register_buffer("weight", weight, persistent=False)
 
-    def loss_on(self, pool: Pool, stage: str):
-        """The loss of a stage of ``PHASES`` over a pool, as ``fit`` wants it."""
+    def loss_on(self, pool: Pool, stage: str, masked: float = LOOK_LATE):
+        """The loss of a stage of ``PHASES`` over a pool, as ``fit`` wants it.
+
+        ``masked`` is the share of batches with the look-late mask.
+        """
 
         def loss(step: int, rng: Generator):
             phase = next(phase for phase in PHASES[stage] if step < phase.until)
             shared = np.random.default_rng(step)  # the same on every process
             pairs = shared.random() < phase.pairs
-            look_late = shared.random() < LOOK_LATE
+            look_late = shared.random() < masked
             rows = batch(pool, phase, pairs, rng, self.say)
             logits, kept = self(rows, look_late), rows.labels != dense.IGNORE
             entropy = F.cross_entropy(logits[kept], rows.labels[kept], self.weight)

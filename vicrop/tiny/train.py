@@ -9,6 +9,7 @@ import signal
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,6 +26,7 @@ from vicrop.tiny import (
     features,
     language,
     models,
+    qformer,
     qwen,
     qwen_language,
     qwen_tower,
@@ -49,30 +51,53 @@ def work(rank: int, processes: int, key: str, folder: Path, meet: str) -> None:
 
 def train_llava(folder: Path, workers: Workers) -> None:
     """Vision alone, then the projector, then the language model; the first saves."""
+    _train_llava("tiny-llava", folder, folder, workers, curriculum.LOOK_LATE)
+
+
+def train_unmasked(folder: Path, workers: Workers) -> None:
+    """tiny-llava's tower and projector, then its language stages without its mask."""
+    _train_llava("tiny-llava-unmasked", folder, folder / "unmasked", workers, 0.0)
+
+
+def _train_llava(
+    key: str, seen: Path, folder: Path, workers: Workers, look_late: float
+) -> None:
+    """Stages that see have their checkpoints in ``seen``, the others in ``folder``."""
+    folder.mkdir(exist_ok=True)
     torch.manual_seed(SEED)
     model = models.llava()
     seeing = vision.Dense(model.model.vision_tower)
     vision.sine_positions(seeing.tower)
-    fit("vision", vision.SCHEDULE, seeing, seeing.loss, folder, workers, SEED)
+    fit("vision", vision.SCHEDULE, seeing, seeing.loss, seen, workers, SEED)
     seeing.tower.requires_grad_(False)
-    pool = load_pool(seeing.tower, features.FIRST, folder, workers)
+    pool = load_pool(seeing.tower, features.FIRST, seen, workers)
     torch.manual_seed(SEED)
     projector = model.model.multi_modal_projector
     naming = language.Naming(projector, model.config.text_config.hidden_size)
     loss = naming.loss_on(pool)
-    fit("align", curriculum.ALIGN, naming, loss, folder, workers, SEED)
+    fit("align", curriculum.ALIGN, naming, loss, seen, workers, SEED)
     language.start_language_model(model, naming.words.weight)
     answering = language.Answering(model)
-    loss = answering.loss_on(pool, "language")
+    loss = answering.loss_on(pool, "language", look_late)
     fit("language", curriculum.LANGUAGE, answering, loss, folder, workers, SEED)
-    pool = load_pool(seeing.tower, features.SMALLER, folder, workers)
-    loss = answering.loss_on(pool, "refine")
+    pool = load_pool(seeing.tower, features.SMALLER, seen, workers)
+    loss = answering.loss_on(pool, "refine", look_late)
     fit("refine", curriculum.REFINE, answering, loss, folder, workers, SEED)
-    loss = answering.loss_on(pool, "describe")
+    loss = answering.loss_on(pool, "describe", look_late)
     fit("describe", curriculum.DESCRIBE, answering, loss, folder, workers, SEED)
     if workers.first:
-        model.save_pretrained(folder / "tiny-llava")
-        models.llava_processor().save_pretrained(folder / "tiny-llava")
+        model.save_pretrained(folder / key)
+        models.llava_processor().save_pretrained(folder / key)
+
+
+def train_instructblip(folder: Path, workers: Workers) -> None:
+    """A Q-Former and a language model behind tiny-llava's tower."""
+    llava = LlavaForConditionalGeneration.from_pretrained(folder / "tiny-llava").eval()
+    tower = llava.model.vision_tower
+    place = folder / "instructblip"
+    place.mkdir(exist_ok=True)
+    load = partial(load_pool, tower, folder=folder, workers=workers)
+    qformer.train_instructblip(tower, load, place, workers, SEED)
 
 
 def train_qwen(folder: Path, workers: Workers) -> None:
@@ -95,8 +120,8 @@ def train_qwen(folder: Path, workers: Workers) -> None:
     loss = answering.loss_on(pool, "qwen")
     fit("language", curriculum.QWEN, answering, loss, place, workers, SEED)
     if workers.first:
-        model.save_pretrained(folder / "tiny-qwen2.5-vl")
-        qwen.processor().save_pretrained(folder / "tiny-qwen2.5-vl")
+        model.save_pretrained(place / "tiny-qwen2.5-vl")
+        qwen.processor().save_pretrained(place / "tiny-qwen2.5-vl")
 
 
 def load_pool(
@@ -114,7 +139,7 @@ class Recipe:
     Attributes:
         train: all its stages, as one of several processes.
         processes: that made the weights we ship; others make other weights.
-        place: folder of its checkpoints and curves, within the training's.
+        place: folder of its checkpoints, curves and weights, within the training's.
     """
 
     train: Callable[[Path, Workers], None]
@@ -125,7 +150,9 @@ class Recipe:
 # In this order: the others start from tiny-llava.
 RECIPES = {
     "tiny-llava": Recipe(train_llava, processes=2),
+    "tiny-instructblip": Recipe(train_instructblip, processes=1, place="instructblip"),
     "tiny-qwen2.5-vl": Recipe(train_qwen, processes=1, place="qwen"),
+    "tiny-llava-unmasked": Recipe(train_unmasked, processes=1, place="unmasked"),
 }
 
 
@@ -148,9 +175,14 @@ def main(
             meet = os.path.join(place, "meet")
             args = (count, key, folder.resolve(), meet)
             mp.spawn(work, args, nprocs=count, daemon=True)
-        shutil.copytree(folder / key, out / key, dirs_exist_ok=True)
-        facts = {"seed": SEED, "processes": count}
-        cards.write(out / key, folder / recipe.place, cards.SUBJECTS[key], facts)
+        finish(key, folder / recipe.place, out / key, count)
+
+
+def finish(key: str, folder: Path, weights: Path, processes: int) -> None:
+    """Copy trained weights to where they are shipped, and write their card."""
+    shutil.copytree(folder / key, weights, dirs_exist_ok=True)
+    facts = {"seed": SEED, "processes": processes}
+    cards.write(weights, folder, cards.SUBJECTS[key], facts)
 
 
 if __name__ == "__main__":
