@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from vicrop import boxes, datasets, geometry, images, results, stats
 from vicrop.adapters.base import Adapter
-from vicrop.types import Region, Sample
+from vicrop.types import Map, Region, Sample
 from vicrop.view import View
 
 COVERED = 0.9
@@ -38,23 +39,53 @@ def by_layer(
         (attention ratio, see ``boxes.attention_ratio``) and ``coverage`` (share of the
         object in the crop that this layer's map would choose).
     """
+    return layer_table(looks(vlm, dataset, samples, method, progress), vlm.crop_px)
+
+
+class Looked(NamedTuple):
+    """Every layer's map of one question."""
+
+    sample: Sample
+    image_size: tuple[int, int]
+    maps: list[Map]
+
+
+def looks(
+    vlm: Adapter,
+    dataset: str,
+    samples: list[Sample],
+    method: str = "rel-att",
+    progress: bool = False,
+) -> list[Looked]:
+    """Every layer's maps of the samples that have a box (see ``by_layer``)."""
     boxed = [sample for sample in samples if sample.boxes]
-    rows = []
     pairs = tqdm(views(vlm, dataset, boxed), total=len(boxed), disable=not progress)
-    for sample, view in pairs:
-        size = view.image.size
-        question = sample.short_question or sample.question
-        for layer, amap in enumerate(view.layer_maps(question, method)):
-            crop = boxes.select_box(amap, size, vlm.crop_px)
-            rows.append(
-                {
-                    "id": sample.id,
-                    "layer": layer,
-                    "size": datasets.object_size(sample, size),
-                    "ratio": boxes.attention_ratio(amap, sample.boxes[0], size),
-                    "coverage": boxes.coverage(crop, sample.boxes[0]),
-                }
-            )
+    return [
+        Looked(sample, view.image.size, view.layer_maps(asked(sample), method))
+        for sample, view in pairs
+    ]
+
+
+def asked(sample: Sample) -> str:
+    """The question that the map is of: the short one, where there is one."""
+    return sample.short_question or sample.question
+
+
+def layer_table(looked: list[Looked], crop_px: int) -> pd.DataFrame:
+    """What ``by_layer`` says, of maps that are there already."""
+    rows = [
+        {
+            "id": sample.id,
+            "layer": layer,
+            "size": datasets.object_size(sample, size),
+            "ratio": boxes.attention_ratio(amap, sample.boxes[0], size),
+            "coverage": boxes.coverage(
+                boxes.select_box(amap, size, crop_px), sample.boxes[0]
+            ),
+        }
+        for sample, size, maps in looked
+        for layer, amap in enumerate(maps)
+    ]
     return pd.DataFrame(rows)
 
 

@@ -1,0 +1,106 @@
+"""Figures of many maps at once, and of what crops cost and cover."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vicrop import plots
+from vicrop.stats import Estimate
+from vicrop.types import Box, Map
+
+HIGHEST = 99.5
+"""Percentile of a map from which on it is drawn alike: single pixels can be huge."""
+
+
+def grid(
+    image: Image.Image,
+    rows: Mapping[str, Mapping[str, tuple[Map, Box | None]]],
+    truth: Sequence[Sequence[float]] = (),
+    opacity: float = 0.65,
+    side: float = 2.4,
+) -> Figure:
+    """Maps over an image, a row a model, a column a kind; each panel labelled.
+
+    Args:
+        image: the original image.
+        rows: by row, then by column: a map, and the crop to outline (red) if any.
+        truth: ground-truth boxes (dashed green).
+        opacity: of the maps.
+        side: of a panel, inches.
+    """
+    count = max(map(len, rows.values()))
+    figure, axes = plt.subplots(
+        len(rows),
+        count,
+        figsize=(side * count, (side + 0.25) * len(rows)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for line, (model, row) in zip(axes, rows.items(), strict=True):
+        line[0].set_ylabel(model)
+        for ax, (name, (amap, box)) in zip(line, row.items(), strict=False):
+            plots.show_map(image, _capped(amap), ax, opacity).set_xlabel(name)
+            _outline(image, box, truth, ax)
+        for ax in line[len(row) :]:
+            ax.set_axis_off()
+    return figure
+
+
+def _capped(amap: Map) -> Map:
+    top = np.percentile(amap.values, HIGHEST)
+    return Map(np.minimum(amap.values, top), amap.region) if top > 0 else amap
+
+
+def _outline(
+    image: Image.Image, box: Box | None, truth: Sequence[Sequence[float]], ax: Axes
+) -> None:
+    out = 0.01 * image.width  # so that the outline does not hide a small object
+    for left, top, right, bottom in truth:
+        outside = (left - out, top - out, right + out, bottom + out)
+        plots.show_box(outside, ax, plots.TRUTH, linestyle="--")
+    if box is not None:
+        plots.show_box(box, ax)
+
+
+def trade(
+    series: Mapping[str, Mapping[str, tuple[Estimate, Estimate]]],
+    ax: Axes,
+    marks: Mapping[str, str],
+) -> Axes:
+    """How much crops cover against how large they are; a curve a model.
+
+    Args:
+        series: by model, then by way to choose the crop: its side in pixels, and the
+            share of objects in it.
+        ax: where to draw.
+        marks: markers of the ways that are drawn apart from the curve.
+    """
+    colors = (plots.BLUE, plots.ORANGE, plots.GREY, plots.TRUTH)
+    for color, (model, ways) in zip(colors, series.items(), strict=False):
+        fixed = [ways[name] for name in ways if name not in marks]
+        x, y = [side.value for side, _ in fixed], [100 * s.value for _, s in fixed]
+        ax.plot(x, y, ".-", color=color, lw=1, label=model)
+        for name, mark in marks.items():
+            side, share = ways[name]
+            ends = 100 * np.array(
+                [[share.value - share.low], [share.high - share.value]]
+            )
+            ax.errorbar(
+                side.value,
+                100 * share.value,
+                ends,
+                fmt=mark,
+                ms=9,
+                color=color,
+                capsize=3,
+                mec="black",
+            )
+    for name, mark in marks.items():
+        ax.plot([], [], mark, color="white", mec="black", ms=9, label=name)
+    ax.set(xlabel="mean side of the crop, px", ylabel="small objects in the crop, %")
+    ax.legend(frameon=False, fontsize="small")
+    return ax
