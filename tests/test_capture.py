@@ -257,3 +257,15 @@ def test_cache_bytes_are_those_of_keys_and_values(llama):
     llama(batch()["input_ids"], cache=cache, use_cache=True)
     # layers · (keys, values) · batch · key heads · tokens · head size · float32
     assert capture.cache_bytes(cache) == 4 * 2 * 2 * 2 * 11 * 8 * 4
+
+
+@pytest.mark.parametrize("name", ["flash_attention_2", "flex_attention"])
+def test_attention_that_masks_in_its_own_way_is_refused(vlm, view, name, monkeypatch):
+    config = vlm.attention[2].config
+    monkeypatch.setattr(config, "_attn_implementation_internal", name)
+    with (
+        pytest.raises(RuntimeError, match=f"under attn_implementation='{name}'.*sdpa"),
+        capture.read_rows([vlm.attention[2]]),
+    ):
+        pass
+    assert vlm.attention[2].config is config

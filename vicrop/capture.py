@@ -17,6 +17,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import AttentionInterface
 
 _NAME = "vicrop-reader"
+READABLE = ("sdpa", "eager")
+"""Attention implementations whose masks are explicit, or causal from the first key."""
 
 
 class Stop(Exception):
@@ -36,13 +38,20 @@ def reader(attention: nn.Module, function: Callable) -> Iterator[None]:
 
     Raises:
         RuntimeError: if the module has no config to copy, as where a model does not
-            go through transformers' attention interface.
+            go through transformers' attention interface, or runs another attention
+            than SDPA or eager: those mask in ways of their own.
     """
     config = getattr(attention, "config", None)
     if config is None:
         raise RuntimeError(
             f"{type(attention).__name__} does not go through transformers' attention "
             "interface, so its attention cannot be read; use a stock model class"
+        )
+    runs = getattr(config, "_attn_implementation", None)
+    if runs not in READABLE:
+        raise RuntimeError(
+            f"attention cannot be read under attn_implementation={runs!r}; load the "
+            f"model with one of {', '.join(READABLE)}"
         )
     attention.config = copy.copy(config)
     attention.config._attn_implementation_internal = _NAME
