@@ -68,6 +68,13 @@ def test_card_becomes_tables(card):
     assert cards.metrics(card, "vision") == ["color", "char"]
 
 
+def test_cards_stand_below_each_other_with_the_models_key(card):
+    joined = cards.side_by_side({"one": card, "two": card}, cards.layers)
+    assert joined.columns[0] == "model"
+    assert joined["model"].tolist() == ["one"] * 4 + ["two"] * 4
+    assert joined["layer"].tolist() == ["0", "1", "2", "3"] * 2
+
+
 def test_writing_a_card_leaves_the_weights_alone(card, saved_weights):
     file = "tiny-llava/model.safetensors"
     assert (paths.WEIGHTS / file).read_bytes() == (saved_weights / file).read_bytes()

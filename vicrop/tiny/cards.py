@@ -1,7 +1,7 @@
 """What is said of a trained model: ``training.json`` beside its weights."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -175,3 +175,12 @@ def layers(card: dict[str, Any]) -> pd.DataFrame:
     shares = card["covered_by_layer"].items()
     rows = [(layer, f"{100 * share:.1f}") for layer, share in shares]
     return pd.DataFrame(rows, columns=["layer", "small objects in the crop, %"])
+
+
+def side_by_side(
+    made: Mapping[str, dict[str, Any]], table: Callable[[dict[str, Any]], pd.DataFrame]
+) -> pd.DataFrame:
+    """The same table of several cards, one below the other, with the model's key."""
+    parts = [table(card).assign(model=name) for name, card in made.items()]
+    joined = pd.concat(parts, ignore_index=True)
+    return joined[["model", *joined.columns.drop("model")]]
