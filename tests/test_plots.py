@@ -187,3 +187,9 @@ def test_forests_share_rows_and_leave_blank_what_a_group_lacks():
     ]
     assert drawn_rows == [1]
     assert drawn(figure)
+
+
+@pytest.mark.parametrize(("chosen", "side"), [(0, "left"), (2, "right")])
+def test_label_of_the_chosen_layer_stays_inside_the_axes(ax, chosen, side):
+    plots.layers({"x": [Estimate(0.5, 0.4, 0.6, 10)] * 3}, ax, chosen=chosen)
+    assert [text.get_ha() for text in ax.texts] == [side]

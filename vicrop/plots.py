@@ -273,9 +273,9 @@ def layers(
             "map's layer",
             (chosen, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(-4, -12),
+            xytext=(-4 if chosen else 4, -12),
             textcoords="offset points",
-            ha="right",
+            ha="right" if chosen else "left",
             color=CROP,
         )
     ax.set_xticks(range(max(map(len, series.values()))))
