@@ -33,7 +33,7 @@ lab: $(VENV)/ok  ## open the notebooks in JupyterLab
 bench: $(VENV)/ok  ## measure ours against the plain way, side by side
 	$(BIN)/python -m benchmarks.answer
 
-train: $(VENV)/ok  ## train the tiny models anew (two hours at most)
+train: $(VENV)/ok  ## train the four tiny models anew (some four hours)
 	$(BIN)/python -m data_prep.plates
 	$(BIN)/python -m vicrop.tiny.train
 
