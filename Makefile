@@ -11,6 +11,10 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org
 BIN := $(VENV)/bin
 MATHJAX := book/_static/mathjax/tex-svg.js
 export TIMEFORMAT = make $@: %0lR
+# glibc gives every larger tensor back to the system and asks for it again: a third of
+# the CPU time of a small model. Kept instead; other allocators do not read these.
+export MALLOC_MMAP_MAX_ = 0
+export MALLOC_TRIM_THRESHOLD_ = 1000000000000
 
 .PHONY: help venv book test lab bench train clean
 
