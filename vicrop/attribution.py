@@ -51,7 +51,7 @@ def weighted_attention(vlm: Adapter, prompt: Prompt) -> np.ndarray:
     Returns:
         (images, rows, cols) float32.
 
-    Source: paper, section 4 (grad-att): each attention is weighted by the relu of its
+    Source: paper, section 5 (grad-att): each attention is weighted by the relu of its
     own gradient, then averaged over heads; the starting answer token's probability is
     differentiated in its logarithm.
     """
@@ -70,7 +70,7 @@ def pixel_gradient(vlm: Adapter, prompt: Prompt) -> np.ndarray:
     Returns:
         (images, height, width) float32, of the vision tower's input.
 
-    Source: paper, section 4 (pure-grad).
+    Source: paper, section 5 (pure-grad).
     """
     shown = prompt.seen[0]
     with torch.enable_grad():
@@ -85,7 +85,7 @@ def pixel_gradient(vlm: Adapter, prompt: Prompt) -> np.ndarray:
 def log_likelihood(scores: Tensor) -> Tensor:
     """Log-probability of the likeliest first answer token, summed over images.
 
-    Source: paper, section 4, v(x, q).
+    Source: paper, section 5, v(x, q).
     """
     return scores.float().log_softmax(-1).amax(-1).sum()
 
@@ -155,8 +155,9 @@ def filtered(
     Returns:
         (images, rows, cols) float32.
 
-    Source: paper, section 4 (pure-grad): a high-pass filter, thresholded at its
-    median, removes the high gradients of even regions.
+    Source: paper, section 5 (pure-grad): a high-pass filter, thresholded at its
+    median, removes the high gradients of even regions. The division is in the authors'
+    code only; we follow the code, whose numbers the paper's tables are.
     """
     masks = np.stack([detail_mask(one, question.shape[1:]) for one in pictures])
     return cell_means(relative(question, general) * masks, grid)

@@ -159,8 +159,8 @@ def high_pass(image: Image.Image, shape: tuple[int, int]) -> np.ndarray:
     Returns:
         ``shape`` float64, of colours in [0, 1].
 
-    Source: paper, section 4 (pure-grad), which names a high-pass filter only; its
-    sizes are from the authors' code.
+    Source: paper, section 5 (pure-grad), and its code, where the median is over 7×7
+    and the paper's text says 3×3, the blur's size.
     """
     height, width = shape
     small = image.resize((width, height), Image.Resampling.BILINEAR)

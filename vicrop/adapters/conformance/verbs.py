@@ -20,11 +20,12 @@ def verbs() -> list[dict[str, str]]:
 
 def _who(name: str) -> list[str]:
     """Families that override a public verb."""
-    if name.startswith("_") or not inspect.getdoc(getattr(Adapter, name)):
+    verb = getattr(Adapter, name)
+    if name.startswith("_") or isinstance(verb, tuple | dict | int):
         return []
     return [key for key, family in FAMILIES.items() if name in vars(family)]
 
 
 def _row(name: str, families: str) -> dict[str, str]:
-    meaning = inspect.getdoc(getattr(Adapter, name)).splitlines()[0]
+    meaning = inspect.getdoc(getattr(Adapter, name)).splitlines()[0].replace("``", "")
     return {"verb": name, "says": meaning, "families": families}
