@@ -3,8 +3,9 @@ import copy
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from vicrop import adapters, attribution
+from vicrop import attribution
 from vicrop.adapters import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
 
@@ -132,3 +133,42 @@ def test_no_map_leaves_anything_behind(vlm, inputs, picture):
         for module, config in zip(vlm.attention, before, strict=True)
     )
     assert vlm.model.config._attn_implementation == "sdpa"
+
+
+def test_likelihood_is_one_tokens_even_where_several_are_likeliest():
+    scores = torch.tensor([[9.0, 1.0, 9.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(attribution.log_likelihood(scores), scores)
+    chances = scores.detach().softmax(-1)
+    torch.testing.assert_close(gradient, torch.tensor([[1.0, 0, 0]]) - chances)
+
+
+def test_masked_out_cells_may_be_infinite(picture):
+    flat = Image.new("RGB", (8, 8), "teal")
+    flat.paste(picture.crop((0, 0, 4, 8)), (0, 0))
+    mask = attribution.detail_mask(flat, (8, 8))
+    assert mask.any() and not mask.all()
+    general = np.where(mask, 2.0, 0.0)[None]
+    found = attribution.filtered(np.ones((1, 8, 8)), general, [flat], (1, 1))
+    assert found[0, 0, 0] == pytest.approx(mask.mean() / 2)
+
+
+def test_map_of_two_images_at_once_is_refused(vlm, processor, picture):
+    text = prompt_text(QUESTION, images=2)
+    both = processor(images=[picture, picture], text=text, return_tensors="pt")
+    with pytest.raises(ValueError, match="a map is of one image: got 2 images and 288"):
+        attribution.compute("raw-att", vlm, both)
+
+
+def test_several_or_padded_prompts_are_refused(vlm, inputs):
+    one = inputs[0]
+    two = {**one, "input_ids": one["input_ids"].repeat(2, 1)}
+    padded = {**one, "attention_mask": torch.zeros_like(one["input_ids"])}
+    for given in (two, padded):
+        with pytest.raises(ValueError, match="expected one prompt without padding"):
+            attribution.compute("raw-att", vlm, given)
+
+
+def test_features_that_do_not_fit_the_prompt_are_refused(vlm, view):
+    words = vlm.words(QUESTION, [view.seen])
+    with pytest.raises(ValueError, match="144 places for image tokens.*makes 145"):
+        vlm.embed(words.ids, [torch.zeros(1, 145, 128)])

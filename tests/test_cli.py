@@ -236,7 +236,7 @@ def test_models_lists_the_registry(vicrop):
     assert table["tiny-llava"][-1] == "yes"
     assert table["llava-1.5-7b"][1] == "7.06 B"
     assert table["tiny-llava"][1] == "1.5 M"
-    assert out.count("not pinned to a commit") == 1
+    assert "not pinned to a commit" not in out
 
 
 def test_no_command_prints_the_help(vicrop):

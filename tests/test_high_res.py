@@ -1,5 +1,7 @@
 """High-resolution maps: tiles looked at one by one, joined over the whole image."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -100,15 +102,27 @@ def test_upstream_geometry_takes_all_tiles_as_one_size(vlm):
 @pytest.mark.parametrize("method", ["rel-att", "grad-att", "pure-grad"])
 def test_tiles_of_a_batch_are_as_one_by_one(vlm, monkeypatch, method):
     image = noise((2048, 1100))
-    batch = vlm.look(image).importance(QUESTION, f"{method}-high")
-    monkeypatch.setattr(view, "TILES_AT_ONCE", 1)
-    single = vlm.look(image).importance(QUESTION, f"{method}-high")
+    for most in (8, 1):
+        kind = dataclasses.replace(attribution.MAPS[method], tiles=most)
+        monkeypatch.setitem(attribution.MAPS, f"{method}, {most}", kind)
+    batch, single = (
+        vlm.look(image).importance(QUESTION, f"{method}, {most}-high")
+        for most in (8, 1)
+    )
     np.testing.assert_allclose(batch.values, single.values, rtol=1e-3)
 
 
 def test_batch_is_bounded(vlm):
-    looks = vlm.look(noise((3600, 3600)))._tile_looks
-    assert [len(numbers) for numbers, _ in looks] == [8, 8]
+    looked = vlm.look(noise((3600, 3600)))
+    for most, sizes in ((8, [8, 8]), (5, [5, 5, 5, 1]), (1, [1] * 16)):
+        looks = looked._looks_at_tiles(most)
+        assert [len(numbers) for numbers, _ in looks] == sizes
+        assert all(len(look.pictures) == len(numbers) for numbers, look in looks)
+
+
+def test_tiles_whose_whole_graph_is_kept_come_one_by_one():
+    """Some gigabytes each of a 7B model."""
+    assert attribution.MAPS["pure-grad"].tiles == 1
 
 
 @pytest.mark.parametrize(

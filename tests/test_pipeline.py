@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from vicrop import boxes, pipeline, results
 from vicrop.pipeline import ViCrop
@@ -119,3 +120,23 @@ def test_no_method_is_both_a_map_and_a_control():
 
 def test_every_method_has_its_place_in_the_books_tables():
     assert set(pipeline.methods()) <= set(results.ORDER)
+
+
+def test_random_crop_lies_where_a_map_would(cropping, vlm):
+    """A wide image of which the model sees the middle third."""
+    image = Image.new("RGB", (900, 300), "teal")
+    image.paste("navy", (400, 100, 500, 200))
+
+    def middles(**how):
+        view = vlm.look(image, **how)
+        made = [
+            pipeline.random_crop(view, (), np.random.default_rng(seed)).center[0]
+            for seed in range(60)
+        ]
+        return min(made), max(made)
+
+    exact, padded, upstream = (
+        middles(**how) for how in ({}, {"fit": "pad"}, {"geometry": "upstream"})
+    )
+    assert exact[0] >= 299 and exact[1] <= 601
+    assert padded == upstream and padded[0] < 150 and padded[1] > 750

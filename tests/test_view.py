@@ -139,8 +139,35 @@ def test_map_that_divides_by_nothing_is_refused(fresh, monkeypatch):
         fresh.importance(QUESTION)
 
 
-def test_held_bytes_are_features_and_cache(view):
+def test_held_bytes_are_features_and_cache(fresh):
     features = 144 * 128 * 4
-    cache = view.prompt(QUESTION).prefix.cache
-    assert view.held_bytes == features + capture.cache_bytes(cache)
+    cache = fresh.prompt(QUESTION).prefix.cache
+    assert fresh.held_bytes == features + capture.cache_bytes(cache)
     assert capture.cache_bytes(cache) == 4 * 2 * 145 * 128 * 4
+
+
+@pytest.mark.parametrize("method", ["grad-att", "pure-grad"])
+def test_layer_maps_are_of_attention_only(view, method):
+    with pytest.raises(ValueError, match=f"{method} is no attention map of one layer"):
+        view.layer_maps(QUESTION, method)
+
+
+@pytest.mark.parametrize("size", [(20, 4001), (6000, 28)])
+def test_image_that_is_all_length_is_refused(vlm, size):
+    with pytest.raises(ValueError, match=f"image of {size[0]}×{size[1]} .*200 times"):
+        vlm.look(Image.new("RGB", size))
+
+
+def test_pure_grad_ignores_detail_that_the_model_does_not_see(vlm, rng):
+    """Noise in the margin that a centre crop cuts off moves no mask."""
+    plain = Image.fromarray(rng.integers(0, 256, (96, 300, 3), dtype=np.uint8))
+    cut = plain.copy()
+    cut.paste((120, 120, 120), (0, 0, 102, 96))
+    assert plain.crop((102, 0, 198, 96)) == cut.crop((102, 0, 198, 96))
+    maps = [vlm.look(one).importance(QUESTION, "pure-grad") for one in (plain, cut)]
+    np.testing.assert_array_equal(maps[0].values, maps[1].values)
+    upstream = [
+        vlm.look(one, geometry="upstream").importance(QUESTION, "pure-grad").values
+        for one in (plain, cut)
+    ]
+    assert (upstream[0] != upstream[1]).any()

@@ -87,7 +87,9 @@ def log_likelihood(scores: Tensor) -> Tensor:
 
     Source: paper, section 5, v(x, q).
     """
-    return scores.float().log_softmax(-1).amax(-1).sum()
+    chances = scores.float().log_softmax(-1)
+    # One token's even where several are likeliest: the one that is then said.
+    return chances.gather(-1, scores.argmax(-1, keepdim=True)).sum()
 
 
 def to_image(chain: Sequence[Tensor], prompt: Prompt) -> np.ndarray:
@@ -126,9 +128,10 @@ def relative(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
 
 
 def floored(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
-    """As ``relative``, but over no less than even attention, one cell's share.
+    """As ``relative``, but over no less than one cell's share of the whole row.
 
-    Not in the paper: dividing by almost nothing lifts cells nobody looks at.
+    Not in the paper: dividing by almost nothing lifts cells nobody looks at. A model
+    that gives the image a small part of its attention is divided by a constant.
     """
     return question / np.maximum(general, 1 / float(np.prod(general.shape[-2:])))
 
@@ -160,7 +163,8 @@ def filtered(
     code only; we follow the code, whose numbers the paper's tables are.
     """
     masks = np.stack([detail_mask(one, question.shape[1:]) for one in pictures])
-    return cell_means(relative(question, general) * masks, grid)
+    # Not a product: what is masked out may be infinite.
+    return cell_means(np.where(masks, relative(question, general), 0), grid)
 
 
 def detail_mask(picture: Image.Image, shape: tuple[int, int]) -> np.ndarray:
@@ -186,17 +190,20 @@ class Attribution:
         combine: (question's array, general prompt's or None, pictures, grid) ->
             (images, rows, cols).
         needs_general: whether the general prompt is asked too.
+        tiles: most that are run as one batch. One where the whole graph is kept for
+            its gradient, some 5 GB a tile of a 7B model (estimate).
     """
 
     of_prompt: Callable[[Adapter, Prompt], np.ndarray]
     combine: Callable[..., np.ndarray]
     needs_general: bool = True
+    tiles: int = 8
 
 
 MAPS = {
     "rel-att": Attribution(attention_to_image, relative),
     "grad-att": Attribution(weighted_attention, alone, needs_general=False),
-    "pure-grad": Attribution(pixel_gradient, filtered),
+    "pure-grad": Attribution(pixel_gradient, filtered, tiles=1),
     "raw-att": Attribution(attention_to_image, alone, needs_general=False),
     "floor-att": Attribution(attention_to_image, floored),
 }

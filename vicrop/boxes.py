@@ -209,10 +209,16 @@ def around(
     return square(center, 2 * math.ceil(side / 2 + 0.5), image_size)
 
 
-def random_box(rng: Generator, image_size: tuple[int, int], crop_px: int) -> Box:
-    """A box as ``select_box`` could have chosen it, blind: random ratio and place."""
+def random_box(
+    rng: Generator,
+    image_size: tuple[int, int],
+    crop_px: int,
+    region: Region | None = None,
+) -> Box:
+    """A blind box: random ratio, its middle anywhere in ``region`` (or the image)."""
     side = crop_px * float(rng.choice(RATIOS))
-    center = tuple(rng.uniform(0, length) for length in image_size)
+    left, top, right, bottom = region or (0, 0, *image_size)
+    center = (rng.uniform(left, right), rng.uniform(top, bottom))
     return square(center, side, image_size)
 
 

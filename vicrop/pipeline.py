@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.random import Generator
 
-from vicrop import attribution, boxes, images
+from vicrop import attribution, boxes, geometry, images
 from vicrop.adapters.base import Adapter
 from vicrop.types import Answer, Box, Map
 from vicrop.view import View
@@ -53,8 +53,10 @@ def _target(truth: Truth) -> Sequence[float]:
 
 
 def random_crop(view: View, truth: Truth, rng: Generator) -> Box:
-    """A box that a map could have chosen, at a random place."""
-    return boxes.random_box(rng, view.image.size, view.vlm.crop_px)
+    """A box of a size that a map could choose, where its map would lie."""
+    exact = view.geometry == "exact"
+    region = geometry.visible(view.fit, view.image.size) if exact else None
+    return boxes.random_box(rng, view.image.size, view.vlm.crop_px, region)
 
 
 def center_crop(view: View, truth: Truth, rng: Generator) -> Box:

@@ -14,8 +14,8 @@ from vicrop.adapters.base import GENERAL_QUESTION, Adapter, Prefix, Prompt, Seen
 from vicrop.types import Answer, Box, Map, Region
 
 GEOMETRIES = ("exact", "upstream")
-TILES_AT_ONCE = 8
-"""Tiles that are run as one batch: bounds memory on huge images."""
+MOST_STRETCHED = 200
+"""Qwen2.5-VL's processor takes no longer image; the others would need gigabytes."""
 
 
 class Look:
@@ -24,10 +24,16 @@ class Look:
     Attributes:
         vlm: the model.
         pictures: as they are given to the processor.
+        geometry: ``exact`` or ``upstream`` (see ``Adapter.look``).
     """
 
-    def __init__(self, vlm: Adapter, pictures: Sequence[Image.Image]):
-        self.vlm, self.pictures = vlm, list(pictures)
+    def __init__(
+        self,
+        vlm: Adapter,
+        pictures: Sequence[Image.Image],
+        geometry: str = "exact",
+    ):
+        self.vlm, self.pictures, self.geometry = vlm, list(pictures), geometry
         self._prefixes: dict[Hashable, Prefix] = {}
         self._general: dict[Callable, np.ndarray] = {}
 
@@ -62,7 +68,10 @@ class Look:
                 prompt = self.prompt(GENERAL_QUESTION)
                 self._general[kind.of_prompt] = kind.of_prompt(self.vlm, prompt)
             general = self._general[kind.of_prompt]
-        return kind.combine(about, general, self.pictures, self.seen.grid)
+        shown = self.pictures
+        if self.geometry == "exact":
+            shown = [self.vlm.shown(picture) for picture in shown]
+        return kind.combine(about, general, shown, self.seen.grid)
 
     def forget_prefixes(self) -> None:
         """Free the keys and values; features and general maps stay."""
@@ -104,10 +113,16 @@ class View:
                 f"image of {image.width}×{image.height} pixels is smaller than one "
                 f"patch of the model ({vlm.patch_px} pixels); enlarge it first"
             )
+        if max(image.size) > MOST_STRETCHED * min(image.size):
+            raise ValueError(
+                f"image of {image.width}×{image.height} pixels: one side is more than "
+                f"{MOST_STRETCHED} times the other; cut it into pieces first"
+            )
         self.vlm, self.image, self.geometry = vlm, image, geometry
         self._fit = fit
-        self.whole = Look(vlm, [vlm.fitted(image, fit)])
+        self.whole = Look(vlm, [vlm.fitted(image, fit)], geometry)
         self._plain: dict[tuple[str, int], str] = {}
+        self._tile_looks: dict[int, list[tuple[list[int], Look]]] = {}
 
     @property
     def fit(self) -> str:
@@ -176,15 +191,24 @@ class View:
         Args:
             question: the question.
             method: ``rel-att``, ``raw-att`` or ``floor-att``.
+
+        Raises:
+            ValueError: for a map that is not one layer's attention.
         """
+        kind = attribution.get(method)
+        if kind.of_prompt is not attribution.attention_to_image:
+            raise ValueError(
+                f"{method} is no attention map of one layer; use rel-att, raw-att or "
+                "floor-att"
+            )
         layers = list(range(len(self.vlm.attention)))
 
         def read(text: str) -> np.ndarray:
             prompt = self.prompt(text)
             return attribution.attention_to_image(self.vlm, prompt, layers)[:, 0]
 
-        combine = attribution.get(method).combine
-        values = combine(read(question), read(GENERAL_QUESTION))
+        general = read(GENERAL_QUESTION) if kind.needs_general else None
+        values = kind.combine(read(question), general)
         return [self._map(layer) for layer in values]
 
     def _map(self, values: np.ndarray) -> Map:
@@ -195,7 +219,7 @@ class View:
     def _tiled(self, question: str, kind: str) -> Map:
         """The tiles' maps, joined on one grid over the whole image."""
         found: dict[int, np.ndarray] = {}
-        for numbers, look in self._tile_looks:
+        for numbers, look in self._looks_at_tiles(attribution.get(kind).tiles):
             found |= dict(zip(numbers, look.maps(question, kind), strict=True))
             look.forget_prefixes()
         rows, cols = found[0].shape
@@ -212,20 +236,26 @@ class View:
         """Boxes that the high-resolution variants look at one by one."""
         return images.tile(self.image.size)
 
-    @cached_property
-    def _tile_looks(self) -> list[tuple[list[int], Look]]:
-        """Tiles of one size together, a few at once; with their numbers."""
+    def _looks_at_tiles(self, most: int) -> list[tuple[list[int], Look]]:
+        """Tiles of one size together, at most so many at once; with their numbers."""
+        if most not in self._tile_looks:
+            self._tile_looks[most] = [
+                (
+                    numbers,
+                    Look(self.vlm, [self._tile(n) for n in numbers], self.geometry),
+                )
+                for numbers in self._batches(most)
+            ]
+        return self._tile_looks[most]
+
+    def _batches(self, most: int) -> list[list[int]]:
         by_size: dict[tuple[int, int], list[int]] = {}
         for number, box in enumerate(self.tiles.boxes):
             by_size.setdefault((box.width, box.height), []).append(number)
-        groups = [
-            numbers[start : start + TILES_AT_ONCE]
-            for numbers in by_size.values()
-            for start in range(0, len(numbers), TILES_AT_ONCE)
-        ]
         return [
-            (numbers, Look(self.vlm, [self._tile(number) for number in numbers]))
-            for numbers in groups
+            numbers[start : start + most]
+            for numbers in by_size.values()
+            for start in range(0, len(numbers), most)
         ]
 
     def _tile(self, number: int) -> Image.Image:
@@ -252,6 +282,6 @@ class View:
     def held_bytes(self) -> int:
         """Memory that this view keeps on the model's device, bytes."""
         looks = [self.whole]
-        if "_tile_looks" in self.__dict__:
-            looks += [look for _, look in self._tile_looks]
+        for batches in self._tile_looks.values():
+            looks += [look for _, look in batches]
         return sum(look.held_bytes for look in looks)

@@ -1,7 +1,8 @@
 """A papermill engine that keeps its kernel: run notebooks without its start each time.
 
 Importing torch and transformers takes a kernel longer than a run's notebook needs for
-the rest. Names are cleared between notebooks; imported modules stay.
+the rest. Names are cleared between notebooks; imported modules stay, and with them what
+a notebook sets in them, such as figure formats. So it is for copies of one notebook.
 """
 
 import atexit
@@ -24,9 +25,10 @@ class WarmEngine(NBClientEngine):
         """Execute in the kept kernel; a dead one is replaced."""
         kernel = cls._fresh(kernel_name)
         client = PapermillNotebookClient(nb_man, km=kernel, kernel_name=kernel_name)
-        made = client.execute()
-        client.kc.stop_channels()
-        return made
+        try:
+            return client.execute()
+        finally:
+            client.kc.stop_channels()
 
     @classmethod
     def _fresh(cls, kernel_name: str) -> KernelManager:

@@ -169,16 +169,6 @@ MODELS = {
         parameters=7.91e9,
         grid=(16, 16),
     ),
-    # Not pinned: no commit of it was found that we could trust.
-    "instructblip-vicuna-13b": ModelSpec(
-        "instructblip",
-        "Salesforce/instructblip-vicuna-13b",
-        19,
-        licence=VICUNA,
-        size_gb=28.4,
-        parameters=14.19e9,
-        grid=(16, 16),
-    ),
     "qwen2.5-vl-3b": ModelSpec(
         "qwen2.5-vl",
         "Qwen/Qwen2.5-VL-3B-Instruct",

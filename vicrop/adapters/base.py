@@ -117,7 +117,7 @@ class Adapter(ABC):
         options: keyword arguments beyond these that the family takes.
         refused: why related architectures cannot be used, by the class's name.
         most_images: that one prompt may show.
-        model: a transformers model, in evaluation mode.
+        model: a transformers model, in evaluation mode, its weights frozen.
         layer: of the map, counted from 0.
     """
 
@@ -135,7 +135,9 @@ class Adapter(ABC):
         self.check_class(type(model).__name__)
         if processor is not None:
             self._check_processor(processor)
-        self.model, self._processor = model.eval(), processor
+        # Frozen: gradients go to attention and pixels, never to weights.
+        self.model = model.eval().requires_grad_(False)
+        self._processor = processor
         if self.dtype not in DTYPES.values():
             raise ValueError(
                 f"the model's weights are {self.dtype}; maps and answers need one of "
@@ -255,9 +257,14 @@ class Adapter(ABC):
     def picture(self, pixels: Tensor, grid: tuple[int, int]) -> Tensor:
         """Something in the vision input's layout as (images, channels, height, width).
 
-        ``height`` and ``width`` are multiples of the grid's rows and columns.
+        ``height`` and ``width`` are multiples of the grid's rows and columns: what a
+        vision tower drops at the edges is left out.
         """
-        return pixels
+        height, width = (
+            length // cells * cells
+            for length, cells in zip(pixels.shape[-2:], grid, strict=True)
+        )
+        return pixels[..., :height, :width]
 
     # What all families share.
 
@@ -268,8 +275,8 @@ class Adapter(ABC):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the model's weights."""
-        return next(self.model.parameters()).dtype
+        """Of the language model's weights."""
+        return self.text_model.get_input_embeddings().weight.dtype
 
     @property
     def processor(self) -> Any:
@@ -329,6 +336,10 @@ class Adapter(ABC):
         mean = self.processor.image_processor.image_mean
         return images.fit(image, fit, tuple(round(255 * value) for value in mean))
 
+    def shown(self, picture: Image.Image) -> Image.Image:
+        """What of a picture that is given to the processor reaches the model."""
+        return picture.crop(tuple(map(round, self.visible(picture.size))))
+
     @torch.no_grad()
     def look_at(self, pictures: Sequence[Image.Image]) -> Seen:
         """Images of one size through the processor and the vision tower."""
@@ -356,14 +367,25 @@ class Adapter(ABC):
         Args:
             ids: (1, tokens), the same for all images.
             tokens: (images, tokens, hidden) of each image that the prompt shows.
+
+        Raises:
+            ValueError: if there are not as many placeholders as image tokens.
         """
         embeddings = self.text_model.get_input_embeddings()(ids)
         if not tokens:
             return embeddings
         filled = torch.cat(list(tokens), dim=1).to(embeddings.dtype)
         embeddings = embeddings.expand(len(filled), -1, -1)
-        places = (ids == self.image_token_id)[..., None].expand_as(embeddings)
-        return embeddings.masked_scatter(places, filled)
+        places = ids == self.image_token_id
+        if int(places.sum()) != filled.shape[1]:
+            raise ValueError(
+                f"the prompt has {int(places.sum())} places for image tokens, but the "
+                f"model makes {filled.shape[1]}; is its processor's patch size or "
+                "feature selection another than the model's?"
+            )
+        return embeddings.masked_scatter(
+            places[..., None].expand_as(embeddings), filled
+        )
 
     def hidden(
         self, embeddings: Tensor, cache: DynamicCache, positions: Tensor | None = None
@@ -439,11 +461,31 @@ class Adapter(ABC):
 
     @torch.no_grad()
     def read(self, inputs: Any, prefix: Prefix | None = None) -> Prompt:
-        """A prompt from what the processor returns (input_ids, pixel_values, …)."""
+        """A prompt from what the processor returns (input_ids, pixel_values, …).
+
+        Raises:
+            ValueError: if that is not one unpadded prompt about one image.
+        """
         words, pixels, grid = self.unpack(inputs)
+        self._check_single(inputs, words)
         if prefix is not None and self.prefix_key(words) is not None:
             prefix = None  # the connector read another question
-        return self.follow(words, [self.see(pixels, grid)], prefix)
+        seen = self.see(pixels, grid)
+        places = int((words.ids == self.image_token_id).sum())
+        if len(seen.features) != 1 or places > self.token_count(seen):
+            raise ValueError(
+                f"a map is of one image: got {len(seen.features)} images and {places} "
+                f"image tokens, expected {self.token_count(seen)} tokens of one"
+            )
+        return self.follow(words, [seen], prefix)
+
+    def _check_single(self, inputs: Any, words: Words) -> None:
+        mask = inputs.get("attention_mask")
+        if len(words.ids) != 1 or (mask is not None and not mask.bool().all()):
+            raise ValueError(
+                f"expected one prompt without padding, got input_ids of shape "
+                f"{tuple(words.ids.shape)}; give prompts one by one"
+            )
 
     def unpack(self, inputs: Any) -> tuple[Words, Tensor, tuple[int, int]]:
         """Tokens, vision input and grid of what the processor returns."""

@@ -67,6 +67,5 @@ class Idefics3(Adapter):
         return Words(self.tokenize(text.replace(token, expanded)))
 
     def picture(self, pixels: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Without what lies beyond the last whole patch, which the tower leaves out."""
-        side = self.crop_px // self.patch_px * self.patch_px
-        return pixels[:, 0, :, :side, :side]
+        """Of the one tile that an unsplit image is."""
+        return super().picture(pixels[:, 0], grid)

@@ -130,8 +130,8 @@ class InstructBlip(Adapter):
             query_embeds=self.model.query_tokens.expand(images, -1, -1),
             encoder_hidden_states=seen.features,
         )
-        queries = output.last_hidden_state[:, :count].to(self.dtype)
-        return self.model.language_projection(queries)
+        project = self.model.language_projection
+        return project(output.last_hidden_state[:, :count].to(project.weight.dtype))
 
     def prefix_key(self, words: Words) -> Hashable:
         """The question: it changes what the queries bring."""

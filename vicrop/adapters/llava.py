@@ -9,6 +9,8 @@ from torch import Tensor
 from vicrop.adapters.base import Adapter, Seen, Words, register
 
 ASSISTANT = "ASSISTANT:"
+PLACE = "\0"
+"""Stands for a placeholder while a prompt is put together."""
 ANY_RESOLUTION = (
     "which cuts an image into tiles of its own (any resolution), so that its image "
     "tokens are not one grid over the image"
@@ -74,5 +76,6 @@ class Llava(Adapter):
         token = self.processor.image_token
         self.check_placeholder(question, token)
         text = prompt_text(question, len(seen))
-        text = text.replace("<image>", token * self.token_count(seen[0]))
-        return Words(self.tokenize(text))
+        for image in seen:
+            text = text.replace("<image>", PLACE * self.token_count(image), 1)
+        return Words(self.tokenize(text.replace(PLACE, token)))

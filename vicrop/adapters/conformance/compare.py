@@ -147,7 +147,10 @@ def stock_tokens(vlm: Adapter, inputs: dict[str, Tensor]) -> list[int]:
     """Greedy answer tokens of the stock model."""
     ends = sorted(vlm.end_ids)
     plain = GenerationConfig(
-        max_new_tokens=ANSWER_TOKENS, eos_token_id=ends, pad_token_id=ends[0]
+        max_new_tokens=ANSWER_TOKENS,
+        eos_token_id=ends,
+        pad_token_id=ends[0],
+        repetition_penalty=1.0,  # Qwen2.5-VL's own settings have another
     )
     made = vlm.model.generate(**inputs, generation_config=plain)[0].tolist()
     asked = inputs["input_ids"][0].tolist()
