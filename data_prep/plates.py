@@ -58,12 +58,12 @@ def _quota(small: int, medium: int, large: int, exists: int):
 
 
 RECIPES = {
-    "plates": Recipe(scenes.PLATES, "test", _quota(220, 60, 80, 40)),
+    "plates": Recipe(scenes.PLATES, "test", _quota(160, 30, 40, 20)),
     "plates-hd": Recipe(
-        scenes.PLATES_HD, "test", _quota(80, 30, 30, 10), first=500_000
+        scenes.PLATES_HD, "test", _quota(70, 10, 15, 5), first=500_000
     ),
     "plates-wide": Recipe(
-        scenes.PLATES_WIDE, "test", _quota(140, 30, 40, 20), first=700_000
+        scenes.PLATES_WIDE, "test", _quota(80, 15, 20, 15), first=700_000
     ),
     "plates-val": Recipe(scenes.PLATES, "val", _quota(200, 60, 60, 40)),
 }
