@@ -144,8 +144,7 @@ def execute(job: Job, mark: str = "") -> Path:
         str(half),
         parameters=job.parameters,
         kernel_name="python3",
-        # Runs share their source, so they may share a kernel; pages start afresh.
-        engine_name=warm.NAME if job.config else None,
+        engine_name=warm.NAME,
         progress_bar=False,
         cwd=str(paths.notebooks()),
     )

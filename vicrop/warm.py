@@ -1,8 +1,9 @@
-"""A papermill engine that keeps its kernel: run notebooks without its start each time.
+"""A papermill engine that keeps its kernel: notebooks without its start each time.
 
-Importing torch and transformers takes a kernel longer than a run's notebook needs for
-the rest. Names are cleared between notebooks; imported modules stay, and with them what
-a notebook sets in them, such as figure formats. So it is for copies of one notebook.
+Importing torch and transformers takes a kernel longer than most notebooks need for the
+rest. Names are cleared between notebooks; imported modules stay, and with them what a
+notebook sets in them, such as figure formats: runs and pages have kernels of their own.
+That every notebook runs in a fresh kernel is what nbval tests.
 """
 
 import atexit
