@@ -44,3 +44,20 @@ def test_dead_kernel_is_replaced(tmp_path):
     first = printed(tmp_path, PID)
     warm.WarmEngine.kernel.shutdown_kernel(now=True)
     assert printed(tmp_path, PID) != first
+
+
+def test_kernels_of_two_processes_do_not_share_sockets(tmp_path, monkeypatch):
+    """As two workers start them, in the same folder and at the same time."""
+    monkeypatch.chdir(tmp_path)
+    kernels = [warm._start("python3") for _ in range(2)]
+    try:
+        assert len({kernel.ip for kernel in kernels}) == 2
+        assert not list(tmp_path.iterdir())  # nor leave them where notebooks are
+        for kernel in kernels:
+            client = kernel.blocking_client()
+            client.start_channels()
+            client.wait_for_ready(timeout=60)
+            client.stop_channels()
+    finally:
+        for kernel in kernels:
+            kernel.shutdown_kernel(now=True)

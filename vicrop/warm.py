@@ -7,6 +7,9 @@ That every notebook runs in a fresh kernel is what nbval tests.
 """
 
 import atexit
+import os
+import shutil
+import tempfile
 from typing import Any
 
 from jupyter_client.manager import KernelManager
@@ -35,15 +38,25 @@ class WarmEngine(NBClientEngine):
     def _fresh(cls, kernel_name: str) -> KernelManager:
         """The kernel, without names of an earlier notebook."""
         if cls.kernel is None or not cls.kernel.is_alive():
-            cls.kernel = KernelManager(kernel_name=kernel_name, transport="ipc")
-            cls.kernel.start_kernel()
-            atexit.register(cls.kernel.shutdown_kernel, now=True)
+            cls.kernel = _start(kernel_name)
         client = cls.kernel.blocking_client()
         client.start_channels()
         client.wait_for_ready(timeout=60)
         client.execute_interactive("%reset -f", store_history=False, timeout=60)
         client.stop_channels()
         return cls.kernel
+
+
+def _start(kernel_name: str) -> KernelManager:
+    """A kernel behind sockets of its own, which go with this process."""
+    # Named by default after nothing: two processes would meet in the same sockets.
+    place = tempfile.mkdtemp(prefix="vicrop-kernel-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    address = os.path.join(place, "ipc")
+    kernel = KernelManager(kernel_name=kernel_name, transport="ipc", ip=address)
+    kernel.start_kernel()
+    atexit.register(kernel.shutdown_kernel, now=True)
+    return kernel
 
 
 papermill_engines.register(NAME, WarmEngine)
