@@ -9,8 +9,8 @@ from PIL import Image
 
 from vicrop import adapters, images, paths
 from vicrop.adapters import FAMILIES, GENERAL_QUESTION, MODELS
-from vicrop.adapters.base import Words
 from vicrop.adapters.llava import prompt_text
+from vicrop.adapters.parts import Words
 from vicrop.tiny import scenes
 from vicrop.tiny.models import WORDS
 

@@ -9,10 +9,11 @@ from transformers import Qwen2_5_VLProcessor
 
 from vicrop import adapters
 from vicrop.adapters import conformance
-from vicrop.adapters.base import FAMILIES, Adapter, Words
+from vicrop.adapters.base import FAMILIES, Adapter
 from vicrop.adapters.conformance import CHECKS, check
 from vicrop.adapters.idefics3 import INSTRUCTION, WHOLE, Idefics3
 from vicrop.adapters.instructblip import InstructBlip
+from vicrop.adapters.parts import Words
 from vicrop.tiny import idefics3, instructblip, models, qwen
 
 

@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from vicrop import images
-from vicrop.adapters.base import Adapter, Prompt
+from vicrop.adapters.base import Adapter
+from vicrop.adapters.parts import Prompt
 
 # What one prompt says.
 

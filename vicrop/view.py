@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from vicrop import attribution, capture, geometry, images
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter, Prefix, Prompt, Seen, Words
+from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from vicrop.adapters.parts import Prefix, Prompt, Seen, Words
 from vicrop.types import Answer, Box, Map, Region
 
 GEOMETRIES = ("exact", "upstream")

@@ -1,13 +1,11 @@
 """Models behind one small interface: ``load`` by key, ``wrap`` what is in memory."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import is_offline_mode, try_to_load_from_cache
+from huggingface_hub import is_offline_mode
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig
@@ -16,7 +14,6 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
-from vicrop import paths
 from vicrop.adapters import (  # noqa: F401 (register)
     idefics3,
     instructblip,
@@ -25,6 +22,7 @@ from vicrop.adapters import (  # noqa: F401 (register)
 )
 from vicrop.adapters.base import DTYPES, FAMILIES, GENERAL_QUESTION, Adapter
 from vicrop.adapters.conformance import check
+from vicrop.adapters.registry import ALIASES, MODELS, ModelSpec
 
 __all__ = [
     "FAMILIES",
@@ -35,168 +33,6 @@ __all__ = [
     "load",
     "wrap",
 ]
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """One line of the registry.
-
-    Attributes:
-        family: key in ``FAMILIES``.
-        source: hub id, or folder of weights inside this package.
-        layer: of the map; None for the family's default.
-        revision: of the hub's repository; None where no commit is pinned.
-        licence: of the weights.
-        size_gb: of the download, safetensors alone.
-        parameters: of the model.
-        grid: (rows, cols) of its map; for a square image where that depends on it.
-        options: of the family, where not its defaults.
-    """
-
-    family: str
-    source: str
-    layer: int | None = None
-    revision: str | None = None
-    licence: str = ""
-    size_gb: float = 0.0
-    parameters: float = 0.0
-    grid: tuple[int, int] | None = None
-    options: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> Path | None:
-        """Where embedded weights are; None for a model of the hub."""
-        folder = paths.WEIGHTS / self.source
-        return None if "/" in self.source else folder
-
-    @property
-    def map_layer(self) -> int:
-        """Its own layer for the map, or its family's."""
-        own = self.layer
-        return FAMILIES[self.family].default_layer if own is None else own
-
-    def is_here(self) -> bool:
-        """Whether the weights can be loaded without a network."""
-        if self.folder is not None:
-            return any(self.folder.glob("*.safetensors"))
-        if self._cached("config.json") is None:
-            return False
-        index = self._cached("model.safetensors.index.json")
-        if index is None:
-            return self._cached("model.safetensors") is not None
-        parts = set(
-            json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        )
-        return all(self._cached(part) for part in parts)
-
-    def _cached(self, name: str) -> Path | None:
-        """A file of the hub's repository, if it has been downloaded."""
-        found = try_to_load_from_cache(self.source, name, revision=self.revision)
-        return Path(found) if isinstance(found, str) else None
-
-    def command(self) -> str:
-        """What downloads the weights into the cache."""
-        pin = f" --revision {self.revision}" if self.revision else ""
-        # Some repositories hold the weights as pickles too, which we never read.
-        return f'hf download {self.source}{pin} --exclude "*.bin"'
-
-
-UPSTREAM_CAP = {"max_pixels": 256 * 28 * 28}
-"""The authors' code never shows Qwen2.5-VL more than this."""
-
-LLAMA_2 = "Llama 2 Community License"
-VICUNA = "research only (LLaMA, Vicuna)"
-
-# The layers of embedded models are those that validation scenes chose: see the model
-# cards. The paper and its code know a layer for one size a family: 14 of 32, 15 of 32
-# and 22 of 36. The layers of other sizes are ours: as deep, relative to the model.
-MODELS = {
-    "tiny-llava": ModelSpec(
-        "llava", "tiny-llava", 3, licence="MIT", parameters=1.5e6, grid=(12, 12)
-    ),
-    # Trained without the mask that makes tiny-llava's last token look: shows what was
-    # trained in and what came by itself.
-    "tiny-llava-unmasked": ModelSpec(
-        "llava",
-        "tiny-llava-unmasked",
-        3,
-        licence="MIT",
-        parameters=1.5e6,
-        grid=(12, 12),
-    ),
-    "tiny-instructblip": ModelSpec(
-        "instructblip",
-        "tiny-instructblip",
-        0,
-        licence="MIT",
-        parameters=2.4e6,
-        grid=(12, 12),
-    ),
-    "tiny-qwen2.5-vl": ModelSpec(
-        "qwen2.5-vl",
-        "tiny-qwen2.5-vl",
-        3,
-        licence="MIT",
-        parameters=1.8e6,
-        grid=(12, 12),
-        options={"crop_px": 96},
-    ),
-    "llava-1.5-7b": ModelSpec(
-        "llava",
-        "llava-hf/llava-1.5-7b-hf",
-        revision="b234b804b114d9e37bb655e11cbbb5f5e971b7a9",
-        licence=LLAMA_2,
-        size_gb=14.1,
-        parameters=7.06e9,
-        grid=(24, 24),
-    ),
-    "llava-1.5-13b": ModelSpec(
-        "llava",
-        "llava-hf/llava-1.5-13b-hf",
-        18,
-        revision="5dda2880bda009266dda7c4baff660b95ca64540",
-        licence=LLAMA_2,
-        size_gb=26.7,
-        parameters=13.35e9,
-        grid=(24, 24),
-    ),
-    "instructblip-vicuna-7b": ModelSpec(
-        "instructblip",
-        "Salesforce/instructblip-vicuna-7b",
-        revision="19103d0c5b5263c8a7891012e08573439fb6607f",
-        licence=VICUNA,
-        size_gb=15.8,
-        parameters=7.91e9,
-        grid=(16, 16),
-    ),
-    "qwen2.5-vl-3b": ModelSpec(
-        "qwen2.5-vl",
-        "Qwen/Qwen2.5-VL-3B-Instruct",
-        revision="66285546d2b821cf421d4f5eb2576359d3770cd3",
-        licence="Qwen Research License",
-        size_gb=7.5,
-        parameters=3.75e9,
-        grid=(16, 16),
-        options=UPSTREAM_CAP,
-    ),
-    "qwen2.5-vl-7b": ModelSpec(
-        "qwen2.5-vl",
-        "Qwen/Qwen2.5-VL-7B-Instruct",
-        17,
-        revision="cc594898137f460bfe9f0759e9844b3ce807cfb5",
-        licence="Apache-2.0",
-        size_gb=16.6,
-        parameters=8.29e9,
-        grid=(16, 16),
-        options=UPSTREAM_CAP,
-    ),
-}
-ALIASES = {
-    "llava": "llava-1.5-7b",
-    "blip": "instructblip-vicuna-7b",
-    "qwen2_5": "qwen2.5-vl-3b",
-}
-"""The authors' short keys."""
 
 
 def load(
@@ -238,7 +74,7 @@ def load(
 def _fetch(
     name: str, spec: ModelSpec, dtype: str, layer: int | None, options: dict[str, int]
 ) -> tuple[nn.Module, Any]:
-    """Model and processor from the disk or the hub; weights frozen."""
+    """Model and processor from the disk or the hub."""
     source = str(spec.folder or spec.source)
     cls = FAMILIES[spec.family]
     # A pinned commit that is here can have no newer files: the hub is not asked.
@@ -263,7 +99,7 @@ def _fetch(
         raise ValueError(
             f"the weights in {source} are torn ({error}); fetch or make them again"
         ) from error
-    return model.requires_grad_(False), processor
+    return model, processor
 
 
 def _check_config(cls: type[Adapter], config: Any) -> None:

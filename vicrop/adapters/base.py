@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from vicrop import capture, geometry, images
+from vicrop.adapters.parts import Prefix, Prompt, Seen, Words
 from vicrop.types import Region, check_question
 
 if TYPE_CHECKING:
@@ -32,78 +32,6 @@ DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-
-
-@dataclass(eq=False)
-class Seen:
-    """Images of one shape, as the model keeps them once it has looked.
-
-    Attributes:
-        pixels: the vision tower's input, as the processor gives it.
-        features: (images, tokens, hidden), what the vision tower makes of them: image
-            tokens for the language model, or what a connector reads them from.
-        grid: (rows, cols) of the importance map.
-    """
-
-    pixels: Tensor
-    features: Tensor
-    grid: tuple[int, int]
-
-
-@dataclass(eq=False)
-class Words:
-    """A prompt's tokens.
-
-    Attributes:
-        ids: (1, tokens) of the whole prompt, image placeholders expanded.
-        asked: (1, tokens) of the question for a connector that reads it, else None.
-    """
-
-    ids: Tensor
-    asked: Tensor | None = None
-
-
-@dataclass(eq=False)
-class Prefix:
-    """The images' tokens, run once through the language model.
-
-    Attributes:
-        cache: keys and values; never grown, only branched.
-        ids: (1, tokens) that it holds, up to the image's last.
-        span: where the image's tokens are among them.
-        connector: (images, heads, tokens, patches) attention of a connector that made
-            the image tokens from patches, class tokens first; None where each token is
-            a patch.
-    """
-
-    cache: DynamicCache
-    ids: Tensor
-    span: slice
-    connector: Tensor | None = None
-
-
-@dataclass(eq=False)
-class Prompt:
-    """A prompt as a kept prefix and the embeddings that are still to be run.
-
-    Attributes:
-        words: the whole prompt's tokens.
-        seen: what it shows: images, or images and their crops.
-        prefix: of the (first) images.
-        suffix: (images, tokens, hidden) embeddings of what follows it.
-        positions: of the suffix, for the language model; None if it counts them.
-    """
-
-    words: Words
-    seen: list[Seen]
-    prefix: Prefix
-    suffix: Tensor
-    positions: Tensor | None = None
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(rows, cols) of the importance map."""
-        return self.seen[0].grid
 
 
 class Adapter(ABC):
@@ -196,7 +124,7 @@ class Adapter(ABC):
     @property
     @abstractmethod
     def patch_px(self) -> int:
-        """Side of a patch of the vision input, pixels."""
+        """Side of a map's cell in the vision input, pixels."""
 
     @property
     @abstractmethod
@@ -214,6 +142,10 @@ class Adapter(ABC):
     @abstractmethod
     def words(self, question: str, seen: Sequence[Seen]) -> Words:
         """The whole prompt's tokens, as the family's processor writes them."""
+
+    @abstractmethod
+    def unpack(self, inputs: Any) -> tuple[Words, Tensor, tuple[int, int]]:
+        """Tokens, vision input and grid of what the processor returns."""
 
     # What most families say alike.
 
@@ -486,11 +418,6 @@ class Adapter(ABC):
                 f"expected one prompt without padding, got input_ids of shape "
                 f"{tuple(words.ids.shape)}; give prompts one by one"
             )
-
-    def unpack(self, inputs: Any) -> tuple[Words, Tensor, tuple[int, int]]:
-        """Tokens, vision input and grid of what the processor returns."""
-        pixels = inputs["pixel_values"].to(self.device, self.dtype)
-        return Words(inputs["input_ids"].to(self.device)), pixels, self.grid
 
     def run(self, prompt: Prompt) -> tuple[Tensor, DynamicCache]:
         """Last hidden states (images, tokens, hidden) of a suffix, and its cache."""

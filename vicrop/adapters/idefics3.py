@@ -6,15 +6,17 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vicrop.adapters.base import Adapter, Seen, Words, register
+from vicrop.adapters.base import register
+from vicrop.adapters.parts import Seen, Words
+from vicrop.adapters.square import SquareTower
 
 INSTRUCTION = "Answer the question using a single word or phrase."
 WHOLE = {"rows": [[0]], "cols": [[0]]}  # what the processor says of an unsplit image
 
 
 @register
-class Idefics3(Adapter):
-    """Idefics3 behind the ``Adapter`` verbs, its own tiling of the image left off."""
+class Idefics3(SquareTower):
+    """Idefics3, its own tiling left off: 512 pixels, 8×8 cells for SmolVLM-500M."""
 
     family = "idefics3"
     architecture = "Idefics3ForConditionalGeneration"
@@ -28,21 +30,10 @@ class Idefics3(Adapter):
         return self.model.model.text_model
 
     @property
-    def crop_px(self) -> int:
-        """The SigLIP tower's input side: 512 for SmolVLM-500M."""
-        return self.model.config.vision_config.image_size
-
-    @property
     def patch_px(self) -> int:
         """Of a map's cell, shuffled patches: 64 for SmolVLM-500M."""
         config = self.model.config
         return config.vision_config.patch_size * config.scale_factor
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(rows, cols) of image tokens: 8×8 for SmolVLM-500M."""
-        side = self.crop_px // self.patch_px
-        return side, side
 
     def pixels(self, pictures: Sequence[Image.Image]) -> tuple[Tensor, tuple[int, int]]:
         """(images, 1, 3, side, side), normalised: a prompt each, of one image."""

@@ -4,11 +4,12 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from vicrop import capture
-from vicrop.adapters.base import Adapter, Prefix, Prompt, Seen, Words, register
+from vicrop.adapters.base import register
+from vicrop.adapters.parts import Prefix, Prompt, Seen, Words
+from vicrop.adapters.square import SquareTower
 
 
 def prompt_text(question: str) -> str:
@@ -17,8 +18,10 @@ def prompt_text(question: str) -> str:
 
 
 @register
-class InstructBlip(Adapter):
+class InstructBlip(SquareTower):
     """InstructBLIP with a Llama (Vicuna) language model.
+
+    224 pixels in patches of 14, a map of 16×16 for the 7B model.
 
     Two images on stock transformers: each image's query outputs, one after the other,
     for the language model. The Q-Former sees the question with every image.
@@ -73,30 +76,9 @@ class InstructBlip(Adapter):
         return self.model.language_model.lm_head
 
     @property
-    def crop_px(self) -> int:
-        """The ViT's input side: 224 for the 7B model."""
-        return self.model.config.vision_config.image_size
-
-    @property
-    def patch_px(self) -> int:
-        """14 for the 7B model."""
-        return self.model.config.vision_config.patch_size
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(rows, cols) of the ViT's patches: 16×16 for the 7B model."""
-        side = self.crop_px // self.patch_px
-        return side, side
-
-    @property
     def fit(self) -> str:
         """BLIP's processor stretches both sides to the square."""
         return "squash"
-
-    def pixels(self, pictures: Sequence[Image.Image]) -> tuple[Tensor, tuple[int, int]]:
-        """(images, 3, side, side), normalised."""
-        made = self.processor.image_processor(images=[*pictures], return_tensors="pt")
-        return made["pixel_values"].to(self.device, self.dtype), self.grid
 
     def see(self, pixels: Tensor, grid: tuple[int, int]) -> Seen:
         """The ViT's class token and patches; the Q-Former waits for the question."""

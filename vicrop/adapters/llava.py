@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from vicrop.adapters.base import Adapter, Seen, Words, register
+from vicrop.adapters.base import register
+from vicrop.adapters.parts import Seen, Words
+from vicrop.adapters.square import SquareTower
 
 ASSISTANT = "ASSISTANT:"
 PLACE = "\0"
@@ -26,8 +27,8 @@ def prompt_text(question: str, images: int = 1) -> str:
 
 
 @register
-class Llava(Adapter):
-    """LLaVA-1.5 behind the ``Adapter`` verbs."""
+class Llava(SquareTower):
+    """LLaVA-1.5: 336 pixels in patches of 14, a map of 24×24 for 7B and 13B."""
 
     family = "llava"
     architecture = "LlavaForConditionalGeneration"
@@ -40,31 +41,10 @@ class Llava(Adapter):
     }
 
     @property
-    def crop_px(self) -> int:
-        """The CLIP tower's input side: 336 for the 7B model."""
-        return self.model.config.vision_config.image_size
-
-    @property
-    def patch_px(self) -> int:
-        """14 for the 7B model."""
-        return self.model.config.vision_config.patch_size
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(rows, cols) of the CLIP tower's patches: 24×24 for the 7B model."""
-        side = self.crop_px // self.patch_px
-        return side, side
-
-    @property
     def fit(self) -> str:
         """CLIP's processor fits the short side and cuts the long one."""
         cut = getattr(self.processor.image_processor, "do_center_crop", False)
         return "centre-crop" if cut else "squash"
-
-    def pixels(self, pictures: Sequence[Image.Image]) -> tuple[Tensor, tuple[int, int]]:
-        """(images, 3, side, side), normalised."""
-        made = self.processor.image_processor(images=[*pictures], return_tensors="pt")
-        return made["pixel_values"].to(self.device, self.dtype), self.grid
 
     def see(self, pixels: Tensor, grid: tuple[int, int]) -> Seen:
         """CLIP's patches through the projector."""

@@ -8,7 +8,8 @@ import transformers
 from PIL import Image
 from torch import Tensor, nn
 
-from vicrop.adapters.base import Adapter, Seen, Words, register
+from vicrop.adapters.base import Adapter, register
+from vicrop.adapters.parts import Seen, Words
 
 INSTRUCTION = "Answer the question using a single word or phrase."
 

@@ -4,7 +4,6 @@ It is not trained: it is there to be wrapped, on the page "Add a model" and in t
 """
 
 import torch
-from tokenizers import Regex, pre_tokenizers
 from transformers import (
     Idefics3Config,
     Idefics3ForConditionalGeneration,
@@ -43,14 +42,7 @@ CHAT_TEMPLATE = (
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """A word-level tokenizer of ``WORDS``; a line's end is a word."""
-    core = models.word_level(WORDS)
-    words = Regex(r"\n|\w+|[^\w\s]")
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(words, behavior="isolated"),
-            pre_tokenizers.Split(Regex(r"[^\S\n]+"), behavior="removed"),
-        ]
-    )
+    core = models.lined(WORDS)
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token="<|im_start|>",

@@ -5,7 +5,6 @@ language model are trained in ``qformer``.
 """
 
 import torch
-from tokenizers import Regex, pre_tokenizers, processors
 from torch import nn
 from transformers import (
     CLIPVisionModel,
@@ -37,17 +36,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
     It has no image token of its own: the processor adds one, as for the real models.
     """
-    core = models.word_level(WORDS)
-    words = Regex(r"Question:|answer:|<image>|\w+|[^\w\s]")
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(words, behavior="isolated"),
-            pre_tokenizers.WhitespaceSplit(),
-        ]
-    )
-    core.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", WORDS.index("<s>"))]
-    )
+    core = models.spaced(WORDS, r"Question:|answer:|<image>|\w+|[^\w\s]")
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token="<s>",

@@ -39,19 +39,31 @@ def word_level(words: Sequence[str]) -> Tokenizer:
     return core
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """tiny-llava's tokenizer, of ``WORDS``."""
-    core = word_level(WORDS)
-    words = Regex(r"USER:|ASSISTANT:|\w+|[^\w\s]")
+def spaced(words: Sequence[str], pattern: str) -> Tokenizer:
+    """Words by ``pattern``, space between them dropped, behind a ``<s>``."""
+    core = word_level(words)
+    split = pre_tokenizers.Split(Regex(pattern), behavior="isolated")
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(words, behavior="isolated"),
-            pre_tokenizers.WhitespaceSplit(),
-        ]
+        [split, pre_tokenizers.WhitespaceSplit()]
     )
     core.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", WORDS.index("<s>"))]
+        single="<s> $A", special_tokens=[("<s>", words.index("<s>"))]
     )
+    return core
+
+
+def lined(words: Sequence[str]) -> Tokenizer:
+    """Words and signs; a line's end is one too, other space between them is dropped."""
+    core = word_level(words)
+    split = pre_tokenizers.Split(Regex(r"\n|\w+|[^\w\s]"), behavior="isolated")
+    space = pre_tokenizers.Split(Regex(r"[^\S\n]+"), behavior="removed")
+    core.pre_tokenizer = pre_tokenizers.Sequence([split, space])
+    return core
+
+
+def tokenizer() -> PreTrainedTokenizerFast:
+    """tiny-llava's tokenizer, of ``WORDS``."""
+    core = spaced(WORDS, r"USER:|ASSISTANT:|\w+|[^\w\s]")
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token="<s>",

@@ -1,6 +1,5 @@
 """tiny-qwen2.5-vl: its configuration, words and processor, all of stock classes."""
 
-from tokenizers import Regex, pre_tokenizers
 from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
@@ -50,14 +49,7 @@ CHAT_TEMPLATE = (
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """A word-level tokenizer of ``WORDS``; a line's end is a word, as Qwen's is."""
-    core = models.word_level(WORDS)
-    words = Regex(r"\n|\w+|[^\w\s]")
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(words, behavior="isolated"),
-            pre_tokenizers.Split(Regex(r"[^\S\n]+"), behavior="removed"),
-        ]
-    )
+    core = models.lined(WORDS)
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         eos_token="<|im_end|>",

@@ -9,8 +9,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig
 
-from vicrop.adapters.base import Adapter, Prompt
+from vicrop.adapters.base import Adapter
 from vicrop.adapters.conformance.case import Case, expect
+from vicrop.adapters.parts import Prompt
 
 ANSWER_TOKENS = 5
 

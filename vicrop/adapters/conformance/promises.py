@@ -272,4 +272,5 @@ def nothing_left_behind(case: Case) -> str:
             raised += 1
         compare_states(case.before, state(vlm), "after an error inside")
     compare_states(hooked, hooks(vlm), "after a look")
+    expect(raised > 0, "no error could be provoked inside, so nothing was tried")
     return f"{len(hooked)} modules, {raised} errors provoked"
