@@ -16,7 +16,7 @@ from huggingface_hub import HfApi, constants, snapshot_download
 from huggingface_hub.utils import filter_repo_objects
 
 from data_prep import transfer
-from data_prep.transfer import Goal, Unreachable, size_of
+from data_prep.transfer import Goal, Unreachable, readable, size_of
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def _matching(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
 
 def _state(file: Remote | Hub, folder: Path) -> str:
     whole, size = _present(file, folder)
-    return "here" if whole else f"part: {size / 1e6:.3g} MB" if size else "to fetch"
+    return "here" if whole else f"part: {readable(size)}" if size else "to fetch"
 
 
 def _left(file: Remote | Hub, folder: Path) -> float:
@@ -224,7 +224,7 @@ def _obtain_hub(hub: Hub, folder: Path, progress: bool) -> str:
     commit, sizes = _listing(hub, goal)
     missing = sum(size - size_of(folder / name) for name, size in sizes.items())
     transfer.check_room(hub.name, missing, folder)
-    with transfer.one_line(goal):
+    with transfer.one_line(goal, missing):
         snapshot_download(
             hub.repo,
             repo_type="dataset",

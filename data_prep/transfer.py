@@ -42,11 +42,7 @@ class Silent(tqdm):
 class Goal:
     """What is to be had: a file, or the files of a repository.
 
-    Args:
-        name: path under the folder, or the repository's name.
-        url: where a reader finds it.
-        folder: where it goes.
-        sha256: its sum in hexadecimal, where known.
+    ``name`` is its path under ``folder``; ``sha256`` is hexadecimal, where known.
     """
 
     name: str
@@ -113,7 +109,8 @@ def notes(folder: Path) -> dict:
         known = json.loads((folder / NOTES).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}  # lost or torn: then files are hashed, and parts begun, anew
-    return known if isinstance(known, dict) else {}
+    kept = known.items() if isinstance(known, dict) else ()
+    return {name: note for name, note in kept if isinstance(note, dict)}
 
 
 def remember(folder: Path, name: str, note: dict) -> None:
@@ -134,14 +131,26 @@ def size_of(file: Path) -> int:
     return file.stat().st_size if file.is_file() else 0
 
 
+def readable(size: float) -> str:
+    """Bytes as "12 MB"."""
+    power = sum(size >= limit for limit in (1e3, 1e6, 1e9))
+    number = f"{size / 1000**power:,.1f}".removesuffix(".0")
+    return f"{number} {('B', 'kB', 'MB', 'GB')[power]}"
+
+
 def check_room(what: str, needed: float, folder: Path) -> None:
     """Refuse, before it begins, what cannot fit; ``needed`` in bytes."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise RuntimeError(
-            f"{what}: {needed / 1e9:.3g} GB still needed, {free / 1e9:.3g} GB free in "
-            f"{folder}; make room there, or choose another folder, and run again"
-        )
+    if needed > shutil.disk_usage(folder).free:
+        raise RuntimeError(f"{what}: {_room(needed, folder)}")
+
+
+def _room(needed: float | None, folder: Path) -> str:
+    free = readable(shutil.disk_usage(folder).free)
+    needs = "an unknown rest" if needed is None else readable(needed)
+    return (
+        f"{needs} needed, {free} free in {folder}; make room there and run again, what "
+        "is here is kept"
+    )
 
 
 def check_sum(file: Path, expected: str | None, progress: bool = True) -> str:
@@ -253,12 +262,15 @@ def one_line(goal: Goal, size: int | None = None) -> Iterator[None]:
         raise RuntimeError(_refused(goal, error.response.status_code)) from error
     except (HTTPError, OfflineModeIsEnabled) as error:
         raise RuntimeError(_torn(goal, error)) from error
-    except OSError as error:
-        if error.errno is None:
+    except (OSError, RuntimeError) as error:  # hf_xet raises RuntimeError, too
+        number = getattr(error, "errno", None)
+        if number is None:
             raise RuntimeError(_torn(goal, error)) from error
-        if error.errno not in FULL:
+        if number not in FULL:
             raise
-        raise RuntimeError(_full(goal, size, error)) from error
+        room = _room(size and size - size_of(goal.part), goal.folder)
+        line = f"{goal.name}: the disk is full ({error.strerror}): {room}"
+        raise RuntimeError(line) from error
 
 
 def _no_way(url: str, error: Exception) -> str:
@@ -282,16 +294,6 @@ def _refused(goal: Goal, status: int) -> str:
 def _torn(goal: Goal, error: Exception) -> str:
     return (
         f"{goal.name}: {urlsplit(goal.url).netloc} broke off, "
-        f"{size_of(goal.part) / 1e6:.3g} MB are here ({_reason(error)}); run again, "
-        "and it goes on from there"
-    )
-
-
-def _full(goal: Goal, size: int | None, error: OSError) -> str:
-    free = shutil.disk_usage(goal.folder).free
-    left = f"{(size - size_of(goal.part)) / 1e9:.3g} GB" if size else "an unknown rest"
-    return (
-        f"{goal.name}: the disk is full ({error.strerror}): {left} still needed, "
-        f"{free / 1e9:.3g} GB free in {goal.folder}; make room there and run again, "
-        "and it goes on from there"
+        f"{readable(size_of(goal.part))} are here ({_reason(error)}); run again, and "
+        "it goes on from there"
     )
