@@ -39,7 +39,7 @@ class Remote:
     to: str = ""
 
     def __post_init__(self):
-        _check_name(self.name, self.url)
+        check_name(self.name, self.url)
 
     @property
     def name(self) -> str:
@@ -125,7 +125,7 @@ def fetch(
     folder = Path(folder)
     _check_names(files)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with alone(folder):
         needed = sum(_left(file, folder) for file in files)
         transfer.check_room(", ".join(f.name for f in files), needed, folder)
         try:
@@ -134,7 +134,8 @@ def fetch(
             raise RuntimeError(f"{error}; {_by_hand(files, folder)}") from error
 
 
-def _check_name(name: str, source: str) -> None:
+def check_name(name: str, source: str) -> None:
+    """Refuse a file name that would leave the folder, or is taken."""
     parts = name.split("/")
     leaves = {"", ".", ".."} & set(parts) or set("\\:\0") & set(name)
     if leaves or name == transfer.NOTES or name.endswith((".part", ".bad")):
@@ -153,8 +154,8 @@ def _check_names(files: Sequence[Remote | Hub]) -> None:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Two that add to one file would tear it."""
+def alone(folder: Path) -> Iterator[None]:
+    """Keep others out: two that add to one file would tear it."""
     try:
         with FileLock(folder / ".fetch.lock", timeout=0):
             yield
@@ -247,7 +248,7 @@ def _listing(hub: Hub, goal: Goal) -> tuple[str, dict[str, int]]:
     sizes = {file.rfilename: file.size for file in info.siblings}
     wanted = _matching(hub.patterns, sizes)
     for name in wanted:
-        _check_name(name, hub.url)
+        check_name(name, hub.url)
     if not wanted:
         raise RuntimeError(
             f"{hub.url} has no file like {', '.join(hub.patterns)} at {info.sha}; see "

@@ -72,13 +72,9 @@ def obtain(goal: Goal, progress: bool = True) -> str:
         RuntimeError: no room, refused, torn, or another sum than the expected one.
         ValueError: if a link leads out of the folder.
     """
-    if not goal.path.parent.resolve().is_relative_to(goal.folder.resolve()):
-        raise ValueError(
-            f"{goal.path} leads out of {goal.folder} by a link; remove the link"
-        )
+    make_parent(goal)
     if goal.path.is_file():
         return _known(goal, progress)
-    goal.path.parent.mkdir(parents=True, exist_ok=True)
     remote = _ask(goal)
     _begin(goal, remote)
     check_room(goal.name, (remote["size"] or 0) - size_of(goal.part), goal.folder)
@@ -88,6 +84,14 @@ def obtain(goal: Goal, progress: bool = True) -> str:
     remember(goal.folder, goal.name, note)
     os.replace(goal.part, goal.path)
     return f"{goal.url} sha256:{found}"
+
+
+def make_parent(goal: Goal) -> None:
+    """Make the folder of a file, unless a link leads out of the folder of all."""
+    parent = goal.path.parent
+    if not parent.resolve().is_relative_to(goal.folder.resolve()):
+        raise ValueError(f"{parent} leads out of {goal.folder}; remove the link")
+    parent.mkdir(parents=True, exist_ok=True)
 
 
 def _known(goal: Goal, progress: bool) -> str:
@@ -155,8 +159,9 @@ def _room(needed: float | None, folder: Path) -> str:
 
 def check_sum(file: Path, expected: str | None, progress: bool = True) -> str:
     """SHA-256 of a file, which is set aside if another was expected."""
-    with file.open("rb") as raw, _bar(file, progress) as bar:
-        digest = hashlib.sha256()
+    digest, shown = hashlib.sha256(), tqdm if progress else Silent
+    scale = {"total": size_of(file), "unit": "B", "unit_scale": True, "disable": None}
+    with file.open("rb") as raw, shown(desc=f"check {file.name}", **scale) as bar:
         while block := raw.read(1 << 22):
             digest.update(block)
             bar.update(len(block))
@@ -172,19 +177,11 @@ def check_sum(file: Path, expected: str | None, progress: bool = True) -> str:
     return found
 
 
-def _bar(file: Path, progress: bool) -> tqdm:
-    options = {"total": size_of(file), "unit": "B", "unit_scale": True}
-    shown = tqdm if progress else Silent  # None: where there is a terminal
-    return shown(desc=f"check {file.name}", disable=None, **options)
-
-
 def _ask(goal: Goal) -> dict:
     """What the server says of a file: how long it is, and which version."""
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
     with asking(goal):
         reply = get_session().head(goal.url, headers=PLAIN, timeout=timeout)
-    if reply.status_code in (401, 403, 404, 410):
-        raise RuntimeError(_refused(goal, reply.status_code))
     # Some servers do not know HEAD; then the download itself shows what is wrong.
     headers = reply.headers if reply.is_success else {}
     if "html" in headers.get("Content-Type", "") and "htm" not in goal.path.suffix:
@@ -255,6 +252,8 @@ def one_line(goal: Goal, size: int | None = None) -> Iterator[None]:
     """Turn what ends a download into one line on what to do; ``size`` in bytes."""
     try:
         yield
+    except Unreachable:
+        raise
     # Order matters: the first and the second are kinds of the third, too.
     except HfHubHTTPError as error:
         if error.response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

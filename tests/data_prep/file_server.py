@@ -22,22 +22,24 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, body):
         manner, span = self.server.manner, self.headers.get("Range")
         self.server.asked.append((self.command, span))
+        self.server.packed.add(self.headers.get("Accept-Encoding"))
         status = manner.head_status if self.command == "HEAD" else manner.status
-        start = int(span[6:-1]) if span and manner.ranges else 0
-        content = manner.content
-        if start and start >= len(content):
-            status, content = 416, b""
-        elif status >= 400:
-            content = b""
-        elif start:
+        content, end = manner.content, len(manner.content)
+        start = 0
+        if span and manner.ranges:
+            first, last = span.removeprefix("bytes=").split("-")
+            start, end = int(first), int(last or end - 1) + 1
+        if status >= 400 or start > 0 and start >= len(content):
+            status, content = max(status, 416) if status < 400 else status, b""
+        elif span and manner.ranges:
             status = 206
         self.send_response(status)
         self.send_header("Content-Type", manner.kind)
         self.send_header("ETag", manner.tag)
         if status == 206:
             whole = len(content)
-            self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
-        told = content[start:]
+            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{whole}")
+        told = content[start:end]
         if body and manner.shorten:
             told = told[: manner.shorten]
         self.send_header("Content-Length", str(len(told)))
@@ -67,7 +69,7 @@ def serving(content, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     huggingface_hub.close_session()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked = []
+    server.asked, server.packed = [], set()
     server.manner = SimpleNamespace(
         content=content,
         ranges=True,

@@ -198,6 +198,21 @@ def test_hub_files_put_by_hand_are_taken_without_a_network(hub, tmp_path):
     assert fetch([HUB], tmp_path) == {"owner/data": "put by hand"}
 
 
+def test_what_the_library_keeps_for_itself_is_no_file_of_the_hub(hub, tmp_path):
+    every = Hub("owner/data", ("*",))
+    (tmp_path / ".cache/huggingface").mkdir(parents=True)
+    (tmp_path / ".cache/huggingface/data.metadata").write_text("x")
+    assert plan([every], tmp_path)[0].state == "to fetch"
+
+
+def test_hub_files_that_do_not_fit_are_not_begun(hub, tmp_path, monkeypatch):
+    usage = SimpleNamespace(free=10)
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda folder: usage)
+    with pytest.raises(RuntimeError, match="owner/data: 11 B needed, 10 B free"):
+        fetch([Hub("owner/data", ("data/val-*",))], tmp_path)
+    assert hub.calls == []
+
+
 def test_hub_without_such_files_is_an_error(hub, tmp_path):
     with pytest.raises(RuntimeError, match=r"no file like train-\* at c0ffee"):
         fetch([Hub("owner/data", ("train-*",))], tmp_path)

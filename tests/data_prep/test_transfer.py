@@ -109,6 +109,20 @@ def test_part_of_unknown_origin_is_dropped(server, tmp_path):
     get(server, tmp_path, sha256=SUM)
 
 
+def test_part_that_is_too_long_is_dropped(server, tmp_path):
+    server.manner.cut, server.manner.next_cut = 100_000, 0
+    with pytest.raises(RuntimeError, match="broke off"):
+        get(server, tmp_path)
+    server.manner.cut = None
+    (tmp_path / "a.zip.part").write_bytes(CONTENT + b"more")
+    get(server, tmp_path, sha256=SUM)
+
+
+def test_file_is_asked_for_as_it_is_not_packed(server, tmp_path):
+    get(server, tmp_path)
+    assert server.packed == {"identity"}
+
+
 def test_part_that_is_a_link_is_not_written_through(server, tmp_path):
     get(server, tmp_path)
     other = tmp_path / "other"
@@ -219,7 +233,7 @@ def test_full_disk_says_how_much_is_needed_and_keeps_the_part(
 def test_folder_that_is_a_link_elsewhere_is_refused(server, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "sub").symlink_to(tmp_path)
-    with pytest.raises(ValueError, match="by a link"):
+    with pytest.raises(ValueError, match="remove the link"):
         get(server, tmp_path / "in", name="sub/a.zip")
 
 
