@@ -152,3 +152,18 @@ def test_offline_mode_says_what_to_put_where(server, tmp_path, monkeypatch):
     ) as e:
         get(server, tmp_path)
     assert str(tmp_path) in one_line(e)
+
+
+def test_network_that_goes_away_between_members_is_said_so(
+    server, tmp_path, monkeypatch
+):
+    extract = members._extract
+
+    def loses_network(archive, info, goal):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", info.filename == WANTED[0])
+        extract(archive, info, goal)
+
+    monkeypatch.setattr(members, "_extract", loses_network)
+    with pytest.raises(RuntimeError, match="^no network: 127.0.0.1") as e:
+        get(server, tmp_path)
+    assert "by hand, or go online" in one_line(e)
