@@ -268,7 +268,7 @@ def one_line(goal: Goal, size: int | None = None) -> Iterator[None]:
         if number not in FULL:
             raise
         room = _room(size and size - size_of(goal.part), goal.folder)
-        line = f"{goal.name}: the disk is full ({error.strerror}): {room}"
+        line = f"{goal.name} cannot be written ({error.strerror}): {room}"
         raise RuntimeError(line) from error
 
 

@@ -223,7 +223,9 @@ def test_full_disk_says_how_much_is_needed_and_keeps_the_part(
 
     with monkeypatch.context() as patch:
         patch.setattr(transfer._Part, "write", write, raising=False)
-        with pytest.raises(RuntimeError, match=r"disk is full .*300 kB needed") as e:
+        with pytest.raises(
+            RuntimeError, match=r"a.zip cannot be written \(No space .*300 kB needed"
+        ) as e:
             get(server, tmp_path)
     assert f"free in {tmp_path}" in one_line(e)
     assert not (tmp_path / "a.zip").exists()
