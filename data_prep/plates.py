@@ -59,9 +59,7 @@ def _quota(small: int, medium: int, large: int, exists: int):
 
 RECIPES = {
     "plates": Recipe(scenes.PLATES, "test", _quota(150, 25, 35, 20)),
-    "plates-hd": Recipe(
-        scenes.PLATES_HD, "test", _quota(70, 5, 10, 5), first=500_000
-    ),
+    "plates-hd": Recipe(scenes.PLATES_HD, "test", _quota(70, 5, 10, 5), first=500_000),
     "plates-wide": Recipe(
         scenes.PLATES_WIDE, "test", _quota(80, 15, 20, 15), first=700_000
     ),

@@ -44,10 +44,10 @@ def test_folder_without_data_is_named(tmp_path):
     [
         ("", "is not whole JSON"),
         ('[{"id": "a", "quest', "is not whole JSON"),
-        ('{"id": "a"}', "must hold a list of at least one sample"),
+        ('{"id": "a"}', "must hold a list of samples, got"),
         ("[]", "must hold a list of at least one sample"),
-        ('["a"]', "row 0 field row"),
-        ("[null]", "row 0 field row"),
+        ('["a"]', "row 0: "),
+        ("[null]", "row 0: "),
     ],
 )
 def test_file_of_another_form_is_refused(write_data, text, message):
@@ -77,7 +77,7 @@ def test_missing_field_is_named_with_file_and_row(write_data, row, field):
     [
         ({"label": ["4"]}, "field label: Extra inputs are not permitted"),
         ({"question": "  "}, "field question: .*the question is empty"),
-        ({"labels": "4"}, "field labels: .*tuple .*got '4'"),
+        ({"labels": "4"}, "field labels: .*array .*got '4'"),
         ({"labels": []}, "field labels: .*at least 1"),
         ({"id": 3}, "field id: .*string .*got '3'"),
         ({"boxes": [[9, 1, 3, 4]]}, r"field boxes: .*\[9.0, 1.0, 3.0, 4.0\] is not"),

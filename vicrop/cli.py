@@ -1,6 +1,10 @@
-"""``vicrop answer | run | score | models``: the package from a shell."""
+"""``vicrop answer | run | score | models``: the package from a shell.
+
+``vicrop prep`` is the ``data_prep`` package's, found by its entry point.
+"""
 
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -208,6 +212,10 @@ def _numbers(options: list[str] | None) -> dict[str, int]:
 def _print(table: Table) -> None:
     """At the terminal's width; whole where there is none."""
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+for command in entry_points(group="vicrop.commands"):
+    app.command(command.name)(command.load())
 
 
 def main() -> None:

@@ -1,11 +1,10 @@
 """Read and check data in the unified format; choose a subset."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from vicrop import paths
 from vicrop.types import Sample
@@ -15,8 +14,23 @@ MAKERS = {
     "plates-hd": "python -m data_prep.plates",
     "plates-wide": "python -m data_prep.plates",
     "plates-val": "python -m data_prep.plates",
+    "textvqa": "vicrop prep textvqa",
+    "docvqa": "vicrop prep docvqa",
+    "gqa": "vicrop prep gqa",
+    "aokvqa": "vicrop prep aokvqa",
+    "aokvqa-mc": "vicrop prep aokvqa-mc",
+    "pope": "vicrop prep pope",
+    "vstar": "vicrop prep vstar",
+    "vqav2": "vicrop prep vqav2",
+    "hr-bench-4k": "vicrop prep hr-bench-4k",
+    "hr-bench-8k": "vicrop prep hr-bench-8k",
+    "zoombench": "vicrop prep zoombench",
+    "treebench": "vicrop prep treebench",
+    "infographicvqa": "vicrop prep infographicvqa",
 }
 """The command that makes each data set."""
+
+SAMPLES = TypeAdapter(list[Sample])
 
 
 def folder(dataset: str) -> Path:
@@ -56,10 +70,21 @@ def load(dataset: str, limit: int = 0, seed: int = 0) -> list[Sample]:
         ValueError: naming file, row and field of the first thing that is wrong.
     """
     samples = read(folder(dataset) / "data.json")
-    if not 0 < limit < len(samples):
-        return samples
-    chosen = np.random.default_rng(seed).permutation(len(samples))[:limit]
-    return [samples[number] for number in sorted(chosen)]
+    return [samples[number] for number in subset(len(samples), limit, seed)]
+
+
+def subset(count: int, limit: int, seed: int) -> list[int]:
+    """Which of so many rows make a random subset, in their order.
+
+    Args:
+        count: of the rows.
+        limit: so many of them; 0 for all.
+        seed: of ``numpy.random.default_rng``; its permutation's first are taken.
+    """
+    if not 0 < limit < count:
+        return list(range(count))
+    chosen = np.random.default_rng(seed).permutation(count)[:limit]
+    return sorted(chosen.tolist())
 
 
 def read(file: Path) -> list[Sample]:
@@ -69,41 +94,33 @@ def read(file: Path) -> list[Sample]:
         ValueError: naming file, row and field of the first thing that is wrong.
     """
     try:
-        rows = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} is not whole JSON in UTF-8: {error}") from error
-    if not isinstance(rows, list) or not rows:
+        # From bytes in one go: row by row takes three times as long.
+        samples = SAMPLES.validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise ValueError(f"{file} {first_fault(error)}") from None
+    if not samples:
         raise ValueError(f"{file} must hold a list of at least one sample")
-    samples: list[Sample] = []
     numbers: dict[str, int] = {}
-    for number, row in enumerate(rows):
-        sample = _sample(row, f"{file} row {number}")
-        if sample.id in numbers:
+    for number, sample in enumerate(samples):
+        if numbers.setdefault(sample.id, number) != number:
             raise ValueError(
                 f"{file} row {number} field id: {sample.id!r} is also row "
                 f"{numbers[sample.id]}'s; ids must be unique"
             )
-        numbers[sample.id] = number
-        samples.append(sample)
     return samples
 
 
-def _sample(row: object, where: str) -> Sample:
-    try:
-        sample = Sample.model_validate(row)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"])) or "row"
-        raise ValueError(
-            f"{where} field {name}: {first['msg']} (got {str(first['input'])[:80]!r})"
-        ) from None
-    path = Path(sample.image_path)
-    if path.is_absolute() or ".." in path.parts:
-        raise ValueError(
-            f"{where} field image_path: {sample.image_path!r} leaves the data set's "
-            "images/ folder; give a path relative to it"
-        )
-    return sample
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong with a list of rows: row, field, reason, value."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return f"is not whole JSON in UTF-8: {first['ctx']['error']}"
+    if not first["loc"]:
+        return f"must hold a list of samples, got {str(first['input'])[:80]!r}"
+    row, *names = first["loc"]
+    field = f" field {'.'.join(map(str, names))}" if names else ""
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"row {row}{field}: {reason} (got {str(first['input'])[:80]!r})"
 
 
 def image_path(dataset: str, sample: Sample) -> Path:

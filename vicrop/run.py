@@ -233,6 +233,7 @@ def record_of(look: Looker, config: RunConfig, sample: Sample) -> Record:
             id=sample.id,
             question=sample.question,
             labels=sample.labels,
+            meta=sample.meta,
             error=f"{type(error).__name__}: {error}",
         )
 
@@ -280,6 +281,7 @@ def _record(
         box=answer.box,
         size=datasets.object_size(sample, size),
         coverage=covered,
+        meta=sample.meta,
     )
 
 

@@ -130,6 +130,17 @@ class Sample(_Strict):
     def _says_something(cls, question: str) -> str:
         return check_question(question)
 
+    @field_validator("image_path")
+    @classmethod
+    def _stays_inside(cls, path: str) -> str:
+        parts = path.replace("\\", "/").split("/")
+        if not parts[0] or ".." in parts or ":" in parts[0]:
+            raise ValueError(
+                f"{path!r} leaves the data set's images/ folder; give a path relative "
+                "to it"
+            )
+        return path
+
     @field_validator("boxes")
     @classmethod
     def _are_boxes(cls, boxes: tuple) -> tuple:
@@ -203,6 +214,8 @@ class Record(_Strict):
     """Object size S: area of the first ground-truth box over the image's area."""
     coverage: float | None = None
     """Share of the first ground-truth box that lies in the crop."""
+    meta: dict[str, Any] = {}
+    """The sample's: category and the like, so that records can be read alone."""
     error: str | None = None
 
     def line(self) -> str:

@@ -1,0 +1,181 @@
+"""What a data set is to ``vicrop prep``: facts, layouts, and how its rows are told."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.random import Generator
+
+from data_prep.containers import Entry
+from data_prep.fetch import Hub, Remote
+from data_prep.originals import Originals
+from vicrop.types import Region
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question in the unified format, and where its picture is.
+
+    Attributes:
+        where: file and row, for errors.
+        key: what makes the question one of a kind in the original.
+        question: as it is asked.
+        labels: as the metric wants them.
+        picture: its entry, or a path to be looked up among the originals.
+        image: its name under ``images/``; without a suffix, its format gives one.
+        short_question: asked for the map.
+        boxes: (left, top, right, bottom), pixels.
+        options: of a multiple choice.
+        meta: what else is worth keeping, such as ``category``.
+    """
+
+    where: str
+    key: str
+    question: str
+    labels: Sequence[str]
+    picture: Entry | str
+    image: str
+    short_question: str | None = None
+    boxes: Sequence[Region] = ()
+    options: Sequence[str] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which the original files lie.
+
+    Attributes:
+        name: what it goes by.
+        files: patterns (see ``Originals.matching``); all must be there.
+        read: makes the items, in the original's order; the generator is for shuffling.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    read: Callable[[Originals, Generator], list[Item]]
+
+    def is_in(self, originals: Originals) -> bool:
+        """Whether these originals lie in this way."""
+        return all(originals.matching(pattern) for pattern in self.files)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """An archive of which only the pictures that are asked about are fetched.
+
+    Attributes:
+        url: of a zip file.
+        store: folder under ``originals/`` that they go to.
+        gigabytes: about, of those that the whole data set needs.
+    """
+
+    url: str
+    store: str
+    gigabytes: float
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set's facts.
+
+    Attributes:
+        key: as in ``vicrop.datasets.MAKERS``.
+        title: its name and split.
+        questions: published number; None where none is known.
+        images: published number.
+        licence: of questions and pictures, as far as it is known.
+        layouts: tried in this order.
+        files: what is fetched, by folder under ``originals/``.
+        pictures: fetched one by one, where the archive is much larger.
+        mirror: parquet files on the hub, a second source; by folder, as ``files``.
+        by_hand: for what cannot be fetched: which files to get, where from.
+        note: a count that differs from the paper's, and why.
+        limit: questions by default; 0 for all.
+    """
+
+    key: str
+    title: str
+    questions: int | None
+    images: int | None
+    licence: str
+    layouts: tuple[Layout, ...]
+    files: Mapping[str, tuple[Remote | Hub, ...]] = field(default_factory=dict)
+    pictures: Pictures | None = None
+    mirror: Mapping[str, tuple[Hub, ...]] = field(default_factory=dict)
+    by_hand: str = ""
+    note: str = ""
+    limit: int = 0
+
+    def layout_of(self, originals: Originals) -> Layout:
+        """The first layout that is there.
+
+        Raises:
+            FileNotFoundError: if none is, with the files of each.
+        """
+        for layout in self.layouts:
+            if layout.is_in(originals):
+                return layout
+        known = "; or ".join(
+            f"{layout.name}: {', '.join(layout.files)}" for layout in self.layouts
+        )
+        raise FileNotFoundError(
+            f"{originals} holds no original files of {self.key}, which are ({known})"
+        )
+
+
+def from_xywh(box: Sequence[float], where: str) -> Region:
+    """(left, top, right, bottom) of a box given as (x, y, width, height).
+
+    Raises:
+        ValueError: if it is not four finite numbers with a positive size.
+    """
+    _check_numbers(box, where)
+    x, y, width, height = box
+    if not (width > 0 and height > 0):
+        raise ValueError(
+            f"{where}: {list(box)} is not [x, y, width, height] with a width and a "
+            "height above 0"
+        )
+    return x, y, x + width, y + height
+
+
+def from_ltrb(box: Sequence[float], where: str) -> Region:
+    """A box given as (left, top, right, bottom), checked.
+
+    Raises:
+        ValueError: if it is not four finite numbers in that order.
+    """
+    _check_numbers(box, where)
+    left, top, right, bottom = box
+    if not (left < right and top < bottom):
+        raise ValueError(
+            f"{where}: {list(box)} is not [left, top, right, bottom]; is it "
+            "[x, y, width, height]?"
+        )
+    return left, top, right, bottom
+
+
+def _check_numbers(box: Sequence[float], where: str) -> None:
+    numbers = all(isinstance(side, int | float) for side in box)
+    if len(box) != 4 or not numbers or not all(map(math.isfinite, box)):
+        raise ValueError(f"{where}: {list(box)} is not four finite numbers")
+
+
+def lettered(question: str, options: Sequence[str], closing: str = "") -> str:
+    """A multiple choice as upstream's V* rows have it: a line for each option.
+
+    The closing line is needed: the authors' scorer takes the last line for one.
+    """
+    lines = [f"({letter(n)}) {option}" for n, option in enumerate(options)]
+    return "\n".join([question, *lines, closing or ASK_LETTER])
+
+
+ASK_LETTER = "Answer with the option's letter from the given choices directly."
+"""Closing line of V*Bench's own rows."""
+
+
+def letter(number: int) -> str:
+    """A, B, C, … from 0."""
+    return chr(ord("A") + number)

@@ -1,0 +1,101 @@
+"""``vicrop prep``: a data set's original files -> its folder in the unified format."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vicrop import paths
+
+if TYPE_CHECKING:
+    from data_prep.base import DataSet
+    from data_prep.build import Built
+    from data_prep.fetch import Row
+
+Source = Annotated[
+    list[Path] | None,
+    typer.Option(help="Folder with the original files; may be given several times."),
+]
+
+
+def prep(
+    dataset: Annotated[str, typer.Argument(help="Key, e.g. textvqa.")],
+    source: Source = None,
+    mirror: Annotated[bool, typer.Option(help="Fetch parquet from the hub.")] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Random subset; 0: all (default, but vqav2: 50000).", min=0),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of subset and shuffled options.")] = 0,
+    yes: Annotated[bool, typer.Option(help="Fetch without asking.")] = False,
+    replace: Annotated[bool, typer.Option(help="What was made otherwise.")] = False,
+) -> None:
+    """Make DATASET from its original files; without --source they are fetched."""
+    from data_prep import plates
+
+    if dataset in plates.RECIPES:
+        typer.echo(f"{dataset}: {plates.make(dataset, paths.data())}")
+        return
+    from data_prep import build, obtain, registry
+    from data_prep.originals import Originals
+
+    facts = registry.get(dataset)
+    limit = facts.limit if limit is None else limit
+    found = obtain.Obtained(source or [], {})
+    if not source:
+        root = paths.data() / "originals"
+        found = obtain.obtain(
+            facts, root, mirror, limit, seed, lambda plan: _agree(facts, plan, yes)
+        )
+    built = build.build(
+        facts,
+        Originals(found.folders),
+        paths.data(),
+        limit=limit,
+        seed=seed,
+        replace=replace,
+        fetched=found.origin,
+    )
+    for line in report(built):
+        typer.echo(line)
+
+
+def _agree(facts: "DataSet", plan: "list[Row]", yes: bool) -> None:
+    """Show what will be fetched, and ask.
+
+    Raises:
+        RuntimeError: if there is nobody to ask.
+    """
+    table = Table("file", "from", "GB", "state", title=facts.title)
+    for row in plan:
+        size = "?" if row.gigabytes is None else f"{row.gigabytes:g}"
+        table.add_row(row.name, row.source, size, row.state)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    typer.echo(f"licence: {facts.licence}")
+    if yes or all(row.state == "here" for row in plan):
+        return
+    if not sys.stdin.isatty():
+        raise RuntimeError("nothing was fetched: add --yes to fetch unasked")
+    typer.confirm("fetch these files?", abort=True)
+
+
+def report(built: "Built") -> list[str]:
+    """What was made, and how its counts stand to the published ones."""
+    note = built.note
+    counts = note["counts"]
+    made = "made" if built.fresh else "is there already, unchanged"
+    lines = [
+        f"{note['dataset']}: {made}: {built.folder}",
+        f"  {counts['questions']} questions, {counts['images']} pictures, "
+        f"{counts['with_boxes']} questions with a box (layout: {note['layout']})",
+    ]
+    for what in ("questions", "images"):
+        found, published = counts[f"{what}_in_source"], counts[f"{what}_published"]
+        if published is not None and found != published:
+            lines.append(
+                f"  note: the source has {found} {what}, published are {published}"
+            )
+    return lines + ([f"  note: {note['note']}"] if note["note"] else [])

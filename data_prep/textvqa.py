@@ -1,0 +1,135 @@
+"""TextVQA, validation split, and the boxes of its answers.
+
+Source: Singh et al., 2019; boxes: the authors of the paper (its appendix B).
+"""
+
+from typing import Annotated
+
+from numpy.random import Generator
+from pydantic import Field, field_validator
+
+from data_prep.base import DataSet, Item, Layout, from_xywh
+from data_prep.containers import Entry
+from data_prep.fetch import Hub, Remote
+from data_prep.originals import Originals
+from data_prep.tables import (
+    Original,
+    ParquetCells,
+    Row,
+    checked,
+    json_rows,
+    parquet_rows,
+)
+from vicrop.types import Region
+
+Ten = Annotated[tuple[str, ...], Field(min_length=10, max_length=10)]
+
+
+class Question(Original):
+    """A row of ``TextVQA_0.5.1_val.json``."""
+
+    question_id: int
+    question: Annotated[str, Field(min_length=1)]
+    image_id: Annotated[str, Field(min_length=1)]
+    answers: Ten
+
+    @field_validator("answers")
+    @classmethod
+    def _are_there(cls, answers: tuple[str, ...]) -> tuple[str, ...]:
+        if not any(answers):
+            raise ValueError("all answers are empty, as in the test split; use val")
+        return answers
+
+
+class BoxRow(Original):
+    """A row of the boxes: ``bbox`` is (x, y, width, height), pixels."""
+
+    dataset_id: str
+    bbox: tuple[float, ...]
+
+
+def read_json(originals: Originals, rng: Generator) -> list[Item]:
+    """From the published JSON; pictures of both splits lie in ``train_images/``."""
+    rows = json_rows(originals.need("TextVQA_*_val.json"), "data")
+    return _items(rows, originals)
+
+
+COLUMNS = ("question_id", "question", "image_id", "answers")
+
+
+def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+    """From the mirror's parquet files, pictures in the rows."""
+    files = originals.need_all("validation-*.parquet")
+    cells = ParquetCells.of(files, "image")
+    return _items(parquet_rows(files, COLUMNS), originals, cells)
+
+
+def _items(
+    rows: list[Row], originals: Originals, cells: list[Entry] | None = None
+) -> list[Item]:
+    boxes = read_boxes(originals)
+    return [_item(row, boxes, cells and cells[n]) for n, row in enumerate(rows)]
+
+
+def _item(row: Row, boxes: dict[str, Region], cell: Entry | None) -> Item:
+    found = checked(Question, row)
+    box = boxes.get(str(found.question_id))
+    return Item(
+        where=row.where,
+        key=str(found.question_id),
+        question=found.question,
+        labels=found.answers,
+        picture=cell or f"train_images/{found.image_id}.jpg",
+        image=f"{found.image_id}.jpg",
+        boxes=[box] if box else [],
+        meta={"question_id": found.question_id},
+    )
+
+
+def read_boxes(originals: Originals) -> dict[str, Region]:
+    """Boxes by question id; none where their files are not there."""
+    if not originals.matching(BOXES):
+        return {}
+    found: dict[str, Region] = {}
+    for row in parquet_rows(originals.need_all(BOXES), ("dataset_id", "bbox")):
+        made = checked(BoxRow, row)
+        if made.dataset_id in found:
+            raise ValueError(
+                f"{row.where} field dataset_id: {made.dataset_id!r} has a box already"
+            )
+        found[made.dataset_id] = from_xywh(made.bbox, f"{row.where} field bbox")
+    return found
+
+
+BOXES = "train-*.parquet"
+BOX_REPO = Hub("jrzhang/TextVQA_GT_bbox", ("data/train-*.parquet",), gigabytes=1.3)
+SITE = "https://dl.fbaipublicfiles.com/textvqa"
+
+DATASET = DataSet(
+    key="textvqa",
+    title="TextVQA, validation",
+    questions=5000,
+    images=3166,
+    licence="CC BY 4.0 (questions and answers); pictures: Open Images, CC BY 2.0",
+    layouts=(
+        Layout("json", ("TextVQA_*_val.json",), read_json),
+        Layout("parquet", ("validation-*.parquet",), read_parquet),
+    ),
+    files={
+        "textvqa": (
+            Remote(f"{SITE}/data/TextVQA_0.5.1_val.json", 0.02),
+            Remote(f"{SITE}/images/train_val_images.zip", 7.1),
+        ),
+        "textvqa-boxes": (BOX_REPO,),
+    },
+    mirror={
+        "textvqa-mirror": (
+            Hub("lmms-lab/textvqa", ("data/validation-*.parquet",), gigabytes=1.4),
+        ),
+        "textvqa-boxes": (BOX_REPO,),
+    },
+    note=(
+        "Boxes: 4370 of the 5000 questions, those with one place to look at (paper, "
+        "appendix B)."
+    ),
+)

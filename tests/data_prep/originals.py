@@ -1,0 +1,15 @@
+"""The fixtures: folders named after their data set, and how they differ after ``--``."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parent.parent / "fixtures"
+FIXTURES = sorted(
+    path
+    for path in FOLDER.iterdir()
+    if path.is_dir() and path.name != "makers" and path.name[0] not in "_."
+)
+
+
+def key_of(fixture: Path) -> str:
+    """The data set's key."""
+    return fixture.name.partition("--")[0]
