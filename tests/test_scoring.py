@@ -51,10 +51,22 @@ def test_folder_of_own_data_is_scored_by_exact_match():
 
 
 def test_unknown_variant_is_named():
-    with pytest.raises(ValueError, match="unknown variant 'lenient'; known: official"):
+    wanted = "unknown variant 'lenient'; known: official, upstream"
+    with pytest.raises(ValueError, match=wanted):
         scoring.score("plates", "4", ["4"], variant="lenient")
 
 
-def test_labels_given_as_one_string_are_refused():
-    with pytest.raises(ValueError, match="must be a list of strings, got the string"):
-        scoring.score("plates", "4", "45")
+def test_a_bare_text_is_one_label():
+    assert scoring.score("plates", "45", "45") == 1
+    assert scoring.score("plates", "4", "45") == 0
+
+
+@pytest.mark.parametrize("dataset", scoring.METRICS)
+def test_no_labels_are_refused(dataset):
+    with pytest.raises(ValueError, match="no labels, expected at least one"):
+        scoring.score(dataset, "4", [])
+
+
+def test_a_prediction_that_is_no_text_is_refused():
+    with pytest.raises(ValueError, match="prediction None is no text"):
+        scoring.score("plates", None, ["4"])
