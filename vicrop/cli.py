@@ -136,24 +136,26 @@ def run(
 
 
 @app.command()
-def score(runs: list[Path]) -> None:
-    """Accuracy, paired gain and changed answers of RUNS (their folders)."""
-    from vicrop import results, stats
+def score(
+    runs: list[Path],
+    out: Annotated[
+        Path | None, typer.Option(help="Where the tables go; default: beside the runs.")
+    ] = None,
+) -> None:
+    """Scores of RUNS (their folders), official and the authors', by group."""
+    from vicrop import paths, results, scorecard
 
-    frames = {}
+    lines: list[scorecard.Line] = []
     for path in runs:
-        run = results.RunFolder(path)
-        if not run.records_file.exists():
-            raise FileNotFoundError(
-                f"no {results.RECORDS} in {path}; give the folder of a run, as "
-                "`vicrop run` prints it"
-            )
-        frames[path.name] = results.table(run)
-    made = stats.report(frames)
-    table = Table(*made.columns)
-    for row in made.itertuples(index=False):
-        table.add_row(*map(str, row))
-    _print(table)
+        found = scorecard.card(results.RunFolder(path))
+        lines += found
+        made = scorecard.readable(found).drop(columns="run")
+        table = Table(*made.columns, title=path.name)
+        for row in made.itertuples(index=False):
+            table.add_row(*map(str, row))
+        _print(table)
+    for file in scorecard.write(lines, out or paths.results() / "scores"):
+        typer.echo(f"written: {file}")
 
 
 @app.command()
