@@ -1,68 +1,77 @@
-"""Scores by data set, each in [0, 1]: the official one, and the paper's authors'.
+"""Scores by data set, each in [0, 1]: the official one and the authors'.
 
->>> score("docvqa", "", ["Edward Shannon"])
-0.0
->>> score("docvqa", "", ["Edward Shannon"], variant="upstream")
-1.0
+One module per metric says its formula, its source and what the authors' script does
+instead. ``METRICS`` says which data set has which.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vicrop.scoring import anls, aokvqa, exact, gqa, mcq, pope, upstream, vqa, vstar
-from vicrop.scoring.upstream import Labels, as_upstream
 
-__all__ = ["METRICS", "VARIANTS", "Metric", "as_upstream", "has_upstream", "score"]
+Scorer = Callable[[str, Sequence[str], str | None], float]
+"""Prediction, labels and question -> score."""
 
 VARIANTS = ("official", "upstream")
-
-# (prediction, labels, question) -> score
-Rule = Callable[[str, Labels, str | None], float]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """How a data set is scored."""
+    """The scores of one data set."""
 
-    official: Rule
-    upstream: Rule | None = None
-    """The authors' script; None where it has no score."""
-
-
-def _unasked(rule: Callable[[str, Labels], float]) -> Rule:
-    """A rule that does not read the question."""
-    return lambda prediction, labels, question: rule(prediction, labels)
+    official: Scorer
+    upstream: Scorer | None = None
+    """The authors' own; None for data that they never scored."""
 
 
-_EXACT = Metric(_unasked(exact.score))
-_MCQ = Metric(mcq.score)
-_UPSTREAM_VQA = _unasked(upstream.vqa)
+def _plain(scorer: Callable[[str, Sequence[str]], float]) -> Scorer:
+    """A score that does not read the question."""
+    return lambda prediction, labels, question: scorer(prediction, labels)
+
+
+EXACT = Metric(_plain(exact.score))
 
 METRICS: dict[str, Metric] = {
-    "plates": _EXACT,
-    "plates-hd": _EXACT,
-    "plates-wide": _EXACT,
-    "plates-val": _EXACT,
-    "textvqa": Metric(_unasked(vqa.textvqa_score), _UPSTREAM_VQA),
-    "docvqa": Metric(_unasked(anls.score), _unasked(upstream.docvqa)),
-    "gqa": Metric(_unasked(gqa.score), _unasked(upstream.gqa)),
-    "aokvqa": Metric(_unasked(aokvqa.score), _UPSTREAM_VQA),
-    "aokvqa-mc": Metric(aokvqa.choice_score),
-    "pope": Metric(_unasked(pope.score), _unasked(upstream.pope)),
-    "vstar": Metric(_unasked(vstar.score), upstream.vstar),
-    "vqav2": Metric(_unasked(vqa.vqav2_score), _UPSTREAM_VQA),
-    "hr-bench-4k": _MCQ,
-    "hr-bench-8k": _MCQ,
-    "treebench": _MCQ,
-    "zoombench": _MCQ,
-    "infographicvqa": Metric(_unasked(anls.score)),
+    **dict.fromkeys(["plates", "plates-hd", "plates-wide", "plates-val"], EXACT),
+    "textvqa": Metric(_plain(vqa.textvqa), _plain(upstream.vqa)),
+    "vqav2": Metric(_plain(vqa.visualqa), _plain(upstream.vqa)),
+    "docvqa": Metric(_plain(anls.score), _plain(upstream.docvqa)),
+    "infographicvqa": Metric(_plain(anls.score)),
+    "gqa": Metric(_plain(gqa.score), _plain(upstream.gqa)),
+    "aokvqa": Metric(_plain(aokvqa.direct), _plain(upstream.vqa)),
+    "aokvqa-mc": Metric(aokvqa.choice),
+    "pope": Metric(_plain(pope.score), _plain(upstream.pope)),
+    "vstar": Metric(_plain(vstar.score), upstream.vstar),
+    **dict.fromkeys(
+        ["hr-bench-4k", "hr-bench-8k", "treebench", "zoombench"], Metric(mcq.score)
+    ),
 }
-"""The metric of each data set; a folder of one's own data is scored by exact match."""
+"""The metric of each data set; another folder's data are scored by exact match."""
 
 
 def has_upstream(dataset: str) -> bool:
-    """Whether the authors' script scores the data set: the paper's seven."""
-    return METRICS.get(dataset, _EXACT).upstream is not None
+    """Whether the authors have a score for a data set."""
+    return METRICS.get(dataset, EXACT).upstream is not None
+
+
+def as_upstream(dataset: str, labels: Sequence[str]) -> str | list[str]:
+    """Labels in the shape that the authors' own file of a data set had.
+
+    Their script depends on it: POPE's label is a bare string, V*'s letter stands ten
+    times (the paper's V* numbers are whole 191sts, so a right answer got full marks).
+
+    Raises:
+        ValueError: if there is no label, or POPE or V* have two that differ.
+
+    >>> as_upstream("pope", ["no"]), len(as_upstream("vstar", ["B"]))
+    ('no', 10)
+    """
+    labels = _listed(dataset, labels)
+    if dataset not in ("pope", "vstar"):
+        return labels
+    if len(set(labels)) > 1:
+        raise ValueError(f"{dataset!r} labels {labels} differ, expected one label")
+    return labels[0] if dataset == "pope" else labels[:1] * vqa.TEN
 
 
 def score(
@@ -77,40 +86,42 @@ def score(
     Args:
         dataset: key of ``METRICS``; another folder's data are scored by exact match.
         prediction: the model's answer.
-        labels: accepted answers; one text is one label. For ``upstream`` the shape
-            matters as it does in the authors' script: see ``as_upstream``.
-        question: with its options, for the multiple-choice metrics.
-        variant: ``official``, or ``upstream`` for the score that the paper's authors'
-            script gives, defects included.
+        labels: accepted answers; for the official score one string is one label. The
+            authors' depends on the shape: see ``as_upstream``.
+        question: for metrics that read the options in it.
+        variant: ``official`` or ``upstream``, the authors' script.
 
     Returns:
-        From 0 (wrong) to 1 (right); upstream, a bare text as GQA's label, up to its
-        number of letters.
+        From 0 (wrong) to 1 (right). One exception: the authors' GQA score of a label
+        given as a bare string goes up to its number of letters.
 
     Raises:
-        ValueError: for an unknown variant, data that the authors have no score for, a
-            prediction that is no text, or labels that the metric cannot use.
+        ValueError: for an unknown variant, a prediction that is no text, no labels,
+            labels that the metric cannot use, or data that the authors never scored.
     """
-    if variant not in VARIANTS:
-        raise ValueError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
     if not isinstance(prediction, str):
-        raise ValueError(f"prediction {prediction!r} is no text; score answers only")
-    metric = METRICS.get(dataset, _EXACT)
-    if variant == "upstream":
-        return _upstream(metric, dataset)(prediction, labels, question)
-    return metric.official(prediction, _official_labels(labels), question)
-
-
-def _upstream(metric: Metric, dataset: str) -> Rule:
+        raise ValueError(
+            f"prediction {prediction!r} for {dataset!r} is no text; score answers only,"
+            " and count failed samples apart"
+        )
+    metric = METRICS.get(dataset, EXACT)
+    if variant == "official":
+        return metric.official(prediction, _listed(dataset, labels), question)
+    if variant != "upstream":
+        raise ValueError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
     if metric.upstream is None:
-        known = ", ".join(filter(has_upstream, METRICS))
-        raise ValueError(f"the authors have no score for {dataset!r}, only for {known}")
-    return metric.upstream
+        raise ValueError(
+            f"the authors have no score for {dataset!r}; use variant='official'"
+        )
+    return metric.upstream(prediction, labels, question)
 
 
-def _official_labels(labels: Labels) -> list[str]:
-    """Labels as a list."""
-    made = [labels] if isinstance(labels, str) else list(labels)
-    if not made:
-        raise ValueError("no labels, expected at least one; test splits have none")
-    return made
+def _listed(dataset: str, labels: Sequence[str] | str) -> list[str]:
+    """Labels as a list, never an empty one."""
+    listed = [labels] if isinstance(labels, str) else list(labels)
+    if not listed:
+        raise ValueError(
+            f"{dataset!r} question has no labels; a test split without answers cannot"
+            " be scored, use the validation split"
+        )
+    return listed

@@ -1,24 +1,25 @@
-"""ANLS, average normalised Levenshtein similarity: DocVQA and InfographicVQA.
+"""ANLS: normalised Levenshtein similarity, for DocVQA and InfographicVQA.
 
-For each label 1 - distance / length, and the best of them; below 0.5 it counts as 0.
-The distance is between the texts in lower case with single blanks, the length is that
-of the longer text *as given* (the Robust Reading Competition's script, which measures
-it in upper case). So case and blanks never make a right answer wrong, but extra blanks
-may make a near miss a little less wrong.
-
-Sources: Biten et al. 2019 (arXiv:1905.13648); rrc.cvc.uab.es, whose script Qwen-VL's
-``eval_mm/infographicsvqa_eval.py`` copies. Two more readings are in use: M4C's divides
-by the length of the text in lower case without blanks around it (``m4c_score``), and
-the paper's formula gives 0, not 0.5, to a text that is half wrong (``strict_score``).
-
-The authors' script (``upstream.docvqa``) asks whether the label is in the prediction or
-the prediction in the label, case and all: an empty answer is right, "edward shannon"
-for "Edward Shannon" is wrong. It moves DocVQA's numbers both ways.
+The best over the labels of 1 - distance / length; below one half it is 0. The distance
+is between lower-cased texts without needless blanks, but the length is that of the
+longer *raw* text (the portal's script does so), hence blanks that the distance does not
+see still soften it.
 
 >>> round(score("Edward Shanon", ["Edward Shannon"]), 4)
 0.9286
->>> score("", ["Edward Shannon"]), score("11", ["1"]), strict_score("11", ["1"])
-(0.0, 0.5, 0.0)
+>>> score("Shannon", ["Edward Shannon"]), paper("Shannon", ["Edward Shannon"])
+(0.5, 0.0)
+>>> score("", ["Edward Shannon"])
+0.0
+>>> [round(form("itc  limitd", ["itc limited"]), 4) for form in (score, m4c)]
+[0.9091, 0.8182]
+
+The authors' script asks instead whether the prediction lies in a label or a label in
+the prediction, case and all: an empty answer is always right, so is any long sentence
+that holds the label, and a wrong capital is always wrong.
+
+Source: Biten et al. 2019; the portal's script (copy in QwenLM/Qwen-VL,
+infographicsvqa_eval.py), equal to lmms-eval's and VLMEvalKit's.
 """
 
 from collections.abc import Sequence
@@ -28,40 +29,45 @@ from rapidfuzz.distance import Levenshtein
 THRESHOLD = 0.5
 
 
-def _similarity(one: str, other: str, length: int) -> float:
-    return 1 - Levenshtein.distance(one, other) / length if length else 1.0
-
-
-def single_blanks(text: str) -> str:
-    """Lower case, no blanks around it, single ones inside."""
-    return " ".join(text.lower().split())
-
-
-def similarity(prediction: str, label: str) -> float:
-    """1 - distance / length as the competition's script measures them; 1 at most."""
-    length = max(len(prediction.upper()), len(label.upper()))
-    return _similarity(single_blanks(prediction), single_blanks(label), length)
-
-
-def trimmed_similarity(prediction: str, label: str) -> float:
-    """1 - distance / length, both of the texts in lower case, blanks inside kept."""
-    one, other = prediction.lower().strip(), label.lower().strip()
-    return _similarity(one, other, max(len(one), len(other)))
+def similarity(said: str, label: str, length: int) -> float:
+    """1 - edit distance / length, and 1 where the length is 0."""
+    return 1 - Levenshtein.distance(said, label) / length if length else 1.0
 
 
 def score(prediction: str, labels: Sequence[str]) -> float:
-    """ANLS of one question; exactly half right is 0.5."""
-    best = max(similarity(prediction, label) for label in labels)
+    """ANLS of one question as the portal computes it.
+
+    Two empty texts are the same, hence 1.
+    """
+    best = max(_portal(prediction, label) for label in labels)
     return best if best >= THRESHOLD else 0.0
 
 
-def m4c_score(prediction: str, labels: Sequence[str]) -> float:
-    """ANLS as M4C's evaluator has it."""
-    best = max(trimmed_similarity(prediction, label) for label in labels)
+def _portal(prediction: str, label: str) -> float:
+    """Similarity of tidy texts over the raw length, as the portal has it."""
+    # The script measures the upper-cased text, which can be longer (ß is SS).
+    length = max(len(prediction.upper()), len(label.upper()))
+    return similarity(tidy(prediction), tidy(label), length)
+
+
+def tidy(text: str) -> str:
+    """Lower case, single blanks, none at either end."""
+    return " ".join(text.lower().split())
+
+
+def m4c(prediction: str, labels: Sequence[str]) -> float:
+    """ANLS with inner blanks kept and the stripped length, as M4C has it."""
+    best = max(_stripped(prediction, label) for label in labels)
     return best if best >= THRESHOLD else 0.0
 
 
-def strict_score(prediction: str, labels: Sequence[str]) -> float:
-    """ANLS as the paper's formula reads; exactly half right is 0."""
-    best = max(trimmed_similarity(prediction, label) for label in labels)
+def paper(prediction: str, labels: Sequence[str]) -> float:
+    """ANLS as its paper writes it: a similarity of exactly one half is 0 as well."""
+    best = max(_stripped(prediction, label) for label in labels)
     return best if best > THRESHOLD else 0.0
+
+
+def _stripped(prediction: str, label: str) -> float:
+    """Similarity of lower-cased, stripped texts over the longer of them."""
+    said, truth = prediction.lower().strip(), label.lower().strip()
+    return similarity(said, truth, max(len(said), len(truth)))

@@ -1,42 +1,48 @@
 r"""A-OKVQA: direct answers, and multiple choice.
 
-Direct answer: min(1, n / 3) for n of the ten answers that *equal* the prediction: no
-normalisation, nobody left out. The official mean leaves out the questions whose
-``difficult_direct_answer`` is true, as the caller does who makes one. Multiple choice:
-the prediction equals the text of the right choice; a letter stands for the choice that
-the question gives that letter.
+``direct``: min(1, n / 3), n being how many of the ten direct answers equal the
+prediction: plain equality, no normalisation, nothing left out. (The official mean drops
+the rows with ``difficult_direct_answer``; that is the table's affair, not a score's.)
+``choice``: the prediction is the right choice, by its text or by its letter.
 
-Source: allenai/aokvqa, ``evaluation/eval_predictions.py``; letters are ours. The
-authors' script (``upstream.vqa``) is VQA accuracy over all questions: 2 of 10 is 0.6
-and not 0.67, and "a cab" is "cab". It has no multiple choice.
+>>> direct("cab", ["cab"] * 2 + ["taxi"] * 8), direct("a cab", ["cab"] * 10)
+(0.6666666666666666, 0.0)
+>>> question = "What is it?\n(A) cab\n(B) bus\nAnswer with the letter."
+>>> [choice(said, ["cab"], question) for said in ("cab", "Cab.", "(A)", "B")]
+[1.0, 1.0, 1.0, 0.0]
 
->>> round(score("cab", ["cab"] * 2 + ["taxi"] * 8), 4), score("Cab", ["cab"] * 10)
-(0.6667, 0.0)
->>> choice_score("B", ["food"], "What is in his mouth?\n(A) toothpick\n(B) food")
-1.0
+The authors' script scores direct answers as VQA accuracy over all rows: 30, 60, 90
+where the official score is 33, 67, 100, but ``a cab`` and ``Cab`` are right. They have
+no score for multiple choice.
+
+Source: Schwenk et al. 2022; allenai/aokvqa, evaluation/eval_predictions.py (83786de).
 """
 
 from collections.abc import Sequence
 
-from vicrop.scoring import mcq
+from vicrop.scoring import exact, mcq
 
 
-def score(prediction: str, labels: Sequence[str]) -> float:
-    """The direct answer's score."""
+def direct(prediction: str, labels: Sequence[str]) -> float:
+    """Direct-answer score: full marks from three equal answers on."""
     return min(1.0, list(labels).count(prediction) / 3)
 
 
-def choice_score(
+def choice(
     prediction: str, labels: Sequence[str], question: str | None = None
 ) -> float:
-    """1 if the prediction is the right choice, or its letter in the question, else 0.
+    """1 if the prediction names the right choice, else 0.
+
+    The official evaluator gets the choice's text; a letter is ours to look up, since
+    the models see lettered options.
 
     Args:
-        prediction: a choice's text, as it is, or a letter.
-        labels: the text of the right choice.
-        question: with the choices as lettered lines; needed for letters only.
+        prediction: the choice's text, or its letter.
+        labels: the right choice's text.
+        question: with the lettered options, one a line; none read means text only.
     """
-    if prediction in labels:
+    if exact.score(prediction, labels):
         return 1.0
-    choices = mcq.options(question)
-    return float(choices.get(mcq.letter(prediction)) in labels)
+    options = mcq.options(question or "")
+    letter = mcq.letter(prediction, options)
+    return exact.score(options[letter], labels) if letter else 0.0

@@ -4,6 +4,11 @@ visualqa.org's table, held as the full forms: its keys are each form with one of
 apostrophes left out. Of the 120 entries there, those that can change nothing are not
 here: text is in lower case when the table is read (``Im``, ``Ive``, ``Id've``,
 ``I'dve``), and two map to themselves (``let's``, ``she's``).
+
+>>> TABLE["dont"], TABLE["couldnt've"], TABLE["couldn'tve"], len(TABLE)
+("don't", "couldn't've", "couldn't've", 114)
+
+Source: GT-Vision-Lab/VQA, vqaEval.py; mmf and the authors' script have the same table.
 """
 
 _STEMS = {

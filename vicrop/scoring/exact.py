@@ -1,10 +1,9 @@
-"""Exact match, up to case, blanks and final punctuation: this book's own data.
+"""Exact match, up to case, blanks and final punctuation: this repository's own scenes.
 
-1 if the normalised prediction is one of the normalised labels, else 0. Ours; neither a
-benchmark nor the authors' script has it.
+>>> [score(said, ["4", "four"]) for said in ("Four.", "5", "")]
+[1.0, 0.0, 0.0]
 
->>> score("Four!", ["4", "four"]), score("4 5", ["4"]), score("", [""])
-(1.0, 0.0, 0.0)
+The authors never had these data: there is no upstream score.
 """
 
 from collections.abc import Sequence

@@ -1,16 +1,19 @@
-"""GQA: the prediction is the one gold answer, letter by letter.
+"""GQA accuracy: the prediction is the one answer, letter by letter.
 
-Source: GQA's ``eval.py``, which compares the texts as they are; its "accuracy" is the
-mean over the balanced questions. Models say "Yes." where the data say "yes": LLaVA
-lower-cases and drops the final full stop before it calls that script (``llava_score``,
-which its published 62.0 is), so raw accuracy of a model that writes capitals is far
-below what its paper says.
+``score`` is the official eval.py: plain equality, with no normalisation, so that a
+model's ``Yes`` is wrong. ``llava`` is what LLaVA's conversion makes of the answer
+before eval.py sees it: lower case, final stops dropped.
 
-The authors' script (``upstream.gqa``) asks whether the normalised label is somewhere in
-the normalised prediction: "woman" is right for "man", "nothing" for "no". Only up.
+>>> [score(said, ["yes"]) for said in ("yes", "Yes.", "Yes, it is")]
+[1.0, 0.0, 0.0]
+>>> [llava(said, ["yes"]) for said in ("yes", "Yes.", "Yes, it is")]
+[1.0, 1.0, 0.0]
 
->>> score("Yes.", ["yes"]), llava_score("Yes.", ["yes"]), score("yes", ["yes"])
-(0.0, 1.0, 1.0)
+The authors' script asks whether the normalised label is a *part of* the normalised
+prediction: ``nothing`` is right for ``no`` and ``woman`` for ``man``, and a label given
+as a bare string is read letter by letter (``yes`` can score 3).
+
+Source: Hudson & Manning 2019, eval.py; LLaVA, convert_gqa_for_eval.py.
 """
 
 from collections.abc import Sequence
@@ -21,6 +24,6 @@ def score(prediction: str, labels: Sequence[str]) -> float:
     return float(prediction in labels)
 
 
-def llava_score(prediction: str, labels: Sequence[str]) -> float:
-    """The same after LLaVA's conversion: no final full stops, lower case."""
-    return score(prediction.rstrip(".").lower(), labels)
+def llava(prediction: str, labels: Sequence[str]) -> float:
+    """1 if the prediction, in lower case and without final stops, equals a label."""
+    return float(prediction.rstrip(".").lower() in labels)

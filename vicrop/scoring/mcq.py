@@ -1,122 +1,145 @@
 r"""Multiple choice with lettered options: HR-Bench, TreeBench, ZoomBench.
 
-1 if the prediction is the right option's letter or its text, else 0. The options are
-the lines "(A) …" or "A. …" of the question; a question without any (ZoomBench has them)
-is scored by exact match. A letter is read from "B", "(B)", "B.", "B) tan", "The answer
-is (B)"; a text up to case, blanks and the final full stop.
+The options are read from the question (``(A) red`` or ``A. red``, one a line). An
+answer is right if it names the label's option by its letter or by its whole text; a
+question without options (ZoomBench has some) is scored by exact match.
 
-Ours: the benchmarks' own scripts ask a language model where such a rule fails. HR-Bench
-asks each question four times, its options rotated, and reports the mean over the four
-rotations (``cyclic``); ``every_rotation`` is the stricter share of questions that are
-right in all of them, which a model that likes one letter does not get. The authors have
-no score for these data.
+>>> question = "What colour?\n(A) red\n(B) dark blue\nAnswer with the letter."
+>>> answers = ("B", "b.", "(B) blue", "Dark blue", "blue")
+>>> [score(said, ["B"], question) for said in answers]
+[1.0, 1.0, 1.0, 1.0, 0.0]
+>>> score("Seven.", ["seven"], "How many birds are there?")
+1.0
 
->>> question = "Which colour is the hat?\n(A) up\n(B) tan\nAnswer with the letter."
->>> score("(B)", ["B"], question), score("Tan.", ["B"], question)
-(1.0, 1.0)
->>> score("A tan hat", ["B"], question)
-0.0
->>> cyclic([1, 0, 1, 1], [0, 1, 0, 1]), every_rotation([1, 0, 1, 1], [7, 7, 8, 8])
-(0.75, 0.5)
+HR-Bench asks each question four times with the options rotated: ``cyclic`` gives the
+mean over the rotations, and the stricter share of questions right in all of them,
+which a model that likes one letter cannot reach by luck.
+
+The authors never had these data: there is no upstream score.
+
+Source: Wang et al. 2024 (HR-Bench): accuracy per cycle_category, then the mean of the
+cycles. How a text becomes a letter is our rule: no language model is asked.
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
+from string import ascii_uppercase
+from typing import NamedTuple
 
 from vicrop.scoring import exact
 
-_OPTION = re.compile(r"^(?:\(([A-Z])\)|([A-Z])\.)[ \t]+(\S.*)$", re.MULTILINE)
-_ALONE = re.compile(r"\(?([A-Za-z])\)?[.:]?")
-_LEADING = re.compile(r"(?:\(([A-Z])\)|([A-Z])[.):])(?=\s|$)")
-# Not "the answer is A dog": what follows must close the letter.
-_ANNOUNCED = re.compile(
-    r"\b(?:answer|option|choice)(?: is)?:? \(?([A-Z])(?=[).,:]|$)", re.IGNORECASE
+OPTION = re.compile(r"^\s*(?:\(([A-Z])\)|([A-Z])[.):])\s+(\S.*?)\s*$", re.MULTILINE)
+ALONE = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
+LEADING = re.compile(r"[\s*]*(?:\(([A-Z])\)|([A-Z])[.):])(?!\w)")
+# What follows must close the letter: "the answer is a dog" names none.
+NAMED = re.compile(
+    r"\b(?:answer|option|choice)(?:\s+is)?[\s:*]*\(?([A-Z])\s*(?=[).,:;*]|$)", re.I
 )
+BRACKETED = re.compile(r"\(([A-Z])\)")
 
 
-def options(question: str | None) -> dict[str, str]:
-    """The question's options by letter; empty unless they run A, B, …."""
-    found = _OPTION.findall(question or "")
-    made = {first or second: text.strip() for first, second, text in found}
-    wanted = [chr(ord("A") + place) for place in range(len(made))]
-    return made if len(made) > 1 and list(made) == wanted else {}
+class Cyclic(NamedTuple):
+    """Scores of a benchmark that rotates its options."""
+
+    mean: float
+    """Mean over the rotations of each rotation's mean."""
+    every: float | None
+    """Share of the questions asked in every rotation that are right in all of them;
+    None if no question was."""
 
 
-def letter(prediction: str) -> str | None:
-    """The letter that a text names, in capitals; None if it names none."""
-    text = prediction.strip()
-    for found in (
-        _ALONE.fullmatch(text),
-        _LEADING.match(text),
-        _ANNOUNCED.search(text),
-    ):
-        if found:
-            return next(filter(None, found.groups())).upper()
-    return None
+def options(question: str) -> dict[str, str]:
+    r"""Letter -> text of a question's options; empty unless they run A, B, ….
+
+    >>> options("Which?\n(A) red\n(B) dark blue\nAnswer with the letter.")
+    {'A': 'red', 'B': 'dark blue'}
+    """
+    made = {
+        bracketed or plain: text for bracketed, plain, text in OPTION.findall(question)
+    }
+    run = "".join(made) == ascii_uppercase[: len(made)]
+    return made if run and len(made) > 1 else {}
 
 
-def chosen(text: str, choices: Mapping[str, str]) -> str | None:
-    """The letter of the option that a text names, by letter or else by its text."""
-    named = letter(text)
-    if named in choices:
-        return named
-    said = exact.normalise(text)
-    same = [key for key, option in choices.items() if exact.normalise(option) == said]
-    return same[0] if same else None
+def letter(prediction: str, known: dict[str, str]) -> str | None:
+    """The letter that an answer names, None if it names none of the known.
+
+    A letter on its own, in either case; one that leads (``B. red``); the text of an
+    option; one after "answer", "option" or "choice"; one in brackets. In this order.
+
+    Args:
+        prediction: the answer.
+        known: letter -> text, of the options.
+    """
+    found = _letters(prediction)
+    texts = {exact.normalise(text): key for key, text in known.items()}
+    found.insert(2, texts.get(exact.normalise(prediction)))
+    return next((said for said in found if said in known), None)
+
+
+def _letters(prediction: str) -> list[str | None]:
+    """Letters alone, leading, named and bracketed, None where there is none."""
+    alone, leading = ALONE.fullmatch(prediction), LEADING.match(prediction)
+    named, bracketed = NAMED.search(prediction), BRACKETED.search(prediction)
+    return [
+        alone and alone[1].upper(),
+        leading and (leading[1] or leading[2]),
+        named and named[1].upper(),
+        bracketed and bracketed[1],
+    ]
 
 
 def score(prediction: str, labels: Sequence[str], question: str | None = None) -> float:
-    """1 if the prediction names the option that a label names, else 0.
+    """1 if the answer names the label's option, else 0.
 
     Args:
-        prediction: a letter, or an option's text.
-        labels: likewise; for a question without options, accepted answers.
-        question: with its options as lettered lines.
+        prediction: a letter, an option's text, or both.
+        labels: the right option's letter; a text for a question without options.
+        question: with its options, one a line.
     """
-    choices = options(question)
-    if not choices:
+    known = options(question or "")
+    if not known:
         return exact.score(prediction, labels)
-    said = chosen(prediction, choices)
-    return float(said is not None and said in {chosen(t, choices) for t in labels})
+    right = {letter(label, known) for label in labels} - {None}
+    return float(letter(prediction, known) in right)
 
 
-def cyclic(scores: Sequence[float], cycles: Sequence[Hashable]) -> float:
-    """Mean over the rotations' means.
-
-    Args:
-        scores: one for each row.
-        cycles: the row's rotation (HR-Bench: ``cycle_category``).
-
-    Raises:
-        ValueError: for no row, or unequal numbers.
-    """
-    means = [sum(group) / len(group) for group in _groups(scores, cycles)]
-    return sum(means) / len(means)
-
-
-def every_rotation(scores: Sequence[float], questions: Sequence[Hashable]) -> float:
-    """Share of questions that are right in every rotation.
+def cyclic(
+    scores: Sequence[float], cycles: Sequence[Hashable], questions: Sequence[Hashable]
+) -> Cyclic:
+    """Scores over rotations of the options.
 
     Args:
-        scores: one for each row.
-        questions: what the rotations of one question have in common.
+        scores: one for each row, in [0, 1].
+        cycles: which rotation each row is.
+        questions: which question each row asks, the same for all its rotations.
 
     Raises:
-        ValueError: for no row, or unequal numbers.
+        ValueError: if the lengths differ or there are no rows.
+
+    >>> cyclic([1, 1, 1, 0], ["first", "second"] * 2, ["q1", "q1", "q2", "q2"])
+    Cyclic(mean=0.75, every=0.5)
     """
-    groups = _groups(scores, questions)
-    return sum(min(group) >= 1 for group in groups) / len(groups)
-
-
-def _groups(scores: Sequence[float], keys: Sequence[Hashable]) -> list[list[float]]:
-    """The scores by key."""
-    if not len(scores) == len(keys) > 0:
+    if not len(scores) == len(cycles) == len(questions) or not scores:
         raise ValueError(
-            f"{len(scores)} scores and {len(keys)} groups, expected as many of each "
-            "and at least one"
+            f"{len(scores)} scores, {len(cycles)} cycles and {len(questions)} questions"
+            " must be as many, and at least one"
         )
-    groups = defaultdict(list)
-    for key, value in zip(keys, scores, strict=True):
-        groups[key].append(value)
-    return list(groups.values())
+    by_cycle, by_question = _grouped(cycles, scores), _grouped(questions, scores)
+    whole = [row for row in by_question.values() if len(row) == len(by_cycle)]
+    return Cyclic(
+        mean=_mean([_mean(row) for row in by_cycle.values()]),
+        every=_mean([min(row) == 1 for row in whole]) if whole else None,
+    )
+
+
+def _grouped(keys: Sequence[Hashable], values: Sequence[float]) -> dict:
+    """Key -> list of its values."""
+    groups: dict[Hashable, list[float]] = {}
+    for key, value in zip(keys, values, strict=True):
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,84 +1,95 @@
-"""POPE: is the object in the image, yes or no.
+"""POPE: is the object there, yes or no?
 
-The first sentence (up to a full stop), without commas, cut at blanks, is a "no" if one
-of its words is ``No``, ``no`` or ``not``; everything else, an empty answer too, is a
-"yes". So is "NO". Yes is the positive class of precision, recall and F1; ``yes_ratio``
-is the share of predicted yes.
+An answer is read from its first sentence: ``no`` if one of its words is ``No``, ``no``
+or ``not``, else ``yes`` (an empty answer too). One question scores 1 or 0; over a whole
+file ``aggregate`` gives accuracy, precision, recall and F1 of "yes", and the share of
+predicted "yes".
 
-Source: Li et al. 2023 (arXiv:2305.10355), ``evaluate.py``. lmms-eval compares the whole
-text with the label (``strict_score``), and its yes_ratio counts labels. The authors'
-script (``upstream.pope``) takes whichever of yes and no looks more like the answer,
-case and all: "None" and "unknown" become a "no". It reports accuracy only, and pools
-the three files (random, popular, adversarial).
+>>> [score(said, ["no"]) for said in ("No, there is none.", "NO", "None", "")]
+[1.0, 0.0, 0.0, 0.0]
+>>> aggregate(["yes"] * 4, ["yes", "no", "yes", "no"])["f1"]
+0.6666666666666666
 
->>> score("No, there is no dog.", ["no"]), score("NO", ["no"]), score("", ["yes"])
-(1.0, 0.0, 1.0)
->>> made = aggregate(["yes", "yes", "yes", "yes"], ["yes", "no", "yes", "no"])
->>> made["accuracy"], made["precision"], made["recall"], round(made["f1"], 3)
-(0.5, 0.5, 1.0, 0.667)
+``lmms_eval`` is the strict reading: the answer in lower case must be the label.
+
+The authors' script takes the more similar of "yes" and "no" (difflib, case-sensitive, a
+tie is "yes"), so that ``None`` and ``unknown`` are "no"; it reports accuracy only, over
+all three files at once.
+
+Source: Li et al. 2023, evaluate.py (AoiDragon/POPE), the same as LLaVA's eval_pope.py.
 """
 
 from collections.abc import Sequence
 
-NO = {"No", "no", "not"}
+NO_WORDS = frozenset({"No", "no", "not"})
 
 
-def answer(prediction: str) -> str:
-    """What the official script understands: yes or no."""
+def read(prediction: str) -> str:
+    """``yes`` or ``no``, whichever an answer says.
+
+    >>> read("There is not a dog."), read("Yes. No dog though."), read("")
+    ('no', 'yes', 'yes')
+    """
     words = prediction.split(".")[0].replace(",", "").split(" ")
-    return "no" if NO & set(words) else "yes"
+    return "yes" if NO_WORDS.isdisjoint(words) else "no"
 
 
 def score(prediction: str, labels: Sequence[str]) -> float:
-    """1 if what the script understands is a label, else 0."""
-    return float(answer(prediction) in labels)
+    """1 if the answer says what the label says, else 0."""
+    return float(read(prediction) in labels)
 
 
-def strict_score(prediction: str, labels: Sequence[str]) -> float:
-    """lmms-eval's form: the whole text, up to case and blanks around it."""
+def lmms_eval(prediction: str, labels: Sequence[str]) -> float:
+    """1 if the answer, in lower case and stripped, is the label, else 0."""
     return float(prediction.lower().strip() in labels)
 
 
 def aggregate(predictions: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
-    """POPE's figures of many questions.
+    """The numbers of a whole file, with "yes" as the positive class.
 
     Args:
         predictions: the model's answers.
-        labels: ``yes`` or ``no`` for each.
+        labels: ``yes`` or ``no``, one for each.
 
     Returns:
-        accuracy, precision, recall, f1, yes_ratio (all in [0, 1]), and the counts TP,
-        FP, TN, FN. A figure that is 0 / 0 is 0.0; the official script stops there with
-        a ZeroDivisionError (a model that always says no has no precision).
+        TP, FP, TN, FN (counts), accuracy, precision, recall, f1, yes_ratio (of the
+        predictions), each in [0, 1]. Precision, recall and F1 are 0 where they are
+        0 / 0 (no "yes" was said, or none is true); the official script divides by zero
+        there.
 
     Raises:
-        ValueError: for no question, unequal numbers, or another label.
+        ValueError: if there is nothing to score, the lengths differ, or a label is
+            neither ``yes`` nor ``no``.
     """
-    if not len(predictions) == len(labels) > 0:
-        raise ValueError(
-            f"{len(predictions)} predictions and {len(labels)} labels, expected as "
-            "many of each and at least one; give both in the order of the questions"
-        )
-    if odd := [label for label in labels if label not in ("yes", "no")]:
-        raise ValueError(f"label {odd[0]!r} is neither 'yes' nor 'no'")
-    pairs = [
-        (answer(said), label) for said, label in zip(predictions, labels, strict=True)
-    ]
+    _check(predictions, labels)
+    pairs = list(zip(map(read, predictions), labels, strict=True))
     tp, fp = pairs.count(("yes", "yes")), pairs.count(("yes", "no"))
     tn, fn = pairs.count(("no", "no")), pairs.count(("no", "yes"))
-    return _figures(tp, fp, tn, fn) | {"TP": tp, "FP": fp, "TN": tn, "FN": fn}
-
-
-def _figures(tp: int, fp: int, tn: int, fn: int) -> dict[str, float]:
-    """The shares of a confusion matrix."""
     return {
-        "accuracy": _share(tp + tn, tp + fp + tn + fn),
-        "precision": _share(tp, tp + fp),
-        "recall": _share(tp, tp + fn),
-        "f1": _share(2 * tp, 2 * tp + fp + fn),
-        "yes_ratio": _share(tp + fp, tp + fp + tn + fn),
+        "TP": tp,
+        "FP": fp,
+        "TN": tn,
+        "FN": fn,
+        "accuracy": (tp + tn) / len(pairs),
+        "precision": share(tp, tp + fp),
+        "recall": share(tp, tp + fn),
+        "f1": share(2 * tp, 2 * tp + fp + fn),
+        "yes_ratio": (tp + fp) / len(pairs),
     }
 
 
-def _share(part: int, whole: int) -> float:
+def share(part: int, whole: int) -> float:
+    """A part of a whole, 0 where there is no whole."""
     return part / whole if whole else 0.0
+
+
+def _check(predictions: Sequence[str], labels: Sequence[str]) -> None:
+    """Refuse what cannot be counted."""
+    if len(predictions) != len(labels) or not labels:
+        raise ValueError(
+            f"{len(predictions)} predictions do not go with {len(labels)} labels; give"
+            " one label for each prediction, and at least one"
+        )
+    for row, label in enumerate(labels):
+        if label not in ("yes", "no"):
+            raise ValueError(f"label {label!r} of row {row} must be 'yes' or 'no'")

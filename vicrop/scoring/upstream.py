@@ -1,108 +1,92 @@
-r"""The scores of the authors' ``get_score.py``, with all they get wrong.
+r"""The authors' scores (get_score.py), defects included.
 
-They show how much of a published gain is the scorer's. Written from a description of
-saccharomycetes/mllms_know at a64c5d5 and held to what that script computes; in [0, 1]
-where it has percent. Each takes its labels in the shape that the script needs
-(``as_upstream`` makes it from ours) and does what the script does with other shapes:
+Kept so that a reader sees how much of a gain is the scorer. Written from what the
+script does; every function takes the labels in the shape the script expects, and does
+with another shape what the script does with it:
 
-| data | labels | rule | other shapes |
-|---|---|---|---|
-| textvqa, aokvqa, vqav2 | ten texts | min(1, 0.3 n), VQA normalisation | 0.3 a copy |
-| docvqa | list | label in prediction or prediction in label | letter by letter |
-| gqa | list of one | normalised label in the prediction | letter by letter |
-| pope | bare text | the more similar of yes and no (difflib) | a list: always 0 |
-| vstar | ten letters | the most similar option line (difflib) | one: 0.3 at most |
+* ``vqa`` (TextVQA, A-OKVQA, VQAv2): min(1, 0.3 n) over however many labels there are;
+* ``docvqa``: right if the prediction lies in a label or a label in the prediction; a
+  bare string is a list of letters;
+* ``gqa``: right if the normalised label lies in the normalised prediction; a bare
+  string counts once for each of its letters, so that ``yes`` scores 3: the one score
+  here that leaves [0, 1];
+* ``pope``: the more similar of "yes" and "no"; the label must be a bare string, a list
+  is never equal;
+* ``vstar``: the letter of the most similar option line, scored as ``vqa``: without four
+  copies of the label a right answer gets less than 1.
 
-One case leaves [0, 1]: a bare GQA label counts a hit for each of its letters.
+>>> vqa("cab", ["cab"] * 2 + ["taxi"] * 8), docvqa("", ["Edward Shannon"])
+(0.6, 1.0)
+>>> gqa("nothing", ["no"]), gqa("yes", "yes"), pope("None", "no"), pope("no", ["no"])
+(1.0, 3.0, 1.0, 0.0)
+>>> question = "Where is it?\n(A) right\n(B) left\nAnswer with the letter."
+>>> vstar("left side", ["B"] * 10, question), vstar("left side", ["B"], question)
+(1.0, 0.3)
 
->>> docvqa("", ["Edward Shannon"]), gqa("woman", ["man"]), gqa("yes", "yes")
-(1.0, 1.0, 3.0)
->>> pope("None", "no"), pope("yes", ["yes"]), vqa("nokia", ["nokia"])
-(1.0, 0.0, 0.3)
->>> question = "Which pose?\n(A) walking\n(B) standing\nAnswer with the letter."
->>> vstar("standing", ["B"] * 10, question), vstar("", ["A"] * 10, question)
-(1.0, 1.0)
+Source: saccharomycetes/mllms_know (a64c5d5), get_score.py.
 """
 
+import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from vicrop.scoring.vqa import normalise
-
-Labels = Sequence[str] | str
+from vicrop.scoring import normalise
 
 
-def vqa(prediction: str, labels: Labels) -> float:
-    """0.3 for each label that equals the prediction, 1 at most."""
-    said = normalise(prediction)
-    return min(1.0, 3 * sum(said == normalise(label) for label in labels) / 10)
+def closest(prediction: str, choices: Sequence[str]) -> str:
+    """The choice most similar to the prediction, the first of those that tie.
+
+    >>> closest("Nope", ["yes", "no"]), closest("", ["yes", "no"])
+    ('no', 'yes')
+    """
+    return max(
+        choices, key=lambda choice: SequenceMatcher(None, prediction, choice).ratio()
+    )
 
 
-def docvqa(prediction: str, labels: Labels) -> float:
-    """1 if a label is in the prediction or the prediction in a label, case and all."""
+def vqa(prediction: str, labels: Sequence[str]) -> float:
+    """min(1, 0.3 n), n being how many normalised labels equal the prediction."""
+    said = normalise.visualqa(prediction)
+    matches = sum(said == normalise.visualqa(label) for label in labels)
+    return min(1.0, 3 * matches / 10)
+
+
+def docvqa(prediction: str, labels: Sequence[str]) -> float:
+    """1 if prediction or label lies within the other, case and all."""
     return float(any(prediction in label or label in prediction for label in labels))
 
 
-def gqa(prediction: str, labels: Labels) -> float:
-    """1 if a normalised label is in the normalised prediction.
+def gqa(prediction: str, labels: Sequence[str]) -> float:
+    """How many labels, or letters of a bare string, lie in the prediction.
 
-    The letters of a bare text are counted, as in the script, which counts the labels of
-    a list too; GQA's lists have one.
+    A list counts at most once: the data have one label, so that the script's sum over a
+    longer list says nothing about a published number.
     """
-    said = normalise(prediction)
-    hits = float(sum(normalise(label) in said for label in labels))
-    return hits if isinstance(labels, str) else min(1.0, hits)
+    said = normalise.visualqa(prediction)
+    hits = sum(normalise.visualqa(label) in said for label in labels)
+    return float(hits if isinstance(labels, str) else min(1, hits))
 
 
-def pope(prediction: str, labels: Labels) -> float:
-    """1 if the more similar of yes and no is the label; a tie, as of "", is a yes."""
-    return float(("yes", "no")[most_similar(prediction, ("yes", "no"))] == labels)
+def pope(prediction: str, labels: str | Sequence[str]) -> float:
+    """1 if the more similar of "yes" and "no" is the label."""
+    return float(closest(prediction, ["yes", "no"]) == labels)
 
 
-def vstar(prediction: str, labels: Labels, question: str | None) -> float:
-    """VQA accuracy of the letter of the option line that looks most like the answer.
+def vstar(
+    prediction: str, labels: str | Sequence[str], question: str | None = None
+) -> float:
+    """VQA accuracy of the most similar option's letter.
 
-    Args:
-        prediction: the model's answer.
-        labels: copies of the letter; four or more for full credit.
-        question: the stem, one line an option, and a last line, which is not read.
+    The options are taken to be all lines but the first and the last: without a closing
+    line the last option is lost.
 
     Raises:
-        ValueError: unless the question has one to four such lines between its first and
-            last.
+        ValueError: unless those lines are options, ``(A) …``.
     """
     lines = (question or "").split("\n")[1:-1]
-    if not 1 <= len(lines) <= 4:
+    if not lines or not all(re.match(r"\([A-Z]\)", line) for line in lines):
         raise ValueError(
-            f"question {question!r:.80} has {len(lines)} lines between its first and "
-            "its last, expected 1 to 4 option lines; give stem, options and instruction"
+            f"question {question!r:.200} has other lines than '(A) …' between its first"
+            " and its last, or none; give V*'s whole text with the closing instruction"
         )
-    return vqa("ABCD"[most_similar(prediction, lines)], labels)
-
-
-def most_similar(text: str, candidates: Sequence[str]) -> int:
-    """Place of the candidate that difflib finds most like the text, first of ties."""
-    ratios = [SequenceMatcher(None, text, other).ratio() for other in candidates]
-    return ratios.index(max(ratios))
-
-
-def as_upstream(dataset: str, labels: Labels) -> Labels:
-    """Labels of our data in the shape that the authors' own data had.
-
-    Args:
-        dataset: key of the data set.
-        labels: as our data have them, a list.
-
-    Returns:
-        POPE's one label as a bare text, ten copies of V*'s letter, others unchanged.
-
-    Raises:
-        ValueError: unless POPE and V* have one label.
-    """
-    if dataset not in ("pope", "vstar"):
-        return labels
-    different = {labels} if isinstance(labels, str) else set(labels)
-    if len(different) != 1:
-        raise ValueError(f"{dataset} labels {labels!r}, expected one")
-    (only,) = different
-    return only if dataset == "pope" else [only] * 10
+    return vqa(closest(prediction, lines)[1], labels)
