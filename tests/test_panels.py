@@ -1,5 +1,6 @@
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 
 matplotlib.use("Agg")
@@ -69,3 +70,25 @@ def test_trade_draws_a_curve_of_fixed_ways_and_marks_the_others():
     np.testing.assert_allclose(bar.lines[2][0].get_segments()[0][:, 1], [40, 70])
     names = [text.get_text() for text in ax.get_legend().get_texts()]
     assert names == ["m", "sharpest"]
+
+
+def test_shares_stand_one_after_the_other_with_their_counts():
+    counts = pd.DataFrame({"lower": [0, 3], "same": [4, 1]}, index=["one", "other"])
+    _, ax = plt.subplots()
+    panels.shares(counts, ax, "answers")
+    spans = [(p.get_x(), p.get_x() + p.get_width()) for p in ax.patches]
+    assert spans == [(0, 0), (0, 3), (0, 4), (3, 4)]
+    assert {text.get_text() for text in ax.texts} == {"", "3", "4", "1"}
+    assert ax.yaxis.get_inverted()  # topmost first
+
+
+def test_size_histograms_have_a_panel_a_data_set_and_say_n():
+    sizes = {name: [0.001, 0.01, 0.1][: n + 1] for n, name in enumerate("abcd", 1)}
+    figure = panels.size_histograms(sizes, (0.005, 0.05))
+    shown = [ax for ax in figure.axes if ax.axison]
+    assert len(figure.axes) == 6
+    assert [ax.get_xlabel() for ax in shown] == [
+        f"size S, {name} (n = {len(values)})" for name, values in sizes.items()
+    ]
+    for ax, values in zip(shown, sizes.values(), strict=True):
+        assert sum(bar.get_height() for bar in ax.patches) == len(values)

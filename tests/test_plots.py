@@ -193,3 +193,10 @@ def test_forests_share_rows_and_leave_blank_what_a_group_lacks():
 def test_label_of_the_chosen_layer_stays_inside_the_axes(ax, chosen, side):
     plots.layers({"x": [Estimate(0.5, 0.4, 0.6, 10)] * 3}, ax, chosen=chosen)
     assert [text.get_ha() for text in ax.texts] == [side]
+
+
+def test_texts_in_a_table_are_no_markup():
+    frame = pd.DataFrame({"answer <i>": ["<script>alert(1)</script>", "a & b"]})
+    html = plots.table(frame).to_html()
+    assert "<script>" not in html and "<i>" not in html
+    assert "&lt;script&gt;" in html and "a &amp; b" in html

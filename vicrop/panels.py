@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -104,3 +105,45 @@ def trade(
     ax.set(xlabel="mean side of the crop, px", ylabel="small objects in the crop, %")
     ax.legend(frameon=False, fontsize="small")
     return ax
+
+
+def shares(counts: pd.DataFrame, ax: Axes, xlabel: str) -> Axes:
+    """Counts as parts of a bar each, with their numbers.
+
+    Args:
+        counts: a row for each bar, topmost first, and a column for each part.
+        ax: where to draw.
+        xlabel: what is counted.
+    """
+    left = np.zeros(len(counts))
+    colors = (plots.BLUE, plots.GREY, plots.ORANGE, plots.TRUTH)
+    for color, (name, part) in zip(colors, counts.items(), strict=False):
+        drawn = ax.barh(counts.index, part, left=left, color=color, label=str(name))
+        ax.bar_label(drawn, [n or "" for n in part], label_type="center")
+        left += part.to_numpy()
+    ax.invert_yaxis()
+    ax.set(xlabel=xlabel)
+    ax.legend(frameon=False, ncols=len(counts.columns), loc="lower left",
+              bbox_to_anchor=(0, 1))  # fmt: skip
+    return ax
+
+
+def size_histograms(
+    sizes: Mapping[str, Sequence[float]], borders: Sequence[float], columns: int = 3
+) -> Figure:
+    """Object sizes of several data sets, a histogram each.
+
+    Args:
+        sizes: S of every question with a box, by data set.
+        borders: of the size groups, marked.
+        columns: of the figure.
+    """
+    rows = -(-len(sizes) // columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(12, 2.9 * rows), layout="constrained", squeeze=False
+    )
+    for ax, (name, values) in zip(axes.flat, sizes.items(), strict=False):
+        plots.histogram(values, ax, borders, f"size S, {name} (n = {len(values)})")
+    for ax in axes.flat[len(sizes) :]:
+        ax.set_axis_off()
+    return figure

@@ -310,9 +310,13 @@ def curves(
 
 
 def table(frame: pd.DataFrame) -> Styler:
-    """A table for a page: no index, the book's style, the same HTML every time."""
+    """A table for a page: no index, the book's style, the same HTML every time.
+
+    Texts are escaped: what a model says is no markup.
+    """
     name = hashlib.sha256(frame.to_csv().encode()).hexdigest()[:8]
     styled = Styler(frame, uuid=name, cell_ids=False)
+    styled = styled.format(escape="html").format_index(escape="html", axis="columns")
     return styled.hide(axis="index").set_table_attributes('class="dataframe"')
 
 

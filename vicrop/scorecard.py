@@ -108,6 +108,11 @@ def _read(run: RunFolder) -> tuple[pd.DataFrame, dict[str, Any]]:
     return results.table(run), config
 
 
+def metric_name(dataset: str, variant: str = "official") -> str:
+    """What a data set's score is called."""
+    return NAMES.get(dataset, "accuracy") if variant == "official" else "accuracy"
+
+
 def groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """All rows, then by category and by size group, where there is more than one."""
     categories = frame["meta"].map(lambda meta: meta.get("category"))
@@ -136,10 +141,9 @@ def _lines(named: dict[str, str], rows: pd.DataFrame) -> list[Line]:
     after = rescored(kept, "answer", dataset, variant)
     changed = stats.changes(before, after)
     common = named | {"n": len(kept), "errors": len(rows) - len(kept)}
-    name = NAMES.get(dataset, "accuracy") if variant == "official" else "accuracy"
     first = Line(
         **common,
-        metric=name,
+        metric=metric_name(dataset, variant),
         plain=stats.accuracy(before),
         answer=stats.accuracy(after),
         gain=stats.gain(before, after),

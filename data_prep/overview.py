@@ -1,0 +1,74 @@
+"""All data sets side by side: what is published, what the paper has, what is here."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from data_prep import registry
+from vicrop import datasets, paths, results, scorecard
+
+PAPER = {
+    "vstar": (191, 191),
+    "docvqa": (5349, 1286),
+    "textvqa": (5000, 3166),
+    "pope": (8910, 500),
+    "aokvqa": (1145, 1122),
+    "gqa": (10781, 398),
+    "vqav2": (50000, 14206),
+}
+"""Questions and images of the paper's Table 5."""
+
+PAPER_SIZES = {"small": 773, "medium": 2411, "large": 1186}
+"""TextVQA questions with a box, by size group (paper, section 3)."""
+
+
+def table() -> pd.DataFrame:
+    """A row for each data set that ``vicrop prep`` makes from originals."""
+    return pd.DataFrame([_row(key) for key in registry.MODULES])
+
+
+def _row(key: str) -> dict[str, str]:
+    facts = registry.get(key)
+    here = is_here(key)
+    return {
+        "key": key,
+        "data": facts.title,
+        "questions": _number(facts.questions),
+        "images": _number(facts.images),
+        "in the paper": " / ".join(map(_number, PAPER[key])) if key in PAPER else "–",
+        "metric": scorecard.metric_name(key),
+        "here": f"{len(datasets.load(key)):,} questions" if here else "no",
+        "made with": datasets.MAKERS[key],
+    }
+
+
+def _number(count: int | None) -> str:
+    return "?" if count is None else f"{count:,}"
+
+
+def is_here(key: str) -> bool:
+    """Whether a data set has been made."""
+    return (folder(key) / "data.json").is_file()
+
+
+def folder(key: str) -> Path:
+    """Where a data set is, or would be."""
+    return paths.data() / key
+
+
+def with_boxes() -> list[str]:
+    """Data sets that are here and have ground-truth boxes, the drawn ones first."""
+    here = [key for key in datasets.MAKERS if is_here(key)]
+    return [key for key in here if any(s.boxes for s in datasets.load(key))]
+
+
+def paper_groups() -> pd.DataFrame:
+    """TextVQA's questions by size group: the paper's, and those that are here."""
+    sizes = results.sizes("textvqa") if is_here("textvqa") else []
+    groups = [results.size_group(size) for size in sizes]
+    rows = [
+        (group, f"{count:,}", f"{groups.count(group):,}" if sizes else "not here")
+        for group, count in PAPER_SIZES.items()
+    ]
+    names = ["TextVQA, size group", "questions (the paper's)", "questions here"]
+    return pd.DataFrame(rows, columns=names)

@@ -1,0 +1,41 @@
+"""The table of all data sets."""
+
+import json
+
+import pytest
+
+from data_prep import overview, registry
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("VICROP_DATA", str(tmp_path))
+    return tmp_path
+
+
+def put(data, key, rows):
+    (data / key).mkdir()
+    (data / key / "data.json").write_text(json.dumps(rows))
+
+
+def test_every_data_set_has_a_row_with_the_command_that_makes_it(data):
+    table = overview.table().set_index("key")
+    assert list(table.index) == list(registry.MODULES)
+    assert set(table["here"]) == {"no"}
+    assert table.loc["pope", "made with"] == "vicrop prep pope"
+    assert table.loc["gqa", "in the paper"] == "10,781 / 398"
+
+
+def test_what_has_been_made_is_counted(data, row):
+    put(data, "gqa", [row(id="a"), row(id="b")])
+    put(data, "plates", [row(boxes=[[0, 0, 2, 2]])])
+    table = overview.table().set_index("key")
+    assert table.loc["gqa", "here"] == "2 questions"
+    assert table.loc["docvqa", "here"] == "no"
+    assert overview.with_boxes() == ["plates"]
+
+
+def test_the_papers_size_groups_stand_alone_until_the_data_are_here(data):
+    table = overview.paper_groups()
+    assert list(table.iloc[:, 1]) == ["773", "2,411", "1,186"]
+    assert set(table.iloc[:, 2]) == {"not here"}
