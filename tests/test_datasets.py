@@ -184,3 +184,12 @@ def test_what_is_written_is_what_is_read(write_data, row):
     rows = [row(id="ü", question="Größe?", boxes=[[1, 2, 3, 4]], meta={"n": [1]})]
     sample = datasets.load(str(write_data(rows)))[0]
     assert json.loads(sample.model_dump_json(exclude_defaults=True)) == rows[0]
+
+
+@pytest.mark.parametrize("key", datasets.MAKERS)
+def test_a_data_set_that_is_not_here_comes_with_its_command(key, tmp_path, monkeypatch):
+    monkeypatch.setenv("VICROP_DATA", str(tmp_path))
+    with pytest.raises(
+        FileNotFoundError, match=f"make it with `{datasets.MAKERS[key]}`"
+    ):
+        datasets.folder(key)
