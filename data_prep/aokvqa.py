@@ -1,0 +1,210 @@
+"""A-OKVQA, validation split: direct answers, and the same questions as multiple choice.
+
+Source: Schwenk et al., 2022 (allenai/aokvqa).
+"""
+
+import ast
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from numpy.random import Generator
+from pydantic import Field, ValidationInfo, field_validator
+
+from data_prep.base import DataSet, Item, Layout, lettered
+from data_prep.containers import Entry
+from data_prep.fetch import Hub, Remote
+from data_prep.originals import Originals
+from data_prep.tables import (
+    Original,
+    ParquetCells,
+    Row,
+    checked,
+    json_rows,
+    parquet_rows,
+)
+
+Text = Annotated[str, Field(min_length=1)]
+Ten = Annotated[tuple[str, ...], Field(min_length=10, max_length=10)]
+
+
+class Question(Original):
+    """What both ways of asking need."""
+
+    question_id: Text
+    question: Text
+    choices: Annotated[tuple[Text, ...], Field(min_length=2, max_length=26)]
+
+
+class Direct(Question):
+    """A row that is answered freely."""
+
+    direct_answers: Annotated[Ten, Field(validate_default=True)] = ()
+    difficult_direct_answer: bool
+
+    @field_validator("direct_answers", mode="before")
+    @classmethod
+    def _are_there(cls, answers: Any) -> Any:
+        """The mirror has them as one string, the Python list printed."""
+        if isinstance(answers, str):
+            answers = _unprinted(answers)
+        if not answers:
+            raise ValueError("no answers, as in the test split; use val")
+        return answers
+
+
+class Choice(Question):
+    """A row that is answered by one of its choices."""
+
+    correct_choice_idx: Annotated[int | None, Field(validate_default=True)] = None
+
+    @field_validator("correct_choice_idx")
+    @classmethod
+    def _is_one(cls, right: int | None, info: ValidationInfo) -> int | None:
+        count = len(info.data.get("choices", ()))
+        if right is None:
+            raise ValueError("no right choice, as in the test split; use val")
+        if not 0 <= right < count:
+            raise ValueError(f"none of the {count} choices, counted from 0")
+        return right
+
+
+class Pictured(Original):
+    """Which picture of COCO's val2017 a row is about; the mirror does not say."""
+
+    image_id: Annotated[int, Field(ge=0)]
+
+
+UNREADABLE = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
+"""What ``literal_eval`` raises, by its documentation."""
+
+
+def _unprinted(printed: str) -> Any:
+    try:
+        return ast.literal_eval(printed)
+    except UNREADABLE:
+        raise ValueError(
+            "not a printed Python list; is it the mirror's file?"
+        ) from None
+
+
+Make = Callable[[Row, Entry | str, str], Item]
+"""Row, picture and the picture's name -> question."""
+
+
+def _direct(row: Row, picture: Entry | str, image: str) -> Item:
+    found = checked(Direct, row)
+    return Item(
+        where=row.where,
+        key=found.question_id,
+        question=found.question,
+        labels=found.direct_answers,
+        picture=picture,
+        image=image,
+        options=found.choices,
+        meta={
+            "question_id": found.question_id,
+            # The official mean leaves these out; the authors' does not.
+            "difficult_direct_answer": found.difficult_direct_answer,
+        },
+    )
+
+
+def _choice(row: Row, picture: Entry | str, image: str) -> Item:
+    found = checked(Choice, row)
+    return Item(
+        where=row.where,
+        key=found.question_id,
+        question=lettered(found.question, found.choices),
+        labels=(found.choices[found.correct_choice_idx],),
+        picture=picture,
+        image=image,
+        short_question=found.question,
+        options=found.choices,
+        meta={"question_id": found.question_id},
+    )
+
+
+def _from_json(make: Make) -> Layout:
+    """The published list; its pictures are COCO's, by their number."""
+
+    def read(originals: Originals, rng: Generator) -> list[Item]:
+        return [
+            make(row, f"val2017/{name}.jpg", name)
+            for row in json_rows(originals.need(PUBLISHED))
+            for name in [f"{checked(Pictured, row).image_id:012d}"]
+        ]
+
+    return Layout("json", (PUBLISHED,), read)
+
+
+def _from_parquet(make: Make, columns: tuple[str, ...]) -> Layout:
+    """The mirror's rows, with pictures that have no name but their question's."""
+
+    def read(originals: Originals, rng: Generator) -> list[Item]:
+        files = originals.need_all(MIRRORED)
+        rows = parquet_rows(files, (*COLUMNS, *columns))
+        cells = ParquetCells.of(files, "image")
+        return [
+            make(row, cell, str(row.values["question_id"]))
+            for row, cell in zip(rows, cells, strict=True)
+        ]
+
+    return Layout("parquet", (MIRRORED,), read)
+
+
+PUBLISHED = "aokvqa_v*_val.json"
+MIRRORED = "validation-*.parquet"
+COLUMNS = ("question_id", "question", "choices")
+SITE = "https://prior-datasets.s3.us-east-2.amazonaws.com/aokvqa"
+
+
+def _dataset(key: str, title: str, layouts: tuple[Layout, ...], note: str) -> DataSet:
+    return DataSet(
+        key=key,
+        title=title,
+        questions=1145,
+        images=1122,
+        licence=(
+            "Apache-2.0 (the authors' repository; of the questions themselves: not "
+            "checked); pictures: COCO 2017, terms at cocodataset.org"
+        ),
+        layouts=layouts,
+        files={
+            "aokvqa": (Remote(f"{SITE}/aokvqa_v1p0.tar.gz"),),
+            "coco-val2017": (
+                # COCO's page says 1 GB.
+                Remote("http://images.cocodataset.org/zips/val2017.zip", 1),
+            ),
+        },
+        mirror={
+            "aokvqa-mirror": (
+                Hub(
+                    "HuggingFaceM4/A-OKVQA",
+                    ("data/validation-*.parquet",),
+                    gigabytes=0.06,
+                ),
+            ),
+        },
+        note=f"{note} The mirror does not name its pictures: each question has one of "
+        "its own in its source.",
+    )
+
+
+DATASETS = {
+    "aokvqa": _dataset(
+        "aokvqa",
+        "A-OKVQA, validation, direct answers",
+        (
+            _from_json(_direct),
+            _from_parquet(_direct, ("direct_answers", "difficult_direct_answer")),
+        ),
+        "All questions are kept, as in the paper; the official mean leaves out those "
+        "with difficult_direct_answer.",
+    ),
+    "aokvqa-mc": _dataset(
+        "aokvqa-mc",
+        "A-OKVQA, validation, multiple choice",
+        (_from_json(_choice), _from_parquet(_choice, ("correct_choice_idx",))),
+        "Not in the paper, which asks for direct answers.",
+    ),
+}
