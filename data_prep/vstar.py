@@ -1,0 +1,297 @@
+"""V*Bench: small things in large pictures, multiple choice.
+
+It is published in two forms in one folder: a JSON beside each picture, with boxes
+(form 1), and one file of lettered questions (form 2). Where both are there, the
+questions are form 2's and the boxes form 1's.
+
+Source: Wu & Xie, 2023.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet
+from numpy.random import Generator
+from pydantic import Field
+
+from data_prep.base import DataSet, Item, Layout, from_xywh, letter, lettered
+from data_prep.containers import Entry
+from data_prep.fetch import Hub
+from data_prep.originals import Originals
+from data_prep.tables import (
+    Original,
+    ParquetCells,
+    Row,
+    checked,
+    json_lines,
+    load_json,
+    parquet_rows,
+)
+from vicrop.types import Region
+
+Text = Annotated[str, Field(min_length=1)]
+
+COPIES = 10
+"""Of the label: the authors' scorer counts them, as VQA accuracy does."""
+
+
+class Beside(Original):
+    """Form 1, a JSON beside its picture: the first option is the right one."""
+
+    question: Text
+    options: Annotated[tuple[Text, ...], Field(min_length=2, max_length=26)]
+    bbox: Annotated[tuple[tuple[float, ...], ...], Field(min_length=1)]
+
+
+class Lettered(Original):
+    """Form 2: options and closing line are in the text."""
+
+    text: Text
+    label: Text
+    category: Text
+    question_id: str | int
+
+
+class Listed(Lettered):
+    """Form 2 with its picture's path."""
+
+    image: Text
+
+
+class Indexed(Original):
+    """A mirror's form: options apart, the right one by its number."""
+
+    question: Text
+    choices: Annotated[tuple[Text, ...], Field(min_length=2, max_length=26)]
+    answer: Annotated[int, Field(ge=0)]
+    category: Text
+    question_id: str | int
+
+
+class Choice(NamedTuple):
+    """What is asked: whole, without its options, these, and the right one's letter."""
+
+    question: str
+    stem: str
+    options: Sequence[str]
+    label: str
+
+
+def read_beside(originals: Originals, rng: Generator) -> list[Item]:
+    """From form 1, options shuffled: else the answer is always A."""
+    root, shown = int(rng.integers(2**62)), _pictures(originals)
+    return [
+        _beside_item(name, entry, shown, root)
+        for name, entry in _beside(originals).items()
+    ]
+
+
+def _beside(originals: Originals) -> dict[str, Entry]:
+    """Form 1's files by ``folder/name`` without suffix, in their order."""
+    found = [
+        entry
+        for pattern in BESIDE
+        if originals.matching(pattern)
+        for entry in originals.need_all(pattern)
+    ]
+    return {_short(PurePosixPath(e.name).with_suffix("")): e for e in found}
+
+
+def _short(path: PurePosixPath) -> str:
+    """Folder and name, whatever folder that is in."""
+    return "/".join(path.parts[-2:])
+
+
+def _beside_item(name: str, entry: Entry, shown: dict, root: int) -> Item:
+    row = _load(entry)
+    # A question's order hangs on the seed and its own name, on no other question.
+    rng = np.random.default_rng([root, *name.encode()])
+    order = rng.permutation(len(row.options)).tolist()
+    options = [row.options[number] for number in order]
+    asked = _choice(row.question, options, order.index(0))
+    path = PurePosixPath(entry.name)
+    names = [path.with_suffix(suffix) for suffix in SUFFIXES]
+    picture = _picture(names, shown, entry.where)
+    meta = {"question_id": name, "category": name.partition("/")[0]}
+    image = _short(PurePosixPath(picture.name))
+    return _item(entry.where, asked, meta, picture, image, _boxes(row, entry.where))
+
+
+def _pictures(originals: Originals) -> dict[str, Entry]:
+    """All pictures, by folder and name: the folders may share names."""
+    patterns = [folder + suffix for folder in FOLDERS for suffix in SUFFIXES]
+    found = [entry for pattern in patterns for entry in originals.matching(pattern)]
+    return {_short(PurePosixPath(entry.name)): entry for entry in found}
+
+
+def _picture(names: Sequence[PurePosixPath], shown: dict, where: str) -> Entry:
+    """The first of these that is there."""
+    for name in map(_short, names):
+        if name in shown:
+            return shown[name]
+    raise FileNotFoundError(
+        f"{where}: no picture {_short(names[0])} among the originals; give the folder "
+        "that holds it as another --source"
+    )
+
+
+def _load(entry: Entry) -> Beside:
+    return checked(Beside, Row(entry.where, load_json(entry)))
+
+
+def _boxes(row: Beside, where: str) -> list[Region]:
+    return [from_xywh(box, f"{where} field bbox") for box in row.bbox]
+
+
+def read_lines(originals: Originals, rng: Generator) -> list[Item]:
+    """From form 2, with form 1's boxes where that is there too."""
+    return _listed(json_lines(originals.need(LINES)), originals)
+
+
+def _listed(rows: Sequence[Row], originals: Originals) -> list[Item]:
+    beside, shown = _beside(originals), _pictures(originals)
+    return [_listed_item(row, beside, shown) for row in rows]
+
+
+def _listed_item(row: Row, beside: dict, shown: dict) -> Item:
+    found = checked(Listed, row)
+    path = PurePosixPath(found.image)
+    entry = beside.get(_short(path.with_suffix("")))
+    boxes = _boxes(_load(entry), entry.where) if entry else []
+    asked = _read_choice(found, row.where)
+    picture = _picture([path], shown, row.where)
+    return _item(row.where, asked, _meta(found), picture, _short(path), boxes)
+
+
+def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+    """From a mirror: pictures by path or in the rows, options in the text or apart."""
+    files = originals.need_all(PARQUET)
+    parquet_rows(files, ("category", "question_id"))  # names what is torn or another's
+    plain = isinstance(files[0].key, Path)
+    source = files[0].key if plain else io.BytesIO(files[0].bytes())
+    columns = {c.name: str(c.type) for c in pyarrow.parquet.read_schema(source)}
+    if "choices" in columns:
+        return _in_rows(Indexed, files)
+    if columns.get("image", "string") not in ("string", "large_string"):
+        return _in_rows(Lettered, files)
+    return _listed(parquet_rows(files, tuple(Listed.model_fields)), originals)
+
+
+def _in_rows(kind: type[Indexed | Lettered], files: Sequence[Entry]) -> list[Item]:
+    """Items whose pictures are in the rows."""
+    rows = parquet_rows(files, tuple(kind.model_fields))
+    cells = ParquetCells.of(files, "image")
+    made = [(row, checked(kind, row)) for row in rows]
+    return [
+        _item(
+            row.where,
+            _read_choice(found, row.where),
+            _meta(found),
+            cell,
+            f"{found.category}/{found.question_id}",
+        )
+        for (row, found), cell in zip(made, cells, strict=True)
+    ]
+
+
+def _read_choice(row: Lettered | Indexed, where: str) -> Choice:
+    """What a row asks; its label must be among its options."""
+    if isinstance(row, Indexed):
+        if row.answer >= len(row.choices):
+            raise ValueError(
+                f"{where} field answer: {row.answer} is no number of its "
+                f"{len(row.choices)} choices, from 0"
+            )
+        return _choice(row.question, row.choices, row.answer)
+    stem, options = split(row.text, where)
+    letters = [letter(number) for number in range(len(options))]
+    if row.label not in letters:
+        raise ValueError(
+            f"{where} field label: {row.label!r} is no letter of its options, "
+            f"{', '.join(letters)}"
+        )
+    closed = not OPTION.match(row.text.strip().splitlines()[-1])
+    question = row.text if closed else lettered(stem, options)
+    return Choice(question, stem, options, row.label)
+
+
+def split(text: str, where: str) -> tuple[str, list[str]]:
+    """The question alone and its options, from a text with lines ``(A) …``.
+
+    Raises:
+        ValueError: if it has no such lines, or they are not A, B, C, ….
+    """
+    found = list(OPTION.finditer(text))
+    letters = [match[1] for match in found]
+    if len(found) < 2 or letters != [letter(n) for n in range(len(found))]:
+        raise ValueError(
+            f"{where} field text: options are {letters}, expected (A), (B), … one a "
+            f"line (got {text[:80]!r})"
+        )
+    return text[: found[0].start()].strip(), [match[2] for match in found]
+
+
+OPTION = re.compile(r"^\(([A-Z])\)[^\S\n]*(\S.*?)\s*$", re.MULTILINE)
+
+
+def _choice(stem: str, options: Sequence[str], right: int) -> Choice:
+    return Choice(lettered(stem, options), stem, options, letter(right))
+
+
+def _meta(row: Lettered | Indexed) -> dict[str, Any]:
+    return {"question_id": str(row.question_id), "category": row.category}
+
+
+def _item(
+    where: str,
+    asked: Choice,
+    meta: dict[str, Any],
+    picture: Entry,
+    image: str,
+    boxes: Sequence[Region] = (),
+) -> Item:
+    return Item(
+        where=where,
+        key=meta["question_id"],
+        question=asked.question,
+        short_question=asked.stem,
+        labels=[asked.label] * COPIES,
+        options=asked.options,
+        picture=picture,
+        image=image,
+        boxes=boxes,
+        meta=meta,
+    )
+
+
+LINES = "test_questions.jsonl"
+BESIDE = ("direct_attributes/*.json", "relative_position/*.json")
+PARQUET = "test*.parquet"
+SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+FOLDERS = ("direct_attributes/*", "relative_position/*")
+
+DATASET = DataSet(
+    key="vstar",
+    title="V*Bench, test",
+    questions=191,
+    images=191,
+    licence="none is stated for the data (the benchmark's code: MIT)",
+    layouts=(
+        Layout("lines", (LINES,), read_lines),
+        Layout("beside", BESIDE, read_beside),
+        Layout("parquet", (PARQUET,), read_parquet),
+    ),
+    files={"vstar": (Hub("craigwu/vstar_bench", (LINES, *FOLDERS), gigabytes=0.28),)},
+    mirror={
+        "vstar-mirror": (Hub("lmms-lab/vstar-bench", ("data/test-*.parquet",)),),
+    },
+    note=(
+        "115 questions on attributes, 76 on positions; OCR/ and GPT4V-hard/ of the "
+        "same repository are no part of the 191. Boxes come from the JSON beside each "
+        "picture; a mirror without these has none."
+    ),
+)
