@@ -1,0 +1,128 @@
+"""POPE on COCO: is a thing in the picture? Three files of questions, one a category.
+
+Source: Li et al., 2023 (AoiDragon/POPE).
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from numpy.random import Generator
+from pydantic import AliasChoices, Field
+
+from data_prep.base import DataSet, Item, Layout, Pictures
+from data_prep.containers import Entry
+from data_prep.fetch import Hub, Remote
+from data_prep.originals import Originals
+from data_prep.tables import (
+    Original,
+    ParquetCells,
+    Row,
+    checked,
+    json_lines,
+    parquet_rows,
+)
+
+Text = Annotated[str, Field(min_length=1)]
+CATEGORIES = ("adversarial", "popular", "random")
+
+
+class Question(Original):
+    """A line of a published file, or a row of the mirror, whose names are second."""
+
+    question_id: int
+    text: Text = Field(validation_alias=AliasChoices("text", "question"))
+    label: Literal["yes", "no"] = Field(
+        validation_alias=AliasChoices("label", "answer")
+    )
+    image: Text = Field(validation_alias=AliasChoices("image", "image_source"))
+
+
+class Mirrored(Original):
+    """What only the mirror's rows say."""
+
+    category: Literal["adversarial", "popular", "random"]
+
+
+def read_lines(originals: Originals, rng: Generator) -> list[Item]:
+    """From the published files, which hold JSON lines for all their name."""
+    return [
+        _item(row, category)
+        for category, name in zip(CATEGORIES, PUBLISHED, strict=True)
+        for row in _lines(originals.need(name))
+    ]
+
+
+def _lines(file: Entry) -> list[Row]:
+    rows = json_lines(file)
+    if not rows:
+        raise ValueError(f"{file.where} has no questions; fetch it again")
+    return rows
+
+
+def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+    """From the mirror's table of all three categories."""
+    return _mirrored(originals.need_all(MIRRORED))
+
+
+def read_full(originals: Originals, rng: Generator) -> list[Item]:
+    """From the mirror's tables of one category each."""
+    return _mirrored([file for name in FULL for file in originals.need_all(name)])
+
+
+def _mirrored(files: Sequence[Entry]) -> list[Item]:
+    rows = parquet_rows(files, COLUMNS)
+    cells = ParquetCells.of(files, "image")
+    return [
+        _item(row, checked(Mirrored, row).category, cell)
+        for row, cell in zip(rows, cells, strict=True)
+    ]
+
+
+def _item(row: Row, category: str, cell: Entry | None = None) -> Item:
+    found = checked(Question, row)
+    name = found.image.removesuffix(".jpg")
+    return Item(
+        where=row.where,
+        # The numbers start anew in each file.
+        key=f"{category} {found.question_id}",
+        question=found.text,
+        labels=(found.label,),
+        picture=cell or f"val2014/{name}.jpg",
+        image=name,
+        meta={"question_id": found.question_id, "category": category},
+    )
+
+
+PUBLISHED = tuple(f"coco_pope_{category}.json" for category in CATEGORIES)
+MIRRORED = "test-*.parquet"
+FULL = tuple(f"{category}-*.parquet" for category in CATEGORIES)
+COLUMNS = ("question_id", "question", "answer", "image_source", "category")
+
+REVISION = "08d957b917e5a378a2f99d35b6293c536a66298b"
+SITE = f"https://raw.githubusercontent.com/AoiDragon/POPE/{REVISION}/output/coco"
+
+DATASET = DataSet(
+    key="pope",
+    title="POPE, COCO",
+    questions=9000,
+    images=500,
+    licence="MIT (questions); pictures: COCO 2014, terms at cocodataset.org",
+    layouts=(
+        Layout("json-lines", PUBLISHED, read_lines),
+        Layout("parquet", (MIRRORED,), read_parquet),
+        Layout("parquet-full", FULL, read_full),
+    ),
+    files={"pope": tuple(Remote(f"{SITE}/{name}", 0.0004) for name in PUBLISHED)},
+    pictures=Pictures(
+        "http://images.cocodataset.org/zips/val2014.zip", "coco-val2014", 0.08
+    ),
+    mirror={
+        "pope-mirror": (Hub("lmms-lab/POPE", ("data/test-*.parquet",), gigabytes=0.26),)
+    },
+    note=(
+        f"The 9000 questions are 3000 a file (revision {REVISION[:7]}). The paper has "
+        "8910: coco_pope_random.json has 2910 lines at revision e3e3926, which LLaVA's "
+        "instructions name; --source with those files makes the paper's set. Spelling "
+        "was mended later."
+    ),
+)
