@@ -13,7 +13,7 @@ from data_prep.originals import Originals
 from vicrop.types import Region
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One question in the unified format, and where its picture is.
 

@@ -1,20 +1,16 @@
 """From original files to a data set's folder: whole, checked, or not there at all."""
 
-import errno
 import hashlib
 import importlib.metadata
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from data_prep import pictures
+from data_prep import pictures, whole
 from data_prep.base import DataSet, Item
 from data_prep.originals import Originals
 from data_prep.pictures import Picture
@@ -69,8 +65,10 @@ def build(
     Raises:
         ValueError: naming file, row and field of what is wrong; or if another is there.
         FileNotFoundError: if the files of no layout, or a picture, are there.
-        RuntimeError: if the disk is full, or another process makes the same.
+        RuntimeError: if the disk is full or read-only, or another process makes it.
     """
+    out = root / dataset.key
+    _check_sources(originals, out)
     items = read(dataset, originals, seed)
     note = {
         "dataset": dataset.key,
@@ -79,24 +77,36 @@ def build(
         "seed": seed,
         "sources": originals.read_files(),
     }
-    out = root / dataset.key
-    made = _made(out, note, replace)
-    if made is not None:
-        return Built(out, made, fresh=False)
-    chosen = datasets.subset(len(items), limit, seed)
-    with _whole(out) as part:
-        kept = [items[number] for number in chosen]
-        shown = pictures.write(kept, originals, part / "images", progress)
-        rows = [
-            row_of(number, item, picture)
-            for number, item, picture in zip(chosen, kept, shown, strict=True)
-        ]
-        note |= {"fetched": dict(fetched or {}), "code": code_digest()}
-        note |= _findings(dataset, items, rows, shown)
-        _write_json(part / "data.json", rows, indent=4)
-        note["data_sha256"] = _file_digest(part / "data.json")
-        _write_json(part / "prep.json", note, indent=1)
+    if not whole.leftovers(out) and (made := _made(out, note)):
+        return Built(out, made, fresh=False)  # even where nothing may be written
+    with whole.alone(out):
+        if made := _made(out, note):
+            return Built(out, made, fresh=False)
+        _check_room(out, note, replace)
+        with whole.folder(out) as part:
+            chosen = datasets.subset(len(items), limit, seed)
+            note |= {"fetched": dict(fetched or {}), "code": code_digest()}
+            note |= _fill(part, dataset, items, chosen, originals, progress)
+            _write_json(part / "prep.json", note)
     return Built(out, note, fresh=True)
+
+
+def _fill(
+    part: Path,
+    dataset: DataSet,
+    items: Sequence[Item],
+    chosen: Sequence[int],
+    originals: Originals,
+    progress: bool,
+) -> dict[str, Any]:
+    """Write pictures and rows; what there is to say of them."""
+    kept = [items[number] for number in chosen]
+    shown = pictures.write(kept, originals, part / "images", progress)
+    _write_rows(part / "data.json", map(row_of, chosen, kept, shown))
+    return _findings(dataset, items, kept, shown) | {
+        "data_sha256": _file_digest(part / "data.json"),
+        "stock": _stock(part / "images"),
+    }
 
 
 def read(dataset: DataSet, originals: Originals, seed: int = 0) -> list[Item]:
@@ -108,13 +118,19 @@ def read(dataset: DataSet, originals: Originals, seed: int = 0) -> list[Item]:
     """
     layout = dataset.layout_of(originals)
     items = layout.read(originals, np.random.default_rng(seed))
+    if not items:
+        raise ValueError(
+            f"{originals} holds no question of {dataset.key} (layout: {layout.name}); "
+            "fetch its files again"
+        )
     seen: dict[str, str] = {}
     for item in items:
-        if seen.setdefault(item.key, item.where) != item.where:
+        if item.key in seen:
             raise ValueError(
                 f"{item.where}: question {item.key!r} is also {seen[item.key]}; is a "
                 "file joined to itself? fetch it again"
             )
+        seen[item.key] = item.where
     return items
 
 
@@ -141,7 +157,9 @@ def row_of(number: int, item: Item, picture: Picture) -> dict[str, Any]:
         fault = error.errors(include_url=False)[0]
         field = ".".join(map(str, fault["loc"]))
         reason = fault["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{item.where} field {field}: {reason}") from None
+        raise ValueError(
+            f"{item.where} field {field}: {reason} (got {str(fault['input'])[:80]!r})"
+        ) from None
     return row
 
 
@@ -159,13 +177,16 @@ def _inside(box: Region, size: tuple[int, int], where: str) -> list[float]:
 
 
 def _findings(
-    dataset: DataSet, items: Sequence[Item], rows: list[dict], shown: list[Picture]
+    dataset: DataSet,
+    items: Sequence[Item],
+    kept: Sequence[Item],
+    shown: Sequence[Picture],
 ) -> dict[str, Any]:
     """What is worth saying of what was made."""
     counts = {
-        "questions": len(rows),
+        "questions": len(kept),
         "images": len({picture.name for picture in shown}),
-        "with_boxes": sum("boxes" in row for row in rows),
+        "with_boxes": sum(bool(item.boxes) for item in kept),
         "questions_in_source": len(items),
         "images_in_source": len({item.image for item in items}),
         "questions_published": dataset.questions,
@@ -189,63 +210,79 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _made(out: Path, note: dict[str, Any], replace: bool) -> dict[str, Any] | None:
-    """What is there already, if it is what would be made.
-
-    Raises:
-        ValueError: if it is something else and may not be replaced.
-    """
-    file = out / "prep.json"
-    if not out.exists():
-        return None
-    found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    changed = [key for key in note if found.get(key) != note[key]]
-    whole = found.get("data_sha256") == _file_digest(out / "data.json")
-    if not changed and whole:
-        return found
-    if replace:
-        return None
-    why = f"other {', '.join(changed)}" if changed else "a data.json that was changed"
-    raise ValueError(
-        f"{out} is there already, with {why}; add --replace to make it anew, or keep "
-        "it under another name"
-    )
+def _check_sources(originals: Originals, out: Path) -> None:
+    """Refuse originals that lie where the data set goes: they would give way to it."""
+    for folder in originals.folders:
+        if folder.resolve().is_relative_to(out.resolve()):
+            raise ValueError(
+                f"source {folder} lies in {out}, where the data set goes; move it away"
+            )
 
 
-@contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name once everything is in it."""
-    part = out.parent / f".{out.name}.part"
-    out.parent.mkdir(parents=True, exist_ok=True)
+def _noted(out: Path) -> dict[str, Any]:
+    """What the ``prep.json`` of a folder says; nothing, if it is torn."""
     try:
-        with FileLock(out.parent / f".{out.name}.lock", timeout=0):
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir()
-            yield part
-            shutil.rmtree(out, ignore_errors=True)
-            part.rename(out)
-    except Timeout:
-        raise RuntimeError(
-            f"another process is making {out}; wait until it is done"
-        ) from None
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise RuntimeError(
-            f"the disk of {out.parent} is full; make room and run again"
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        found = json.loads((out / "prep.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def _write_json(file: Path, value: Any, indent: int) -> None:
+def _made(out: Path, note: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What ``prep.json`` says, if the folder is whole and what would be made."""
+    found = _noted(out)
+    wanted = all(found.get(key) == note[key] for key in note)
+    return found if wanted and _is_whole(out, found) else None
+
+
+def _is_whole(out: Path, found: Mapping[str, Any]) -> bool:
+    data, images = _file_digest(out / "data.json"), _stock(out / "images")
+    return found.get("data_sha256") == data and found.get("stock") == images
+
+
+def _check_room(out: Path, note: Mapping[str, Any], replace: bool) -> None:
+    """Refuse to take the place of a folder unasked, and ever of one made elsewhere."""
+    if not out.exists():
+        return
+    if not (out / "prep.json").is_file():
+        raise ValueError(
+            f"{out} is there already, and not made by `vicrop prep` (no prep.json in "
+            "it); move it away"
+        )
+    if not replace:
+        found = _noted(out)
+        changed = [key for key in note if found.get(key) != note[key]]
+        why = f"other {', '.join(changed)}" if changed else "changes made since"
+        raise ValueError(
+            f"{out} is there already, with {why}; add --replace to make it anew, or "
+            "keep it under another name"
+        )
+
+
+def _stock(folder: Path) -> dict[str, int]:
+    """How many files there are, and bytes: quickly told, unlike their sums."""
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return {"files": len(sizes), "bytes": sum(sizes)}
+
+
+def _write_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """A list in JSON, a row a line."""
+    with file.open("w", encoding="utf-8") as out:
+        before = "[\n"
+        for row in rows:
+            out.write(before + json.dumps(row, ensure_ascii=False))
+            before = ",\n"
+        out.write("\n]\n")
+
+
+def _write_json(file: Path, value: Any) -> None:
     file.write_text(
-        json.dumps(value, indent=indent, ensure_ascii=False), encoding="utf-8"
+        json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
 
 
 def _file_digest(file: Path) -> str:
-    if not file.exists():
+    if not file.is_file():
         return ""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()

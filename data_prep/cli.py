@@ -29,7 +29,9 @@ def prep(
         int | None,
         typer.Option(help="Random subset; 0: all (default, but vqav2: 50000).", min=0),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of subset and shuffled options.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of subset and shuffled options.", min=0)
+    ] = 0,
     yes: Annotated[bool, typer.Option(help="Fetch without asking.")] = False,
     replace: Annotated[bool, typer.Option(help="What was made otherwise.")] = False,
 ) -> None:
@@ -37,8 +39,15 @@ def prep(
     from data_prep import plates
 
     if dataset in plates.RECIPES:
+        if source or mirror or limit:
+            raise ValueError(
+                f"{dataset} is drawn, not made from files; leave --source, --mirror "
+                "and --limit out"
+            )
         typer.echo(f"{dataset}: {plates.make(dataset, paths.data())}")
         return
+    if source and mirror:
+        raise ValueError("--source and --mirror say two places; give one of them")
     from data_prep import build, obtain, registry
     from data_prep.originals import Originals
 

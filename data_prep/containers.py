@@ -1,31 +1,14 @@
-"""What holds files: folders, archives, columns of tables; read in place.
-
-Nothing is unpacked, so no archive can write anywhere; links in archives are not
-followed, and a member that unpacks to more than it may is refused.
-"""
+"""What holds files, read in place: folders here; ``archives``; cells of ``tables``."""
 
 import hashlib
+import io
 import os
-import tarfile
-import zipfile
-import zlib
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-MAX_MEMBER = 4 << 30
-"""Bytes of one unpacked file; VQAv2's annotations are the largest, a tenth of it."""
-
-MAX_RATIO = 250
-"""Unpacked over packed, above a size; JSON that repeats itself reaches some 30."""
-
-SMALL = 64 << 20
-"""Bytes under which any ratio is harmless."""
-
-FAULTS = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError)
-"""What a torn archive raises, by where it is torn."""
+from typing import Any, BinaryIO, Protocol
 
 
 class Container(Protocol):
@@ -55,18 +38,28 @@ class Entry:
     def where(self) -> str:
         """How an error names it."""
         path = self.container.path
-        return str(self.key if path.is_dir() else f"{path}!{self.name}")
+        return str(self.key if isinstance(self.key, Path) else f"{path}!{self.name}")
 
     def bytes(self) -> bytes:
         """Its contents."""
         return next(iter(self.container.read([self.key])))[1]
 
-    def digest(self) -> str:
-        """SHA-256 of its contents; a plain file is not taken into memory for it."""
+    def open(self) -> BinaryIO:
+        """Its contents as a file; a plain one is not taken into memory."""
         if not isinstance(self.key, Path):
-            return hashlib.sha256(self.bytes()).hexdigest()
-        with self.key.open("rb") as file:
+            return io.BytesIO(self.bytes())
+        with readable(self.key):
+            return self.key.open("rb")
+
+    def digest(self) -> str:
+        """SHA-256 of its contents."""
+        with self.open() as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it is what a system keeps beside the files, and none of them."""
+        return self.name.rpartition("/")[2][:1] == "." or "__MACOSX/" in self.name
 
 
 class Folder:
@@ -76,16 +69,17 @@ class Folder:
         self.path = path
 
     def entries(self) -> Iterator[Entry]:
-        """All files under it, links to folders followed once."""
+        """All files under it; a folder that several links lead to counts once."""
         seen: set[str] = set()
-        for root, folders, files in os.walk(self.path, followlinks=True):
-            seen.add(os.path.realpath(root))
-            folders[:] = sorted(
-                name
-                for name in folders
-                if name[0] != "."
-                and os.path.realpath(os.path.join(root, name)) not in seen
-            )
+        for root, folders, files in os.walk(
+            self.path, onerror=_unreadable, followlinks=True
+        ):
+            folders[:] = sorted(name for name in folders if name[0] != ".")
+            real = os.path.realpath(root)
+            if real in seen:
+                folders.clear()
+                continue
+            seen.add(real)
             for name in sorted(files):
                 path = Path(root, name)
                 yield Entry(self, path, path.relative_to(self.path).as_posix())
@@ -93,98 +87,24 @@ class Folder:
     def read(self, keys: Sequence[Path]) -> Iterator[tuple[Path, bytes]]:
         """See ``Container``."""
         for path in keys:
-            try:
-                yield path, path.read_bytes()
-            except OSError as error:
-                raise ValueError(
-                    f"{path} cannot be read: {error.strerror}; mend it and run again"
-                ) from error
-
-
-class Zip:
-    """Members of a zip file."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def entries(self) -> Iterator[Entry]:
-        """Its files."""
-        with torn(self.path), zipfile.ZipFile(self.path) as archive:
-            for info in archive.infolist():
-                if not info.is_dir():
-                    yield Entry(self, info.filename, info.filename)
-
-    def read(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """See ``Container``."""
-        with torn(self.path), zipfile.ZipFile(self.path) as archive:
-            for name in keys:
-                info = archive.getinfo(name)
-                check_bomb(
-                    f"{self.path}!{name}", info.file_size, max(info.compress_size, 1)
-                )
-                yield name, archive.read(info)
-
-
-class Tar:
-    """Members of a tar file, packed or not; read once from front to back."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def _members(self) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-        packed, unpacked = max(self.path.stat().st_size, 1), 0
-        with torn(self.path), tarfile.open(self.path, "r|*") as archive:
-            for info in archive:
-                unpacked += info.size
-                check_bomb(f"{self.path}!{info.name}", unpacked, packed, whole=True)
-                if info.isreg():
-                    yield archive, info
-
-    def entries(self) -> Iterator[Entry]:
-        """Its plain files."""
-        for _, info in self._members():
-            yield Entry(self, info.name, info.name)
-
-    def read(self, keys: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """See ``Container``."""
-        wanted = set(keys)
-        for archive, info in self._members():
-            if info.name in wanted:
-                file = archive.extractfile(info)
-                assert file is not None  # a plain file
-                yield info.name, file.read()
-                wanted.discard(info.name)
-            if not wanted:
-                return
+            with readable(path):
+                data = path.read_bytes()
+            yield path, data
 
 
 @contextmanager
-def torn(path: Path) -> Iterator[None]:
-    """One line for an archive that is cut off or is none."""
+def readable(path: Path) -> Iterator[None]:
+    """One line for a file that cannot be read; a pipe would be waited for."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError(f"{path} is no plain file; remove it and run again")
         yield
-    except FAULTS as error:
-        raise ValueError(
-            f"{path} is not a whole archive ({error}); a torn download? fetch it again"
-        ) from error
+    except OSError as error:
+        _unreadable(error, path)
 
 
-def check_bomb(where: str, size: int, packed: int, whole: bool = False) -> None:
-    """Refuse what unpacks to far more than it should.
-
-    Args:
-        where: for the error.
-        size: bytes unpacked.
-        packed: bytes packed.
-        whole: whether that is of a whole archive, which may be large.
-    """
-    if size > SMALL and size > MAX_RATIO * packed:
-        raise ValueError(
-            f"{where} unpacks to {size / 1e6:.0f} MB, {size // packed} times what it "
-            f"takes packed; more than {MAX_RATIO} times is taken for a zip bomb"
-        )
-    if size > MAX_MEMBER and not whole:
-        raise ValueError(
-            f"{where} unpacks to {size / 1e9:.1f} GB, more than {MAX_MEMBER / 1e9:.1f} "
-            "GB; that is no file of this data set"
-        )
+def _unreadable(error: OSError, path: Path | None = None) -> None:
+    raise ValueError(
+        f"{path or error.filename} cannot be read: {error.strerror}; mend it and run "
+        "again"
+    ) from error

@@ -35,24 +35,29 @@ def stores(dataset: DataSet, mirror: bool) -> Stores:
     return dataset.mirror
 
 
-def plan(dataset: DataSet, root: Path, mirror: bool = False) -> list[fetch.Row]:
+def plan(
+    dataset: DataSet, root: Path, mirror: bool = False, limit: int = 0, seed: int = 0
+) -> list[fetch.Row]:
     """What is here and what is still to be fetched, a row for each file.
 
     Args:
         dataset: which.
         root: folder of the original files.
         mirror: whether from the mirror.
+        limit: pictures of so many questions; 0 for all.
+        seed: of that subset.
     """
-    rows = [
-        row
-        for store, files in stores(dataset, mirror).items()
-        for row in fetch.plan(files, root / store)
-    ]
+    wanted = stores(dataset, mirror)
+    rows = [row for store in wanted for row in fetch.plan(wanted[store], root / store)]
     shown = dataset.pictures
     if shown is not None and not mirror:
         name = f"{shown.url.rpartition('/')[2]} (pictures asked about)"
-        here = any((root / shown.store).rglob("*.jpg"))
-        state = "some here" if here else "to fetch"
+        state = "to fetch"
+        if all(row.state == "here" for row in rows):
+            folders = [root / store for store in wanted]
+            names = _names(dataset, folders, limit, seed)
+            missing = sum(not (root / shown.store / n).is_file() for n in names)
+            state = f"to fetch: {missing}" if missing else "here"
         rows.append(fetch.Row(name, shown.url, shown.gigabytes, state))
     return rows
 
@@ -82,7 +87,7 @@ def obtain(
     wanted = stores(dataset, mirror)
     if not wanted:
         return Obtained([_put_by_hand(dataset, root / dataset.key)], {})
-    agree(plan(dataset, root, mirror))
+    agree(plan(dataset, root, mirror, limit, seed))
     origin: dict[str, str] = {}
     for store, files in wanted.items():
         origin |= fetch.fetch(files, root / store)
@@ -99,11 +104,16 @@ def _fetch_pictures(
     """Only the pictures that the questions are about."""
     shown = dataset.pictures
     assert shown is not None  # the caller asked
+    names = _names(dataset, folders, limit, seed)
+    fetch_members(shown.url, names, root / shown.store)
+    return root / shown.store
+
+
+def _names(dataset: DataSet, folders: list[Path], limit: int, seed: int) -> list[str]:
+    """Paths of the pictures that so many questions are about."""
     items = read(dataset, Originals(folders), seed)
     chosen = datasets.subset(len(items), limit, seed)
-    names = dict.fromkeys(str(items[number].picture) for number in chosen)
-    fetch_members(shown.url, list(names), root / shown.store)
-    return root / shown.store
+    return list(dict.fromkeys(str(items[number].picture) for number in chosen))
 
 
 def _put_by_hand(dataset: DataSet, folder: Path) -> Path:

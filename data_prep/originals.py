@@ -6,7 +6,8 @@ from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from data_prep.containers import Entry, Folder, Tar, Zip
+from data_prep.archives import Tar, Zip
+from data_prep.containers import Entry, Folder
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 
@@ -25,6 +26,7 @@ class Originals:
     def __init__(self, folders: Sequence[Path]):
         self.folders = [Path(folder) for folder in folders]
         self._read: dict[str, Entry] = {}
+        self._found: dict[str, Entry | None] = {}
         real = [folder.resolve() for folder in self.folders]
         for number, folder in enumerate(real):
             if not folder.is_dir():
@@ -41,7 +43,8 @@ class Originals:
 
     @cached_property
     def _plain(self) -> list[Entry]:
-        return [e for folder in self.folders for e in Folder(folder).entries()]
+        entries = (e for folder in self.folders for e in Folder(folder).entries())
+        return [entry for entry in entries if not entry.hidden]
 
     @cached_property
     def _packed(self) -> list[Entry]:
@@ -51,7 +54,7 @@ class Originals:
             if entry.name.lower().endswith(ARCHIVES):
                 kind = Zip if entry.name.lower().endswith(".zip") else Tar
                 found += kind(Path(str(entry.key))).entries()
-        return found
+        return [entry for entry in found if not entry.hidden]
 
     @cached_property
     def _plain_by_base(self) -> dict[str, list[Entry]]:
@@ -72,6 +75,11 @@ class Originals:
         Raises:
             ValueError: if several files of different contents fit equally well.
         """
+        if name not in self._found:
+            self._found[name] = self._search(name)
+        return self._found[name]
+
+    def _search(self, name: str) -> Entry | None:
         base = PurePosixPath(name).name
         for index in (self._plain_by_base, self._packed_by_base):
             if base in index:
@@ -82,10 +90,10 @@ class Originals:
         """The one file that fits a pattern, remembered as read.
 
         Raises:
-            ValueError: if none does, or several of different contents.
+            FileNotFoundError: if none does.
+            ValueError: if several of different contents do.
         """
-        found = self.need_all(pattern)
-        return _best(found, found[0].name)
+        return self.remember(_same(self._fitting(pattern)))
 
     def need_all(self, pattern: str) -> list[Entry]:
         """All files that fit a pattern, by name, remembered as read.
@@ -93,18 +101,22 @@ class Originals:
         Raises:
             FileNotFoundError: if none does.
         """
+        return [self.remember(entry) for entry in self._fitting(pattern)]
+
+    def remember(self, entry: Entry) -> Entry:
+        """The entry, which ``read_files`` tells from now on."""
+        return self._read.setdefault(entry.where, entry)
+
+    def _fitting(self, pattern: str) -> list[Entry]:
         found = self.matching(pattern)
         if not found:
-            raise FileNotFoundError(f"no {pattern} in {self}")
-        self._read |= {entry.where: entry for entry in found}
+            raise FileNotFoundError(f"no {pattern} in {self}; is it the right folder?")
         return found
 
     def read_files(self) -> list[dict[str, str]]:
-        """Name and SHA-256 of the files that ``need`` gave."""
-        return [
-            {"name": entry.name, "sha256": entry.digest()}
-            for _, entry in sorted(self._read.items())
-        ]
+        """Name and SHA-256 of the files that were remembered."""
+        told = sorted((e.name, e.digest()) for e in self._read.values())
+        return [{"name": name, "sha256": digest} for name, digest in told]
 
     def matching(self, pattern: str) -> list[Entry]:
         """All files whose path, or the last part of it, fits a pattern; by name.
@@ -114,7 +126,8 @@ class Originals:
         for entries in (self._plain, self._packed):
             found = [e for e in entries if _fits(e.name, pattern)]
             if found:
-                return sorted(found, key=lambda entry: entry.name)
+                # A plain file may be reached by several links.
+                return _once(sorted(found, key=lambda entry: entry.name))
         return []
 
     def __str__(self) -> str:
@@ -122,12 +135,9 @@ class Originals:
 
 
 def _fits(name: str, pattern: str) -> bool:
-    base = PurePosixPath(name).name
-    return (
-        fnmatch(name, pattern)
-        or fnmatch(name, f"*/{pattern}")
-        or ("/" not in pattern and fnmatch(base, pattern))
-    )
+    """Whether the end of a path, of as many parts as the pattern has, fits it."""
+    parts = name.split("/")[-pattern.count("/") - 1 :]
+    return fnmatch("/".join(parts), pattern)
 
 
 def _by_base(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
@@ -146,10 +156,29 @@ def _best(entries: list[Entry], name: str) -> Entry:
         return len(os.path.commonprefix([parts, wanted]))
 
     most = max(map(shared, entries))
-    best = [entry for entry in entries if shared(entry) == most]
-    if len(best) > 1 and len({entry.bytes() for entry in best}) > 1:
-        raise ValueError(
-            f"{best[0].where} and {best[1].where} are different files of one name; "
-            "keep the one that is meant"
-        )
-    return best[0]
+    return _same([entry for entry in entries if shared(entry) == most])
+
+
+def _same(entries: list[Entry]) -> Entry:
+    """The first of some entries, which must be copies of one file.
+
+    Raises:
+        ValueError: naming two that differ.
+    """
+    first = entries[0]
+    for other in entries[1:]:
+        if other.digest() != first.digest():
+            raise ValueError(
+                f"{first.where} and {other.where} are different files, and one is "
+                "wanted; keep the one that is meant"
+            )
+    return first
+
+
+def _once(entries: list[Entry]) -> list[Entry]:
+    """Without files that are links to others of them."""
+    found: dict[object, Entry] = {}
+    for entry in entries:
+        plain = isinstance(entry.key, Path)
+        found.setdefault(entry.key.resolve() if plain else entry, entry)
+    return list(found.values())

@@ -4,22 +4,47 @@ import hashlib
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from data_prep.base import Item
-from data_prep.containers import Entry
+from data_prep.containers import Container, Entry
 from data_prep.originals import Originals
 from vicrop import images
 
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif"}
-UNDECODABLE = (OSError, ValueError, SyntaxError, struct.error)
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+"""No others are tried: some are handed to programs outside."""
+
+SUFFIXES = {
+    "JPEG": ".jpg",
+    "MPO": ".jpg",  # a JPEG with a second picture behind it, as some cameras make
+    "PNG": ".png",
+    "WEBP": ".webp",
+    "GIF": ".gif",
+}
+
+UNDECODABLE = (
+    Image.DecompressionBombError,
+    OSError,
+    EOFError,
+    ValueError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
 """What Pillow raises for bytes that are no picture, or half of one."""
+
+MAX_NAME = 200
+"""Bytes of a part of a name; file systems take 255."""
 
 
 class Picture(NamedTuple):
@@ -62,7 +87,8 @@ def write(
     written: dict[Entry, Picture] = {}
     same: dict[str, Picture] = {}
     contents = _contents(list(first))
-    for entry, data in tqdm(contents, "pictures", len(first), disable=not progress):
+    hidden = None if progress else True  # None: shown to a terminal only
+    for entry, data in tqdm(contents, "pictures", len(first), disable=hidden):
         digest = hashlib.sha256(data).hexdigest()
         if digest not in same:
             same[digest] = _write(data, digest, first[entry], entry, folder)
@@ -89,10 +115,10 @@ def entry_of(item: Item, originals: Originals) -> Entry:
 
 def _contents(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
     """Every entry with its bytes, container by container."""
-    ordered = sorted(entries, key=lambda entry: id(entry.container))
-    for _, group in groupby(ordered, key=lambda entry: id(entry.container)):
-        by_key = {entry.key: entry for entry in group}
-        container = next(iter(by_key.values())).container
+    groups: dict[Container, dict[Any, Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.container, {})[entry.key] = entry
+    for container, by_key in groups.items():
         for key, data in container.read(list(by_key)):
             yield by_key[key], data
 
@@ -100,9 +126,8 @@ def _contents(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
 def _write(data: bytes, digest: str, item: Item, entry: Entry, folder: Path) -> Picture:
     kind, size = _decoded(data, f"{item.where}: picture {entry.where}")
     name = item.image if Path(item.image).suffix else item.image + SUFFIXES[kind]
+    check_name(name, item.where)
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise ValueError(f"{item.where}: picture name {name!r} leaves the folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         raise ValueError(
@@ -113,18 +138,37 @@ def _write(data: bytes, digest: str, item: Item, entry: Entry, folder: Path) -> 
     return Picture(name, size, digest)
 
 
+def check_name(name: str, where: str) -> None:
+    """Refuse a name that would leave ``images/``, or cannot be a file's.
+
+    Raises:
+        ValueError: with where it is from.
+    """
+    parts = name.split("/")
+    leaves = {"", ".", ".."} & set(parts) or set("\\:\0") & set(name)
+    if leaves or max(len(part.encode()) for part in parts) > MAX_NAME:
+        raise ValueError(
+            f"{where}: picture name {name[:80]!r} is no path inside images/; is the "
+            "file what it should be?"
+        )
+
+
 def _decoded(data: bytes, where: str) -> tuple[str, tuple[int, int]]:
     """Format and upright size of a picture that decodes to its end."""
     try:
         with warnings.catch_warnings():
-            # Ours is the limit that counts.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                images.check_size(image.size, where)
-                kind, size = image.format, images.load(image).size
-    except (*UNDECODABLE, Image.DecompressionBombError) as error:
-        reason = f"({str(error).splitlines()[0]})"
-        raise ValueError(f"{where} does not decode {reason}; fetch it again") from error
-    if kind not in SUFFIXES:
-        raise ValueError(f"{where} is {kind}, expected {', '.join(SUFFIXES)}")
-    return kind, size
+            # Ours is the limit that counts; and a torn EXIF is no torn picture.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                images.check_size(image.size, "it")
+                return image.format, images.load(image).size
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{where} is no picture (it begins with {data[:16]!r}), expected one of "
+            f"{', '.join(FORMATS)}; fetch it again"
+        ) from None
+    except UNDECODABLE as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{where} does not decode ({reason}); fetch it again"
+        ) from error

@@ -3,7 +3,7 @@
 Source: Singh et al., 2019; boxes: the authors of the paper (its appendix B).
 """
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from numpy.random import Generator
 from pydantic import Field, field_validator
@@ -18,6 +18,7 @@ from data_prep.tables import (
     Row,
     checked,
     json_rows,
+    parquet_columns,
     parquet_rows,
 )
 from vicrop.types import Region
@@ -48,6 +49,13 @@ class BoxRow(Original):
     bbox: tuple[float, ...]
 
 
+class Place(NamedTuple):
+    """A box, and the row that says it."""
+
+    region: Region
+    where: str
+
+
 def read_json(originals: Originals, rng: Generator) -> list[Item]:
     """From the published JSON; pictures of both splits lie in ``train_images/``."""
     rows = json_rows(originals.need("TextVQA_*_val.json"), "data")
@@ -68,40 +76,56 @@ def _items(
     rows: list[Row], originals: Originals, cells: list[Entry] | None = None
 ) -> list[Item]:
     boxes = read_boxes(originals)
-    return [_item(row, boxes, cells and cells[n]) for n, row in enumerate(rows)]
+    items = [
+        _item(checked(Question, row), row.where, boxes, cells and cells[n])
+        for n, row in enumerate(rows)
+    ]
+    for number in boxes.keys() - {item.key for item in items}:
+        raise ValueError(
+            f"{boxes[number].where} field dataset_id: no question {number!r} in "
+            f"{originals}; are boxes and questions of one version?"
+        )
+    return items
 
 
-def _item(row: Row, boxes: dict[str, Region], cell: Entry | None) -> Item:
-    found = checked(Question, row)
+def _item(
+    found: Question, where: str, boxes: dict[str, Place], cell: Entry | None
+) -> Item:
     box = boxes.get(str(found.question_id))
     return Item(
-        where=row.where,
+        where=where,
         key=str(found.question_id),
         question=found.question,
         labels=found.answers,
         picture=cell or f"train_images/{found.image_id}.jpg",
         image=f"{found.image_id}.jpg",
-        boxes=[box] if box else [],
+        boxes=[box.region] if box else [],
         meta={"question_id": found.question_id},
     )
 
 
-def read_boxes(originals: Originals) -> dict[str, Region]:
+def read_boxes(originals: Originals) -> dict[str, Place]:
     """Boxes by question id; none where their files are not there."""
-    if not originals.matching(BOXES):
-        return {}
-    found: dict[str, Region] = {}
-    for row in parquet_rows(originals.need_all(BOXES), ("dataset_id", "bbox")):
+    found: dict[str, Place] = {}
+    files = [file for file in originals.matching(BOXES) if _has_boxes(file)]
+    for row in parquet_rows(list(map(originals.remember, files)), BOX_COLUMNS):
         made = checked(BoxRow, row)
         if made.dataset_id in found:
             raise ValueError(
                 f"{row.where} field dataset_id: {made.dataset_id!r} has a box already"
             )
-        found[made.dataset_id] = from_xywh(made.bbox, f"{row.where} field bbox")
+        region = from_xywh(made.bbox, f"{row.where} field bbox")
+        found[made.dataset_id] = Place(region, row.where)
     return found
 
 
+def _has_boxes(file: Entry) -> bool:
+    """The mirror's training split, which may lie there too, goes by the same name."""
+    return "bbox" in parquet_columns(file)
+
+
 BOXES = "train-*.parquet"
+BOX_COLUMNS = ("dataset_id", "bbox")
 BOX_REPO = Hub("jrzhang/TextVQA_GT_bbox", ("data/train-*.parquet",), gigabytes=1.3)
 SITE = "https://dl.fbaipublicfiles.com/textvqa"
 

@@ -1,0 +1,140 @@
+"""Rows of parquet files, and the pictures in their cells."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from data_prep.archives import Refused, check_bomb
+from data_prep.containers import Entry
+from data_prep.rows import Row, unbase64
+
+BATCH = 16
+"""Rows of a parquet file in memory at a time; a picture of 8K takes some 15 MB."""
+
+MAX_ROWS = 10_000_000
+"""Of a parquet file: a few bytes can claim, and repeat a value for, any number."""
+
+MAX_TABLE = 1 << 29
+"""Bytes of a parquet file's rows without pictures; VQAv2's take a fifth of it."""
+
+
+def parquet_rows(entries: Sequence[Entry], columns: Sequence[str]) -> list[Row]:
+    """Rows of a table in one or more parquet files, without its pictures.
+
+    Args:
+        entries: the files, in order.
+        columns: those that are read.
+
+    Raises:
+        ValueError: for a torn file, or one without these columns.
+    """
+    rows = []
+    for entry in entries:
+        rows += [
+            Row(f"{entry.where} row {number}", values)
+            for number, values in enumerate(_parquet_values(entry, columns))
+        ]
+    return rows
+
+
+def _parquet_values(entry: Entry, columns: Sequence[str]) -> Iterator[dict]:
+    size = 0
+    with _parquet(entry, columns) as table:
+        for batch in table.iter_batches(BATCH, columns=list(columns)):
+            size += batch.nbytes
+            if size > MAX_TABLE:
+                raise Refused(
+                    f"{entry.where} has rows of more than {MAX_TABLE / 1e6:.0f} MB, "
+                    "pictures aside; that is no file of this data set"
+                )
+            yield from batch.to_pylist()
+
+
+@contextmanager
+def _parquet(
+    entry: Entry, columns: Sequence[str]
+) -> Iterator[pyarrow.parquet.ParquetFile]:
+    """An open file of which these columns can be read."""
+    with entry.open() as file:
+        source = entry.key if isinstance(entry.key, Path) else file
+        try:
+            with pyarrow.parquet.ParquetFile(source, buffer_size=1 << 20) as table:
+                _check_table(table, entry.where, columns)
+                yield table
+        except Refused:
+            raise
+        except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"{entry.where} is not a whole parquet file ({reason}); a torn "
+                "download? fetch it again"
+            ) from error
+
+
+def _check_table(
+    table: pyarrow.parquet.ParquetFile, where: str, columns: Sequence[str]
+) -> None:
+    known, rows = table.schema_arrow.names, table.metadata.num_rows
+    missing = sorted(set(columns) - set(known))
+    if missing:
+        raise Refused(
+            f"{where} has no column {', '.join(missing)}; it has {', '.join(known)}"
+        )
+    if rows > MAX_ROWS:
+        raise Refused(f"{where} claims {rows} rows; that is no file of this data set")
+    for number in range(table.metadata.num_row_groups):
+        group = table.metadata.row_group(number)
+        for n in range(group.num_columns):
+            part = group.column(n)
+            check_bomb(where, part.total_uncompressed_size, part.total_compressed_size)
+
+
+def parquet_columns(entry: Entry) -> list[str]:
+    """Names of a parquet file's columns."""
+    with _parquet(entry, ()) as table:
+        return table.schema_arrow.names
+
+
+class ParquetCells:
+    """Pictures in a column of a parquet file; keys are row numbers."""
+
+    def __init__(self, entry: Entry, column: str):
+        self.entry, self.column = entry, column
+        self.path = entry.container.path
+
+    @classmethod
+    def of(cls, entries: Sequence[Entry], column: str) -> list[Entry]:
+        """An entry for the picture of every row of these files."""
+        found = []
+        for entry in entries:
+            cells = cls(entry, column)
+            with _parquet(entry, [column]) as table:
+                count = table.metadata.num_rows
+            name = f"{entry.name}:{column}"
+            found += [Entry(cells, n, f"{name} row {n}") for n in range(count)]
+        return found
+
+    def read(self, keys: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """See ``Container``: batch by batch, so that memory stays small."""
+        wanted, number = set(keys), 0
+        with _parquet(self.entry, [self.column]) as table:
+            for batch in table.iter_batches(BATCH, columns=[self.column]):
+                for value in batch.column(0):
+                    if number in wanted:
+                        yield number, self._bytes(value.as_py(), number)
+                    number += 1
+
+    def _bytes(self, value: Any, number: int) -> bytes:
+        """A cell is the picture's bytes, base64 text, or a struct with its bytes."""
+        if isinstance(value, dict):
+            value = value.get("bytes")
+        where = f"{self.entry.where} row {number} field {self.column}"
+        if isinstance(value, str):
+            return unbase64(value, where)
+        if not value:
+            raise ValueError(f"{where}: no picture in it (got {str(value)[:80]!r})")
+        return value
