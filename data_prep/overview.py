@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_prep import registry
-from vicrop import datasets, paths, results, scorecard
+from vicrop import datasets, paths, rescore, results
 
 PAPER = {
     "vstar": (191, 191),
@@ -36,7 +36,7 @@ def _row(key: str) -> dict[str, str]:
         "questions": _number(facts.questions),
         "images": _number(facts.images),
         "in the paper": " / ".join(map(_number, PAPER[key])) if key in PAPER else "–",
-        "metric": scorecard.metric_name(key),
+        "metric": rescore.metric_name(key),
         "here": f"{len(datasets.load(key)):,} questions" if here else "no",
         "made with": datasets.MAKERS[key],
     }

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vicrop import scorecard
+from vicrop import rescore, scorecard
 from vicrop.results import RunFolder
 from vicrop.scoring import pope
 from vicrop.types import Record, RunConfig
@@ -76,15 +76,16 @@ def test_difficult_answers_are_left_out_officially_and_kept_by_the_authors(write
     ten = ["cab"] * 10
     hard = {"meta": {"difficult_direct_answer": True}}
     run = write_run("aokvqa", [("bus", "cab", ten, {}), ("bus", "bus", ten, hard)])
-    assert (only(run, variant="official").n, only(run, variant="upstream").n) == (1, 2)
-    assert only(run, variant="official").answer.value == 1
+    official = only(run, variant="official", metric="accuracy")
+    assert (official.n, only(run, variant="upstream").n) == (1, 2)
+    assert official.answer.value == 1
     assert only(run, variant="upstream").answer.value == 0.5
 
 
 def test_a_failed_sample_is_an_error_and_no_answer(write_run):
     failed = {"plain": None, "answer": None, "error": "ValueError: broken"}
     run = write_run("gqa", [("yes", "yes", ["yes"], {}), ("", "", ["no"], failed)])
-    line = only(run, variant="official")
+    line = only(run, variant="official", metric="accuracy")
     assert (line.n, line.errors, line.answer.value) == (1, 1, 1)
 
 
@@ -111,8 +112,7 @@ def test_groups_are_by_category_and_size_where_there_is_more_than_one(write_run)
         "size large",
     }
     same = [("yes", "yes", ["yes"], kinds[0])] * 2
-    [line] = lines_of(write_run("gqa", same, "same"), variant="official")
-    assert line.group == "all"
+    assert only(write_run("docvqa", same, "same"), variant="official").group == "all"
 
 
 said = st.lists(
@@ -128,7 +128,7 @@ def test_rates_of_yes_are_those_of_the_official_script(rows):
         np.array([float(a == b) for a, b in zip(texts, labels, strict=True)])
         for texts in (plain, answers)
     ]
-    made = {line["metric"]: line for line in scorecard.yes_or_no(frame, *scores)}
+    made = {line["metric"]: line for line in rescore.yes_or_no("pope", frame, *scores)}
     for which, texts in (("plain", plain), ("answer", answers)):
         wanted = pope.aggregate(texts, labels)
         names = {"precision": "precision", "recall": "recall", "F1": "f1"}
@@ -154,10 +154,11 @@ def test_files_hold_the_same_numbers_in_three_forms(write_run, tmp_path):
     lines = scorecard.card(write_run("gqa", [("no", "yes", ["yes"], {})] * 3))
     csv, whole, markdown = scorecard.write(lines, tmp_path / "out")
     table = pd.read_csv(csv)
-    assert list(table["answer"]) == [1.0, 1.0]
+    assert list(table["metric"]) == ["accuracy", "accuracy, as said", "accuracy"]
+    assert list(table["answer"]) == [1.0, 1.0, 1.0]
     assert table.loc[0, "answer_low"] == pytest.approx(lines[0].answer.low)
     assert json.loads(whole.read_text())[0]["gain"] == 1
-    _, _, first, _ = markdown.read_text().splitlines()
+    _, _, first, *_ = markdown.read_text().splitlines()
     cells = [cell.strip() for cell in first.split("|")]
     assert cells[1:6] == ["run", "all", "official", "accuracy", "3"]
 
@@ -169,3 +170,11 @@ def test_a_folder_without_records_or_parameters_is_named(tmp_path, write_run):
     run.write_meta({})
     with pytest.raises(ValueError, match="has no parameters of the run"):
         scorecard.card(run)
+
+
+def test_prepared_answers_are_scored_and_the_raw_ones_shown_beside(write_run):
+    run = write_run("gqa", [("No", "Yes.", ["yes"], {}), ("no", "yes", ["yes"], {})])
+    prepared = only(run, variant="official", metric="accuracy")
+    raw = only(run, variant="official", metric="accuracy, as said")
+    assert (prepared.answer.value, raw.answer.value) == (1, 0.5)
+    assert (prepared.gain.value, raw.gain.value) == (1, 0.5)

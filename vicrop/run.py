@@ -264,7 +264,9 @@ def _record(
     sample: Sample, answer: Answer, dataset: str, size: tuple[int, int]
 ) -> Record:
     plain_score, score = (
-        scoring.score(dataset, text, sample.labels, sample.question)
+        scoring.score(
+            dataset, scoring.prepared(dataset, text), sample.labels, sample.question
+        )
         for text in (answer.plain, answer.text)
     )
     covered = None

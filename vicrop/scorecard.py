@@ -1,27 +1,18 @@
 """What runs score: officially and the authors' way, by category and by size group."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from vicrop import results, scoring, stats
+from vicrop import rescore, results, scoring, stats
 from vicrop.results import RunFolder
 from vicrop.stats import Estimate
 
 LEFT_OUT = {"aokvqa": "difficult_direct_answer"}
 """Questions that the official mean leaves out, by data set: those with this in meta."""
-
-NAMES = {
-    "textvqa": "VQA accuracy",
-    "vqav2": "VQA accuracy",
-    "docvqa": "ANLS",
-    "infographicvqa": "ANLS",
-}
-"""Of the official metric; ``accuracy`` where it is not here."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +99,6 @@ def _read(run: RunFolder) -> tuple[pd.DataFrame, dict[str, Any]]:
     return results.table(run), config
 
 
-def metric_name(dataset: str, variant: str = "official") -> str:
-    """What a data set's score is called."""
-    return NAMES.get(dataset, "accuracy") if variant == "official" else "accuracy"
-
-
 def groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """All rows, then by category and by size group, where there is more than one."""
     categories = frame["meta"].map(lambda meta: meta.get("category"))
@@ -137,13 +123,13 @@ def _lines(named: dict[str, str], rows: pd.DataFrame) -> list[Line]:
     """The metric itself, then what else is usual for the data set."""
     kept = rows[rows["error"].isna()]
     dataset, variant = named["dataset"], named["variant"]
-    before = rescored(kept, "plain", dataset, variant)
-    after = rescored(kept, "answer", dataset, variant)
+    before = rescore.rescored(kept, "plain", dataset, variant)
+    after = rescore.rescored(kept, "answer", dataset, variant)
     changed = stats.changes(before, after)
     common = named | {"n": len(kept), "errors": len(rows) - len(kept)}
     first = Line(
         **common,
-        metric=metric_name(dataset, variant),
+        metric=rescore.metric_name(dataset, variant),
         plain=stats.accuracy(before),
         answer=stats.accuracy(after),
         gain=stats.gain(before, after),
@@ -151,102 +137,10 @@ def _lines(named: dict[str, str], rows: pd.DataFrame) -> list[Line]:
         broken=changed.broken,
         p=changed.p,
     )
-    if variant != "official" or dataset not in FURTHER or not len(kept):
+    if variant != "official" or dataset not in rescore.FURTHER or not len(kept):
         return [first]
-    further = FURTHER[dataset](kept, before, after)
+    further = rescore.FURTHER[dataset](dataset, kept, before, after)
     return [first, *(Line(**common | made) for made in further)]
-
-
-def rescored(rows: pd.DataFrame, column: str, dataset: str, variant: str) -> np.ndarray:
-    """Scores of the texts in a column, for the labels and questions beside them."""
-    official = variant == "official"
-    return np.array(
-        [
-            scoring.score(
-                dataset,
-                text,
-                labels if official else scoring.as_upstream(dataset, labels),
-                question,
-                variant,
-            )
-            for text, labels, question in zip(
-                rows[column], rows["labels"], rows["question"], strict=True
-            )
-        ],
-        float,
-    )
-
-
-def yes_or_no(
-    rows: pd.DataFrame, before: np.ndarray, after: np.ndarray
-) -> list[dict[str, Any]]:
-    """POPE's precision, recall, F1 and share of yes, each with its interval."""
-    right = np.array([labels[0] == "yes" for labels in rows["labels"]])
-    plain, answer = (np.where(scores == 1, right, ~right) for scores in (before, after))
-    # One number a question, so that a resample takes both answers and the label.
-    codes = 4 * right + 2 * answer + plain
-
-    def estimate(rate: Callable, bit: int | None) -> Estimate:
-        def statistic(values: np.ndarray, axis: int = -1) -> np.ndarray:
-            values = values.astype(int)
-            yes = (values & 4) > 0
-            if bit is not None:
-                return rate((values & bit) > 0, yes, axis)
-            return rate((values & 2) > 0, yes, axis) - rate((values & 1) > 0, yes, axis)
-
-        return stats.bootstrap(codes, statistic)
-
-    return [
-        {
-            "metric": name,
-            "plain": estimate(rate, 1),
-            "answer": estimate(rate, 2),
-            "gain": estimate(rate, None),
-        }
-        for name, rate in RATES.items()
-    ]
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """0 where the whole is none (see ``scoring.pope.aggregate``)."""
-    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
-
-
-RATES: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
-    "precision": lambda said, yes, axis: _share((said & yes).sum(axis), said.sum(axis)),
-    "recall": lambda said, yes, axis: _share((said & yes).sum(axis), yes.sum(axis)),
-    "F1": lambda said, yes, axis: _share(
-        2.0 * (said & yes).sum(axis), said.sum(axis) + yes.sum(axis)
-    ),
-    "yes ratio": lambda said, yes, axis: said.mean(axis),
-}
-"""Said yes, is yes (each (…, questions)) and the axis of questions -> a rate."""
-
-
-def every_rotation(
-    rows: pd.DataFrame, before: np.ndarray, after: np.ndarray
-) -> list[dict[str, Any]]:
-    """HR-Bench's questions that are right whichever way their options are rotated."""
-    base = rows["meta"].map(lambda meta: meta["question_id"]).to_numpy()
-    scores = pd.DataFrame({"before": before, "after": after}).groupby(base).min()
-    was, now = scores["before"].to_numpy(), scores["after"].to_numpy()
-    return [
-        {
-            "metric": "right in every rotation",
-            "n": len(scores),
-            "plain": stats.accuracy(was),
-            "answer": stats.accuracy(now),
-            "gain": stats.gain(was, now),
-        }
-    ]
-
-
-FURTHER: Mapping[str, Callable] = {
-    "pope": yes_or_no,
-    "hr-bench-4k": every_rotation,
-    "hr-bench-8k": every_rotation,
-}
-"""What is usual beside the metric: rows and scores -> fields of further lines."""
 
 
 def flat(lines: Iterable[Line]) -> pd.DataFrame:

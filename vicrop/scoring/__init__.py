@@ -7,7 +7,18 @@ instead. ``METRICS`` says which data set has which.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vicrop.scoring import anls, aokvqa, exact, gqa, mcq, pope, upstream, vqa, vstar
+from vicrop.scoring import (
+    anls,
+    aokvqa,
+    exact,
+    gqa,
+    mcq,
+    pope,
+    prepare,
+    upstream,
+    vqa,
+    vstar,
+)
 
 Scorer = Callable[[str, Sequence[str], str | None], float]
 """Prediction, labels and question -> score."""
@@ -22,6 +33,8 @@ class Metric:
     official: Scorer
     upstream: Scorer | None = None
     """The authors' own; None for data that they never scored."""
+    prepared: Callable[[str], str] = prepare.as_said
+    """What is done to an answer before the official score: see ``prepare``."""
 
 
 def _plain(scorer: Callable[[str, Sequence[str]], float]) -> Scorer:
@@ -34,11 +47,11 @@ EXACT = Metric(_plain(exact.score))
 METRICS: dict[str, Metric] = {
     **dict.fromkeys(["plates", "plates-hd", "plates-wide", "plates-val"], EXACT),
     "textvqa": Metric(_plain(vqa.textvqa), _plain(upstream.vqa)),
-    "vqav2": Metric(_plain(vqa.visualqa), _plain(upstream.vqa)),
+    "vqav2": Metric(_plain(vqa.visualqa), _plain(upstream.vqa), prepare.normal),
     "docvqa": Metric(_plain(anls.score), _plain(upstream.docvqa)),
     "infographicvqa": Metric(_plain(anls.score)),
-    "gqa": Metric(_plain(gqa.score), _plain(upstream.gqa)),
-    "aokvqa": Metric(_plain(aokvqa.direct), _plain(upstream.vqa)),
+    "gqa": Metric(_plain(gqa.score), _plain(upstream.gqa), prepare.lower),
+    "aokvqa": Metric(_plain(aokvqa.direct), _plain(upstream.vqa), prepare.lower),
     "aokvqa-mc": Metric(aokvqa.choice),
     "pope": Metric(_plain(pope.score), _plain(upstream.pope)),
     "vstar": Metric(_plain(vstar.score), upstream.vstar),
@@ -52,6 +65,20 @@ METRICS: dict[str, Metric] = {
 def has_upstream(dataset: str) -> bool:
     """Whether the authors have a score for a data set."""
     return METRICS.get(dataset, EXACT).upstream is not None
+
+
+def prepared(dataset: str, prediction: str) -> str:
+    """An answer as the official script of a data set is given it (see ``prepare``).
+
+    >>> prepared("gqa", "Yes."), prepared("docvqa", "Yes.")
+    ('yes', 'Yes.')
+    """
+    return METRICS.get(dataset, EXACT).prepared(prediction)
+
+
+def is_prepared(dataset: str) -> bool:
+    """Whether answers are changed before the official score."""
+    return METRICS.get(dataset, EXACT).prepared is not prepare.as_said
 
 
 def as_upstream(dataset: str, labels: Sequence[str]) -> str | list[str]:

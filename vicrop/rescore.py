@@ -1,0 +1,141 @@
+"""Scores of answers in records, computed anew, and what is usual beside them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vicrop import scoring, stats
+from vicrop.stats import Estimate
+
+NAMES = {
+    "textvqa": "VQA accuracy",
+    "vqav2": "VQA accuracy",
+    "docvqa": "ANLS",
+    "infographicvqa": "ANLS",
+}
+"""Of the official metric; ``accuracy`` where it is not here."""
+
+
+def metric_name(dataset: str, variant: str = "official") -> str:
+    """What a data set's score is called."""
+    return NAMES.get(dataset, "accuracy") if variant == "official" else "accuracy"
+
+
+def rescored(rows: pd.DataFrame, column: str, dataset: str, variant: str) -> np.ndarray:
+    """Scores of the texts in a column, for the labels and questions beside them.
+
+    Args:
+        rows: with ``labels`` and ``question``.
+        column: ``plain`` or ``answer``.
+        dataset: key.
+        variant: ``official`` (of prepared answers), ``upstream``, or ``as said``: the
+            official score of unprepared ones.
+    """
+    official = variant != "upstream"
+    return np.array(
+        [
+            scoring.score(
+                dataset,
+                scoring.prepared(dataset, text) if variant == "official" else text,
+                labels if official else scoring.as_upstream(dataset, labels),
+                question,
+                "official" if official else variant,
+            )
+            for text, labels, question in zip(
+                rows[column], rows["labels"], rows["question"], strict=True
+            )
+        ],
+        float,
+    )
+
+
+def as_said(
+    dataset: str, rows: pd.DataFrame, before: np.ndarray, after: np.ndarray
+) -> list[dict[str, Any]]:
+    """The official score of answers that nobody prepared (``scoring.prepare``)."""
+    was, now = (rescored(rows, c, dataset, "as said") for c in ("plain", "answer"))
+    return [
+        {
+            "metric": f"{metric_name(dataset)}, as said",
+            "plain": stats.accuracy(was),
+            "answer": stats.accuracy(now),
+            "gain": stats.gain(was, now),
+        }
+    ]
+
+
+def yes_or_no(
+    dataset: str, rows: pd.DataFrame, before: np.ndarray, after: np.ndarray
+) -> list[dict[str, Any]]:
+    """POPE's precision, recall, F1 and share of yes, each with its interval."""
+    right = np.array([labels[0] == "yes" for labels in rows["labels"]])
+    plain, answer = (np.where(scores == 1, right, ~right) for scores in (before, after))
+    # One number a question, so that a resample takes both answers and the label.
+    codes = 4 * right + 2 * answer + plain
+
+    def estimate(rate: Callable, bit: int | None) -> Estimate:
+        def statistic(values: np.ndarray, axis: int = -1) -> np.ndarray:
+            values = values.astype(int)
+            yes = (values & 4) > 0
+            if bit is not None:
+                return rate((values & bit) > 0, yes, axis)
+            return rate((values & 2) > 0, yes, axis) - rate((values & 1) > 0, yes, axis)
+
+        return stats.bootstrap(codes, statistic)
+
+    return [
+        {
+            "metric": name,
+            "plain": estimate(rate, 1),
+            "answer": estimate(rate, 2),
+            "gain": estimate(rate, None),
+        }
+        for name, rate in RATES.items()
+    ]
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """0 where the whole is none (see ``scoring.pope.aggregate``)."""
+    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
+
+
+RATES: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
+    "precision": lambda said, yes, axis: _share((said & yes).sum(axis), said.sum(axis)),
+    "recall": lambda said, yes, axis: _share((said & yes).sum(axis), yes.sum(axis)),
+    "F1": lambda said, yes, axis: _share(
+        2.0 * (said & yes).sum(axis), said.sum(axis) + yes.sum(axis)
+    ),
+    "yes ratio": lambda said, yes, axis: said.mean(axis),
+}
+"""Said yes, is yes (each (…, questions)) and the axis of questions -> a rate."""
+
+
+def every_rotation(
+    dataset: str, rows: pd.DataFrame, before: np.ndarray, after: np.ndarray
+) -> list[dict[str, Any]]:
+    """HR-Bench's questions that are right whichever way their options are rotated."""
+    base = rows["meta"].map(lambda meta: meta["question_id"]).to_numpy()
+    scores = pd.DataFrame({"before": before, "after": after}).groupby(base).min()
+    was, now = scores["before"].to_numpy(), scores["after"].to_numpy()
+    return [
+        {
+            "metric": "right in every rotation",
+            "n": len(scores),
+            "plain": stats.accuracy(was),
+            "answer": stats.accuracy(now),
+            "gain": stats.gain(was, now),
+        }
+    ]
+
+
+FURTHER: Mapping[str, Callable] = {
+    "gqa": as_said,
+    "vqav2": as_said,
+    "aokvqa": as_said,
+    "pope": yes_or_no,
+    "hr-bench-4k": every_rotation,
+    "hr-bench-8k": every_rotation,
+}
+"""What is usual beside the metric: data set, rows and scores -> fields of lines."""
