@@ -1,0 +1,130 @@
+"""HR-Bench 4K and 8K: multiple choice about very large pictures.
+
+Every question is asked four times with its options rotated, so that a model that likes
+one letter gains nothing; the rotations share a picture.
+
+Source: Wang et al., 2024.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Literal
+
+from numpy.random import Generator
+from pydantic import Field
+
+from data_prep.base import DataSet, Item, Layout, lettered
+from data_prep.containers import Entry
+from data_prep.fetch import Hub
+from data_prep.originals import Originals
+from data_prep.tables import (
+    Original,
+    ParquetCells,
+    Row,
+    TsvCells,
+    checked,
+    parquet_rows,
+    tsv_rows,
+)
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Question(Original):
+    """A row: a question with its options in one of their four orders."""
+
+    index: int
+    question: Text
+    A: Text
+    B: Text
+    C: Text
+    D: Text
+    answer: Literal["A", "B", "C", "D"]
+    category: Text
+    cycle_category: str | int
+
+
+COLUMNS = tuple(Question.model_fields)
+
+
+def read_parquet(pattern: str, originals: Originals, rng: Generator) -> list[Item]:
+    """From parquet, pictures as base64 text in the rows."""
+    files = originals.need_all(pattern)
+    return _items(parquet_rows(files, COLUMNS), ParquetCells.of(files, "image"))
+
+
+def read_tsv(pattern: str, originals: Originals, rng: Generator) -> list[Item]:
+    """From the TSV file of the same rows."""
+    file = originals.need(pattern)
+    rows, cells = tsv_rows(file, ["image"]), TsvCells(file, "image")
+    name = f"{file.name}:image"
+    return _items(rows, [Entry(cells, n, f"{name} row {n}") for n in range(len(rows))])
+
+
+def _items(rows: Sequence[Row], pictures: Sequence[Entry]) -> list[Item]:
+    found = [checked(Question, row) for row in rows]
+    parts = zip(rows, found, bases(found), pictures, strict=True)
+    return [_item(*part) for part in parts]
+
+
+def bases(rows: Sequence[Question]) -> list[int]:
+    """The question that each row asks in one rotation, as its first row's index.
+
+    Rotations have the same words and the same options. Where several questions have
+    the same of both, the first of every cycle belong together, then the second, ….
+    """
+    seen: Counter = Counter()
+    first: dict[tuple, int] = {}
+    found = []
+    for row in rows:
+        words = (row.question, row.category, frozenset((row.A, row.B, row.C, row.D)))
+        number = seen[words, row.cycle_category]
+        seen[words, row.cycle_category] += 1
+        found.append(first.setdefault((words, number), row.index))
+    return found
+
+
+def _item(row: Row, found: Question, base: int, picture: Entry) -> Item:
+    options = [found.A, found.B, found.C, found.D]
+    return Item(
+        where=row.where,
+        key=str(found.index),
+        question=lettered(found.question, options),
+        short_question=found.question,
+        labels=[found.answer],
+        options=options,
+        picture=picture,
+        image=f"{found.index:04d}",
+        meta={
+            "question_id": base,
+            "index": found.index,
+            "category": found.category,
+            "cycle": str(found.cycle_category),
+        },
+    )
+
+
+def _data_set(size: str, gigabytes: float) -> DataSet:
+    """One of the two sizes; lmms-eval's copies are named without the line."""
+    parquet, tsv = f"hr*bench_{size}*.parquet", f"hr*bench_{size}*.tsv"
+    file = Hub("DreamMr/HR-Bench", (f"hr_bench_{size}.parquet",), gigabytes=gigabytes)
+    return DataSet(
+        key=f"hr-bench-{size}",
+        title=f"HR-Bench {size.upper()}",
+        questions=800,
+        images=None,
+        licence='"other" on its card; its licence file is empty',
+        layouts=(
+            Layout("parquet", (parquet,), partial(read_parquet, parquet)),
+            Layout("tsv", (tsv,), partial(read_tsv, tsv)),
+        ),
+        files={f"hr-bench-{size}": (file,)},
+        note=(
+            "200 questions, 100 on one thing and 100 across things, in 4 rotations of "
+            "their options: meta.question_id tells the question, meta.cycle which."
+        ),
+    )
+
+
+DATASETS = {made.key: made for made in (_data_set("4k", 0.43), _data_set("8k", 2.83))}
