@@ -7,10 +7,9 @@ questions are form 2's and the boxes form 1's.
 Source: Wu & Xie, 2023.
 """
 
-import io
 import re
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -171,9 +170,8 @@ def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
     """From a mirror: pictures by path or in the rows, options in the text or apart."""
     files = originals.need_all(PARQUET)
     parquet_rows(files, ("category", "question_id"))  # names what is torn or another's
-    plain = isinstance(files[0].key, Path)
-    source = files[0].key if plain else io.BytesIO(files[0].bytes())
-    columns = {c.name: str(c.type) for c in pyarrow.parquet.read_schema(source)}
+    with files[0].open() as file:
+        columns = {c.name: str(c.type) for c in pyarrow.parquet.read_schema(file)}
     if "choices" in columns:
         return _in_rows(Indexed, files)
     if columns.get("image", "string") not in ("string", "large_string"):
