@@ -1,14 +1,17 @@
 import json
+import os
 from multiprocessing import get_context
 
 import nbformat
 import pytest
+import torch
 import typer
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill.inspection import inspect_notebook
 
-from vicrop import adapters, datasets, execute, paths, pipeline
+from vicrop import execute, paths, preflight
+from vicrop.adapters import registry
 from vicrop.execute import Job
 from vicrop.types import RunConfig
 
@@ -34,40 +37,48 @@ def write(book, name, code, parameters="limit = 1"):
     nbformat.write(new_notebook(cells=cells, metadata=metadata), book / name)
 
 
+def write_matrix(file, *blocks, pages=()):
+    chosen = {"runs": list(blocks), "pages": list(pages)}
+    file.write_text(yaml.safe_dump({"embedded": chosen}))
+
+
 @pytest.fixture
 def matrix(tmp_path):
     file = tmp_path / "matrix.yaml"
-    blocks = [
-        {
-            "models": ["m", "n"],
-            "datasets": {"x": ["rel-att", "no-crop"], "y": ["no-crop"]},
-        },
-        {"models": ["n"], "datasets": {"x": ["raw-att"]}},
-    ]
-    chosen = {"runs": blocks, "pages": ["01_page"]}
-    file.write_text(yaml.safe_dump({"embedded": chosen}))
+    two = {"plates": ["rel-att", "no-crop"], "plates-hd": ["no-crop"]}
+    write_matrix(
+        file,
+        {"models": ["tiny-llava", "tiny-qwen2.5-vl"], "datasets": two},
+        {"models": ["tiny-qwen2.5-vl"], "datasets": {"plates": ["raw-att"]}},
+        pages=["quick_start"],
+    )
     return file
+
+
+@pytest.fixture
+def all_is_here(monkeypatch):
+    found = preflight.Survey({"plates": 1}, 2, [])
+    monkeypatch.setattr(preflight, "survey", lambda configs: found)
 
 
 def test_matrix_is_every_model_with_every_method_of_every_dataset_of_each_block(matrix):
     runs, pages = execute.read_matrix(matrix, "embedded")
+    pairs = [("rel-att", "plates"), ("no-crop", "plates"), ("no-crop", "plates-hd")]
     assert [job.target for job in runs] == [
         f"runs/{model}__{method}__{dataset}"
-        for model in "mn"
-        for method, dataset in (("rel-att", "x"), ("no-crop", "x"), ("no-crop", "y"))
-    ] + ["runs/n__raw-att__x"]
-    assert [(job.source, job.target) for job in pages] == [("01_page", "01_page")]
+        for model in ("tiny-llava", "tiny-qwen2.5-vl")
+        for method, dataset in pairs
+    ] + ["runs/tiny-qwen2.5-vl__raw-att__plates"]
+    assert [(job.source, job.target) for job in pages] == [("quick_start",) * 2]
 
 
 def test_matrix_can_ask_for_runs_of_another_fit_or_geometry(matrix):
     methods = ["rel-att", {"method": "rel-att", "geometry": "upstream", "fit": "pad"}]
-    blocks = [{"models": ["m"], "datasets": {"x": methods}}]
-    chosen = {"runs": blocks, "pages": []}
-    matrix.write_text(yaml.safe_dump({"embedded": chosen}))
+    write_matrix(matrix, {"models": ["tiny-llava"], "datasets": {"plates": methods}})
     plain, other = execute.read_matrix(matrix, "embedded")[0]
-    assert plain.target == "runs/m__rel-att__x"
-    assert other.target == "runs/m__rel-att__x__pad__upstream"
-    assert other.title == "m · rel-att, pad, upstream · x"
+    assert plain.target == "runs/tiny-llava__rel-att__plates"
+    assert other.target == "runs/tiny-llava__rel-att__plates__pad__upstream"
+    assert other.title == "tiny-llava · rel-att, pad, upstream · plates"
     assert (other.parameters["fit"], other.parameters["geometry"]) == (
         "pad",
         "upstream",
@@ -80,19 +91,11 @@ def test_template_takes_every_parameter_of_a_run():
     assert set(RunConfig.model_fields) <= set(inspect_notebook(str(template)))
 
 
-def test_unknown_size_is_named_with_those_known(matrix):
-    with pytest.raises(ValueError, match="unknown size 'huge' in .*known: embedded"):
-        execute.read_matrix(matrix, "huge")
-
-
-def test_committed_matrix_asks_only_for_what_there_is():
-    runs, pages = execute.read_matrix(execute.MATRIX, "embedded")
-    for job in runs:
-        assert job.parameters["model"] in adapters.MODELS
-        assert job.parameters["method"] in pipeline.methods()
-        assert job.parameters["dataset"] in datasets.MAKERS
-    for job in [*runs, *pages]:
-        assert (paths.notebooks() / f"{job.source}.ipynb").is_file()
+def test_what_a_block_shares_becomes_a_parameter_of_its_notebooks(matrix):
+    block = {"models": ["llava-1.5-7b"], "datasets": {"vstar": ["no-crop"]}}
+    write_matrix(matrix, {**block, "device": "cuda", "dtype": "bfloat16"})
+    (job,), _ = execute.read_matrix(matrix, "embedded")
+    assert (job.parameters["device"], job.parameters["dtype"]) == ("cuda", "bfloat16")
 
 
 def test_run_job_injects_what_was_asked_and_shows_no_bar():
@@ -203,13 +206,16 @@ def test_notebooks_are_executed_once_and_failures_named(book, matrix, monkeypatc
 
 
 @pytest.mark.parametrize("failed", [[], ["runs/x: ValueError: y"]])
-def test_pages_are_not_made_from_failed_runs(matrix, monkeypatch, capsys, failed):
+def test_pages_are_not_made_from_failed_runs(
+    matrix, book, monkeypatch, capsys, all_is_here, failed
+):
     called = []
 
     def executed(jobs, depends, workers):
         called.append([job.target for job in jobs])
         return failed
 
+    write_matrix(matrix, *yaml.safe_load(matrix.read_text())["embedded"]["runs"])
     monkeypatch.setattr(execute, "answer_together", lambda configs, workers: [])
     monkeypatch.setattr(execute, "execute_all", executed)
     with pytest.raises(typer.Exit) as caught:
@@ -220,8 +226,12 @@ def test_pages_are_not_made_from_failed_runs(matrix, monkeypatch, capsys, failed
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and on
-def test_notebooks_are_not_made_where_answers_failed(matrix, monkeypatch, capsys):
-    """The matrix's models do not exist: each group of runs is named."""
+def test_notebooks_are_not_made_where_answers_failed(
+    matrix, book, monkeypatch, capsys, all_is_here
+):
+    """The data are gone when the runs begin: each group of runs is named."""
+    write_matrix(matrix, *yaml.safe_load(matrix.read_text())["embedded"]["runs"])
+    monkeypatch.setenv("VICROP_DATA", str(book / "data"))
     monkeypatch.setattr(execute, "get_context", lambda _: get_context("fork"))
     monkeypatch.setattr(execute, "execute_all", None)
     with pytest.raises(typer.Exit):
@@ -229,4 +239,69 @@ def test_notebooks_are_not_made_where_answers_failed(matrix, monkeypatch, capsys
     said = capsys.readouterr().err.splitlines()
     failed = [line for line in said if line.startswith("failed: answers of")]
     assert len(failed) == 4
-    assert all("unknown" in line for line in failed)
+    assert all("no data.json in" in line for line in failed)
+
+
+@pytest.fixture
+def nowhere(book, monkeypatch):
+    """No data, weights of the hub, or GPU; whatever would be executed fails."""
+    for name in ("DATA", "RESULTS"):
+        monkeypatch.setenv(f"VICROP_{name}", str(book / name.lower()))
+    for name in ("answer_together", "execute_all"):
+        monkeypatch.setattr(execute, name, None)
+    monkeypatch.setattr(registry, "try_to_load_from_cache", lambda *a, **k: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(paths, "notebooks", lambda: paths.ROOT / "notebooks")
+    return book
+
+
+def test_nothing_is_executed_or_written_where_something_is_missing(nowhere, capsys):
+    before = sorted(nowhere.rglob("*"))
+    with pytest.raises(typer.Exit) as caught:
+        execute.main(execute.MATRIX, "table2")
+    assert caught.value.exit_code == 2
+    assert sorted(nowhere.rglob("*")) == before
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "table2: nothing was run; get these first"
+    assert len(said) == 1 + 7 + 2 + 1  # data sets, models, device
+    for dataset in "textvqa docvqa gqa aokvqa pope vstar vqav2".split():
+        assert any(f"`vicrop prep {dataset}`" in line for line in said)
+    assert any("`hf download llava-hf/llava-1.5-7b-hf --rev" in line for line in said)
+    assert any("missing: device cuda: torch does not see it" in line for line in said)
+
+
+def test_dry_run_tells_runs_questions_and_what_is_missing(nowhere, capsys, monkeypatch):
+    before = sorted(nowhere.rglob("*"))
+    execute.main(execute.MATRIX, "table1", dry_run=True)
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "table1: 6 runs, 0 answers from the data that are here"
+    assert [line.split(":")[1] for line in out[1:]] == [
+        " data set textvqa",
+        " model llava-1.5-7b",
+        " model instructblip-vicuna-7b",
+        " device cuda",
+    ]
+    found = preflight.Survey({"textvqa": 5000}, 27480, [])
+    monkeypatch.setattr(preflight, "survey", lambda configs: found)
+    execute.main(execute.MATRIX, "table1", dry_run=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "table1: 6 runs, 27480 answers from the data that are here",
+        "  textvqa: 5000 questions",
+    ]
+    assert sorted(nowhere.rglob("*")) == before
+
+
+def test_wrong_matrix_or_size_is_one_line(nowhere, capsys):
+    for size, matrix in (("huge", execute.MATRIX), ("embedded", nowhere / "no.yaml")):
+        with pytest.raises(typer.Exit) as caught:
+            execute.main(matrix, size)
+        assert caught.value.exit_code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("vicrop.execute: ")
+
+
+def test_one_model_at_a_time_is_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    configs = [RunConfig(), RunConfig(device="cuda:1")]
+    assert execute._workers(configs[:1]) == 16
+    assert execute._workers(configs) == 1

@@ -1,6 +1,7 @@
 """papermill: run configurations and pages -> executed notebooks for the book.
 
-``python -m vicrop.execute`` executes the embedded size of ``workflow/matrix.yaml``.
+``python -m vicrop.execute`` executes the embedded size of ``workflow/matrix.yaml``;
+``--size`` another, ``--dry-run`` tells what a size needs.
 """
 
 import hashlib
@@ -11,18 +12,18 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import nbformat
 import papermill
 import typer
-import yaml
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
-from vicrop import paths, results, warm
+from vicrop import matrix as sizes
+from vicrop import paths, preflight, results, warm
 from vicrop.run import run_together
 from vicrop.types import RunConfig
 
@@ -66,28 +67,11 @@ def run_job(config: RunConfig) -> Job:
 def read_matrix(file: Path, size: str) -> tuple[list[Job], list[Job]]:
     """The run notebooks of a size, and the pages that read their records.
 
-    A method is its key, or a mapping of ``method`` and what else of the run is not the
-    default (``fit``, ``geometry``, ``options``).
-
     Raises:
-        ValueError: for a size that the file does not have.
+        ValueError: for a size that the file does not have, or a matrix that is wrong.
     """
-    matrix = yaml.safe_load(file.read_text())
-    if size not in matrix:
-        raise ValueError(f"unknown size {size!r} in {file}; known: {', '.join(matrix)}")
-    chosen = matrix[size]
-    runs = [
-        run_job(RunConfig(model=model, dataset=dataset, **_as_mapping(method)))
-        for block in chosen["runs"]
-        for model in block["models"]
-        for dataset, methods in block["datasets"].items()
-        for method in methods
-    ]
-    return runs, [Job(page, page, {}) for page in chosen["pages"]]
-
-
-def _as_mapping(method: str | dict[str, Any]) -> dict[str, Any]:
-    return {"method": method} if isinstance(method, str) else method
+    configs, pages = sizes.chosen(file, size)
+    return [run_job(config) for config in configs], [Job(p, p, {}) for p in pages]
 
 
 def fingerprint(job: Job, depends: Iterable[Path]) -> str:
@@ -236,20 +220,59 @@ def _answer(configs: list[RunConfig]) -> None:
     run_together(configs, progress=False)
 
 
-def main(matrix: Path = MATRIX, size: str = "embedded", workers: int = 0) -> None:
-    """Execute all run notebooks of a size, then the pages that read their records."""
-    runs, pages = read_matrix(matrix, size)
-    workers = workers or os.cpu_count() or 1
-    # Threads of several workers would fight for the same cores.
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+def make(runs: list[Job], pages: list[Job], workers: int) -> list[str]:
+    """Answers, their notebooks, the pages that read them; what failed, a line each."""
     failed = answer_together([job.config for job in runs if job.config], workers)
     if not failed:
         failed = execute_all(runs, package_files(), workers)
     if not failed:
         failed = execute_all(pages, [*package_files(), *record_files()], workers)
-    for line in failed:
-        typer.echo(f"failed: {line}", err=True)
-    raise typer.Exit(1 if failed else 0)
+    return failed
+
+
+def describe(size: str, runs: int, found: preflight.Survey) -> list[str]:
+    """What a size would do, a line each."""
+    counts = [f"  {name}: {n} questions" for name, n in found.questions.items()]
+    told = f"{size}: {runs} runs, {found.answers} answers from the data that are here"
+    return [told, *counts]
+
+
+def _stop(lines: list[str], code: int) -> NoReturn:
+    for line in lines:
+        typer.echo(line, err=True)
+    raise typer.Exit(code)
+
+
+def _workers(configs: list[RunConfig]) -> int:
+    """One for a GPU, whose memory several models would overfill; else one a core."""
+    on_gpu = any(config.device.startswith("cuda") for config in configs)
+    return 1 if on_gpu else os.cpu_count() or 1
+
+
+def main(
+    matrix: Path = MATRIX,
+    size: str = "embedded",
+    workers: int = 0,
+    dry_run: bool = False,
+) -> None:
+    """Execute all run notebooks of a size, then the pages that read their records."""
+    try:
+        runs, pages = read_matrix(matrix, size)
+    except (OSError, ValueError) as error:
+        _stop([f"vicrop.execute: {error}"], 2)
+    configs = [job.config for job in runs if job.config]
+    found = preflight.survey(configs)
+    missing = [f"missing: {line}" for line in found.missing]
+    if dry_run:
+        typer.echo("\n".join([*describe(size, len(runs), found), *missing]))
+        return
+    if missing:
+        _stop([f"{size}: nothing was run; get these first", *missing], 2)
+    workers = workers or _workers(configs)
+    # Threads of several workers would fight for the same cores.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    failed = make(runs, pages, workers)
+    _stop([f"failed: {line}" for line in failed], 1 if failed else 0)
 
 
 if __name__ == "__main__":
