@@ -99,9 +99,11 @@ class Tar:
         for archive, number, info in self._members():
             if number in wanted:
                 check_member(f"{self.path}!{info.name}", info.size)
-                file = archive.extractfile(info)
-                assert file is not None  # a plain file
-                yield number, _drained(file)
+                with torn(self.path):
+                    file = archive.extractfile(info)
+                    assert file is not None  # a plain file
+                    data = _drained(file)
+                yield number, data
                 wanted.discard(number)
             if not wanted:
                 return

@@ -80,7 +80,8 @@ def _items(
         _item(checked(Question, row), row.where, boxes, cells and cells[n])
         for n, row in enumerate(rows)
     ]
-    for number in boxes.keys() - {item.key for item in items}:
+    known = {item.key for item in items}
+    for number in (number for number in boxes if number not in known):
         raise ValueError(
             f"{boxes[number].where} field dataset_id: no question {number!r} in "
             f"{originals}; are boxes and questions of one version?"
