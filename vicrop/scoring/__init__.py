@@ -76,11 +76,6 @@ def prepared(dataset: str, prediction: str) -> str:
     return METRICS.get(dataset, EXACT).prepared(prediction)
 
 
-def is_prepared(dataset: str) -> bool:
-    """Whether answers are changed before the official score."""
-    return METRICS.get(dataset, EXACT).prepared is not prepare.as_said
-
-
 def as_upstream(dataset: str, labels: Sequence[str]) -> str | list[str]:
     """Labels in the shape that the authors' own file of a data set had.
 
