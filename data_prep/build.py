@@ -102,7 +102,7 @@ def _fill(
     """Write pictures and rows; what there is to say of them."""
     kept = [items[number] for number in chosen]
     shown = pictures.write(kept, originals, part / "images", progress)
-    _write_rows(part / "data.json", map(row_of, chosen, kept, shown))
+    _write_rows(part / "data.json", map(line_of, chosen, kept, shown))
     return _findings(dataset, items, kept, shown) | {
         "data_sha256": _file_digest(part / "data.json"),
         "stock": _stock(part / "images"),
@@ -161,6 +161,19 @@ def row_of(number: int, item: Item, picture: Picture) -> dict[str, Any]:
             f"{item.where} field {field}: {reason} (got {str(fault['input'])[:80]!r})"
         ) from None
     return row
+
+
+def line_of(number: int, item: Item, picture: Picture) -> bytes:
+    """The same as a line of JSON.
+
+    Raises:
+        ValueError: if it is no valid sample, or cannot be JSON in UTF-8.
+    """
+    row = row_of(number, item, picture)
+    try:
+        return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError as error:
+        raise ValueError(f"{item.where}: cannot be JSON in UTF-8 ({error})") from None
 
 
 def _inside(box: Region, size: tuple[int, int], where: str) -> list[float]:
@@ -265,14 +278,14 @@ def _stock(folder: Path) -> dict[str, int]:
     return {"files": len(sizes), "bytes": sum(sizes)}
 
 
-def _write_rows(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+def _write_rows(file: Path, lines: Iterable[bytes]) -> None:
     """A list in JSON, a row a line."""
-    with file.open("w", encoding="utf-8") as out:
-        before = "[\n"
-        for row in rows:
-            out.write(before + json.dumps(row, ensure_ascii=False))
-            before = ",\n"
-        out.write("\n]\n")
+    with file.open("wb") as out:
+        before = b"[\n"
+        for line in lines:
+            out.write(before + line)
+            before = b",\n"
+        out.write(b"\n]\n")
 
 
 def _write_json(file: Path, value: Any) -> None:

@@ -81,10 +81,8 @@ class Originals:
 
     def _search(self, name: str) -> Entry | None:
         base = PurePosixPath(name).name
-        for index in (self._plain_by_base, self._packed_by_base):
-            if base in index:
-                return _best(index[base], name)
-        return None
+        found = self._plain_by_base.get(base) or self._packed_by_base.get(base)
+        return _best(found, name) if found else None
 
     def need(self, pattern: str) -> Entry:
         """The one file that fits a pattern, remembered as read.
@@ -123,12 +121,10 @@ class Originals:
 
         Members of archives count only where no plain file fits.
         """
-        for entries in (self._plain, self._packed):
-            found = [e for e in entries if _fits(e.name, pattern)]
-            if found:
-                # A plain file may be reached by several links.
-                return _once(sorted(found, key=lambda entry: entry.name))
-        return []
+        found = [e for e in self._plain if _fits(e.name, pattern)]
+        # Not both at once: to know what is in an archive it may have to be unpacked.
+        found = found or [e for e in self._packed if _fits(e.name, pattern)]
+        return _once(sorted(found, key=lambda entry: entry.name))
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.folders))
@@ -176,7 +172,7 @@ def _same(entries: list[Entry]) -> Entry:
 
 
 def _once(entries: list[Entry]) -> list[Entry]:
-    """Without files that are links to others of them."""
+    """Without those that are reached twice, by a link."""
     found: dict[object, Entry] = {}
     for entry in entries:
         plain = isinstance(entry.key, Path)

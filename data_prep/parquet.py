@@ -133,8 +133,6 @@ class ParquetCells:
         if isinstance(value, dict):
             value = value.get("bytes")
         where = f"{self.entry.where} row {number} field {self.column}"
-        if isinstance(value, str):
-            return unbase64(value, where)
         if not value:
             raise ValueError(f"{where}: no picture in it (got {str(value)[:80]!r})")
-        return value
+        return unbase64(value, where) if isinstance(value, str) else value

@@ -146,11 +146,17 @@ def check_name(name: str, where: str) -> None:
     """
     parts = name.split("/")
     leaves = {"", ".", ".."} & set(parts) or set("\\:\0") & set(name)
-    if leaves or max(len(part.encode()) for part in parts) > MAX_NAME:
+    longest = max(len(part.encode(errors="surrogatepass")) for part in parts)
+    if leaves or longest > MAX_NAME or _is_broken(name):
         raise ValueError(
             f"{where}: picture name {name[:80]!r} is no path inside images/; is the "
             "file what it should be?"
         )
+
+
+def _is_broken(name: str) -> bool:
+    """Whether it holds half a character, as JSON can."""
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _decoded(data: bytes, where: str) -> tuple[str, tuple[int, int]]:
