@@ -128,13 +128,25 @@ def test_fingerprint_changes_with_source_parameters_and_files(book, tmp_path):
 def test_package_and_records_are_what_pages_depend_on(tmp_path, monkeypatch):
     monkeypatch.setenv("VICROP_DATA", str(tmp_path))
     monkeypatch.setenv("VICROP_RESULTS", str(tmp_path))
-    (tmp_path / "plates").mkdir()
-    (tmp_path / "plates" / "prep.json").touch()
     (tmp_path / "runs" / "r").mkdir(parents=True)
     (tmp_path / "runs" / "r" / "records.jsonl").touch()
     names = {file.name for file in execute.package_files()}
-    assert {"boxes.py", "llava.py", "prep.json"} <= names
-    assert [file.parent.name for file in execute.record_files()] == ["r"]
+    assert {"boxes.py", "llava.py"} <= names
+    read = execute.record_files()
+    assert {"r", "data_prep", "golden"} == {file.parent.name for file in read}
+
+
+def test_a_run_depends_on_its_own_data_and_a_page_on_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("VICROP_DATA", str(tmp_path))
+    for name in ("plates", "textvqa"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "prep.json").touch()
+
+    def names(job):
+        return [file.parent.name for file in execute.data_files(job)]
+
+    assert names(execute.run_job(RunConfig(dataset="textvqa"))) == ["textvqa"]
+    assert names(Job("a", "a", {})) == ["plates", "textvqa"]
 
 
 def test_copy_is_current_only_with_its_fingerprint(book):

@@ -77,22 +77,29 @@ def read_matrix(file: Path, size: str) -> tuple[list[Job], list[Job]]:
 def fingerprint(job: Job, depends: Iterable[Path]) -> str:
     """Changes with the source, the parameters and every file that it depends on."""
     digest = hashlib.sha256(json.dumps(job.parameters, sort_keys=True).encode())
-    for file in [paths.notebooks() / f"{job.source}.ipynb", *sorted(depends)]:
+    own = [paths.notebooks() / f"{job.source}.ipynb", *data_files(job)]
+    for file in [*own, *sorted(depends)]:
         digest.update(file.name.encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
+def data_files(job: Job) -> list[Path]:
+    """What says which data a notebook sees: a run its own, a page all that are here."""
+    name = job.config.dataset if job.config else "*"
+    return sorted(paths.data().glob(f"{Path(name).name}/prep.json"))
+
+
 def package_files() -> list[Path]:
-    """The package's sources and weights, and what says which data there are."""
+    """The package's sources and weights."""
     package = Path(__file__).parent
-    found = [*package.rglob("*.py"), *package.rglob("*.safetensors")]
-    return [*found, *paths.data().glob("*/prep.json")]
+    return [*package.rglob("*.py"), *package.rglob("*.safetensors")]
 
 
 def record_files() -> list[Path]:
-    """Records of all runs."""
-    return list(paths.runs().glob("*/records.jsonl"))
+    """Records of all runs, and what else only pages read."""
+    also = [*paths.ROOT.glob("data_prep/*.py"), *paths.ROOT.glob("tests/golden/*.json")]
+    return [*paths.runs().glob("*/records.jsonl"), *also]
 
 
 def is_current(job: Job, mark: str) -> bool:
