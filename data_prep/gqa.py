@@ -3,8 +3,6 @@
 Source: Hudson and Manning, 2019.
 """
 
-import json
-from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -22,7 +20,6 @@ from data_prep.tables import (
     checked,
     json_items,
     parquet_rows,
-    text,
 )
 
 Text = Annotated[str, Field(min_length=1)]
@@ -67,25 +64,11 @@ class Numbered(Original):
 
 def read_json(originals: Originals, rng: Generator) -> list[Item]:
     """From the published JSON, which may lie in the zip; pictures in ``images/``."""
-    entry = originals.need(PUBLISHED)
-    rows = json_items(entry)
-    _check_ids(entry)
     return [
         _item(key, row, found, f"images/{found.image_id}.jpg")
-        for key, row in rows
+        for key, row in json_items(originals.need(PUBLISHED))
         for found in [checked(Question, row)]
     ]
-
-
-def _check_ids(entry: Entry) -> None:
-    """Refuse an id that is there twice: of those, json keeps the last, silently."""
-    pairs = json.loads(text(entry), object_pairs_hook=list)
-    [(most, count)] = Counter(key for key, _ in pairs).most_common(1)
-    if count > 1:
-        raise ValueError(
-            f"{entry.where} row {most}: question {most!r} is there {count} times; is "
-            "a file joined to itself? fetch it again"
-        )
 
 
 def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
