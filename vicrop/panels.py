@@ -111,15 +111,16 @@ def shares(counts: pd.DataFrame, ax: Axes, xlabel: str) -> Axes:
     """Counts as parts of a bar each, with their numbers.
 
     Args:
-        counts: a row for each bar, topmost first, and a column for each part.
+        counts: a row for each bar, topmost first; a column for each of up to 3 parts.
         ax: where to draw.
         xlabel: what is counted.
     """
     left = np.zeros(len(counts))
-    colors = (plots.BLUE, plots.GREY, plots.ORANGE, plots.TRUTH)
-    for color, (name, part) in zip(colors, counts.items(), strict=False):
+    colors = {plots.BLUE: "white", plots.GREY: "white", plots.ORANGE: "black"}
+    for (color, ink), (name, part) in zip(colors.items(), counts.items(), strict=False):
         drawn = ax.barh(counts.index, part, left=left, color=color, label=str(name))
-        ax.bar_label(drawn, [n or "" for n in part], label_type="center")
+        numbers = [n or "" for n in part]
+        ax.bar_label(drawn, numbers, label_type="center", color=ink)
         left += part.to_numpy()
     ax.invert_yaxis()
     ax.set(xlabel=xlabel)
