@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import ValidationError
 
-from data_prep import pictures, whole
+from data_prep import made, pictures, whole
 from data_prep.base import DataSet, Item
 from data_prep.originals import Originals
 from data_prep.pictures import Picture
@@ -55,7 +55,7 @@ def build(
         root: folder of the data sets.
         limit: a random subset of so many questions; 0 for all.
         seed: of the subset, and of shuffled options.
-        replace: whether one that was made from other files or options gives way.
+        replace: whether it is made anew in any case, in place of what is there.
         progress: whether to show a bar.
         fetched: what is known of where the files are from, for ``prep.json``.
 
@@ -68,7 +68,7 @@ def build(
         RuntimeError: if the disk is full or read-only, or another process makes it.
     """
     out = root / dataset.key
-    _check_sources(originals, out)
+    made.check_sources(originals, out)
     items = read(dataset, originals, seed)
     note = {
         "dataset": dataset.key,
@@ -77,12 +77,14 @@ def build(
         "seed": seed,
         "sources": originals.read_files(),
     }
-    if not whole.leftovers(out) and (made := _made(out, note)):
-        return Built(out, made, fresh=False)  # even where nothing may be written
+    known = None if replace or whole.leftovers(out) else made.found(out, note)
+    if known:  # even where nothing may be written, a lock included
+        return Built(out, known, fresh=False)
     with whole.alone(out):
-        if made := _made(out, note):
-            return Built(out, made, fresh=False)
-        _check_room(out, note, replace)
+        known = None if replace else made.found(out, note)
+        if known:
+            return Built(out, known, fresh=False)
+        made.check_place(out, note, replace)
         with whole.folder(out) as part:
             chosen = datasets.subset(len(items), limit, seed)
             note |= {"fetched": dict(fetched or {}), "code": code_digest()}
@@ -104,8 +106,8 @@ def _fill(
     shown = pictures.write(kept, originals, part / "images", progress)
     _write_rows(part / "data.json", map(line_of, chosen, kept, shown))
     return _findings(dataset, items, kept, shown) | {
-        "data_sha256": _file_digest(part / "data.json"),
-        "stock": _stock(part / "images"),
+        "data_sha256": made.digest(part / "data.json"),
+        "stock": made.stock(part / "images"),
     }
 
 
@@ -223,61 +225,6 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _check_sources(originals: Originals, out: Path) -> None:
-    """Refuse originals that lie where the data set goes: they would give way to it."""
-    for folder in originals.folders:
-        if folder.resolve().is_relative_to(out.resolve()):
-            raise ValueError(
-                f"source {folder} lies in {out}, where the data set goes; move it away"
-            )
-
-
-def _noted(out: Path) -> dict[str, Any]:
-    """What the ``prep.json`` of a folder says; nothing, if it is torn."""
-    try:
-        found = json.loads((out / "prep.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _made(out: Path, note: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What ``prep.json`` says, if the folder is whole and what would be made."""
-    found = _noted(out)
-    wanted = all(found.get(key) == note[key] for key in note)
-    return found if wanted and _is_whole(out, found) else None
-
-
-def _is_whole(out: Path, found: Mapping[str, Any]) -> bool:
-    data, images = _file_digest(out / "data.json"), _stock(out / "images")
-    return found.get("data_sha256") == data and found.get("stock") == images
-
-
-def _check_room(out: Path, note: Mapping[str, Any], replace: bool) -> None:
-    """Refuse to take the place of a folder unasked, and ever of one made elsewhere."""
-    if not out.exists():
-        return
-    if not (out / "prep.json").is_file():
-        raise ValueError(
-            f"{out} is there already, and not made by `vicrop prep` (no prep.json in "
-            "it); move it away"
-        )
-    if not replace:
-        found = _noted(out)
-        changed = [key for key in note if found.get(key) != note[key]]
-        why = f"other {', '.join(changed)}" if changed else "changes made since"
-        raise ValueError(
-            f"{out} is there already, with {why}; add --replace to make it anew, or "
-            "keep it under another name"
-        )
-
-
-def _stock(folder: Path) -> dict[str, int]:
-    """How many files there are, and bytes: quickly told, unlike their sums."""
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    return {"files": len(sizes), "bytes": sum(sizes)}
-
-
 def _write_rows(file: Path, lines: Iterable[bytes]) -> None:
     """A list in JSON, a row a line."""
     with file.open("wb") as out:
@@ -292,10 +239,3 @@ def _write_json(file: Path, value: Any) -> None:
     file.write_text(
         json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-
-
-def _file_digest(file: Path) -> str:
-    if not file.is_file():
-        return ""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -33,7 +33,7 @@ def prep(
         int, typer.Option(help="Of subset and shuffled options.", min=0)
     ] = 0,
     yes: Annotated[bool, typer.Option(help="Fetch without asking.")] = False,
-    replace: Annotated[bool, typer.Option(help="What was made otherwise.")] = False,
+    replace: Annotated[bool, typer.Option(help="Make anew what is there.")] = False,
 ) -> None:
     """Make DATASET from its original files; without --source they are fetched."""
     from data_prep import plates

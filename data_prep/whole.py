@@ -60,8 +60,9 @@ def mend(out: Path) -> None:
 
 
 def leftovers(out: Path) -> bool:
-    """Whether something that was not finished lies beside it."""
-    return any(os.path.lexists(beside(out, kind)) for kind in ("part", "old"))
+    """Whether a process is at work on it, or was killed."""
+    kinds = ("part", "old", "lock")
+    return any(os.path.lexists(beside(out, kind)) for kind in kinds)
 
 
 def beside(out: Path, kind: str) -> Path:
