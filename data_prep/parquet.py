@@ -12,8 +12,11 @@ from data_prep.archives import Refused, check_bomb
 from data_prep.containers import Entry
 from data_prep.rows import Row, unbase64
 
-BATCH = 16
-"""Rows of a parquet file in memory at a time; a picture of 8K takes some 15 MB."""
+BATCH = 256
+"""Rows without pictures in memory at a time."""
+
+PICTURES = 16
+"""Pictures in memory at a time; one of 8K takes some 15 MB."""
 
 MAX_ROWS = 10_000_000
 """Of a parquet file: a few bytes can claim, and repeat a value for, any number."""
@@ -34,8 +37,9 @@ def parquet_rows(entries: Sequence[Entry], columns: Sequence[str]) -> list[Row]:
     """
     rows = []
     for entry in entries:
+        where = entry.where
         rows += [
-            Row(f"{entry.where} row {number}", values)
+            Row(f"{where} row {number}", values)
             for number, values in enumerate(_parquet_values(entry, columns))
         ]
     return rows
@@ -45,13 +49,19 @@ def _parquet_values(entry: Entry, columns: Sequence[str]) -> Iterator[dict]:
     size = 0
     with _parquet(entry, columns) as table:
         for batch in table.iter_batches(BATCH, columns=list(columns)):
-            size += batch.nbytes
+            size += sum(map(_size, batch.columns))
             if size > MAX_TABLE:
                 raise Refused(
                     f"{entry.where} has rows of more than {MAX_TABLE / 1e6:.0f} MB, "
                     "pictures aside; that is no file of this data set"
                 )
             yield from batch.to_pylist()
+
+
+def _size(column: pyarrow.Array) -> int:
+    """Bytes of a column, with a value that is repeated counted as often."""
+    repeated = pyarrow.types.is_dictionary(column.type)
+    return (column.dictionary_decode() if repeated else column).nbytes
 
 
 @contextmanager
@@ -122,7 +132,7 @@ class ParquetCells:
         """See ``Container``: batch by batch, so that memory stays small."""
         wanted, number = set(keys), 0
         with _parquet(self.entry, [self.column]) as table:
-            for batch in table.iter_batches(BATCH, columns=[self.column]):
+            for batch in table.iter_batches(PICTURES, columns=[self.column]):
                 for value in batch.column(0):
                     if number in wanted:
                         yield number, self._bytes(value.as_py(), number)
