@@ -78,10 +78,12 @@ def test_human_crop_without_a_box_is_refused(cropping, view, method):
 
 
 @HUMAN
-def test_human_crop_contains_the_first_box(cropping, view, scene, method):
+def test_human_crop_contains_all_boxes(cropping, view, scene, method):
     first, second = (plate.box for plate in scene[0].plates[:2])
     box = cropping.answer(view, QUESTION, method, truth=[first, second]).box
-    assert boxes.coverage(box, first) == 1
+    assert boxes.coverage(box, first) == boxes.coverage(box, second) == 1
+    alone = cropping.answer(view, QUESTION, method, truth=[first]).box
+    assert alone.area < box.area
 
 
 def test_human_crop_is_no_smaller_than_the_models_input_unless_tight(cropping, view):

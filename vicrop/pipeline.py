@@ -44,12 +44,14 @@ def human_crop_tight(view: View, truth: Truth, rng: Generator) -> Box:
 
 
 def _target(truth: Truth) -> Sequence[float]:
+    """What holds all boxes: some questions are about two things."""
     if not truth:
         raise ValueError(
             "a human crop needs a ground-truth box and this sample has none; use a "
             "data set with boxes, or another method"
         )
-    return truth[0]
+    lefts, tops, rights, bottoms = zip(*truth, strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
 
 
 def random_crop(view: View, truth: Truth, rng: Generator) -> Box:
