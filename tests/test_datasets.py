@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -193,3 +195,39 @@ def test_a_data_set_that_is_not_here_comes_with_its_command(key, tmp_path, monke
         FileNotFoundError, match=f"make it with `{datasets.MAKERS[key]}`"
     ):
         datasets.folder(key)
+
+
+LARGE = """
+import json, sys
+from pathlib import Path
+from vicrop import datasets
+
+def row(n):
+    return {
+        "id": f"{n:010d}",
+        "question": f"what does sign number {n} say?",
+        "labels": [f"answer {n} {k % 3}" for k in range(10)],
+        "image_path": f"{n % 5000:012d}.jpg",
+        "boxes": [[10.5, 20.25, 110.5 + n % 100, 220]],
+        "meta": {"question_id": n, "category": "other"},
+    }
+
+file = Path(sys.argv[1])
+if not file.exists():
+    with file.open("w") as out:
+        out.write("[" + ",".join(json.dumps(row(n)) for n in range(200_000)) + "]")
+    sys.exit()
+samples = datasets.read(file)
+[peak] = [s for s in open("/proc/self/status") if s.startswith("VmHWM")]
+last = samples[-1].model_dump(exclude_defaults=True, mode="json") == row(199_999)
+print(json.dumps({"rows": len(samples), "last": last, "kb": int(peak.split()[1])}))
+"""
+
+
+@pytest.mark.slow
+def test_two_hundred_thousand_rows_are_read_in_bounded_memory(tmp_path):
+    words = [sys.executable, "-c", LARGE, str(tmp_path / "data.json")]
+    subprocess.run(words, check=True)  # writes it; a process of its own reads it
+    told = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    assert told["rows"] == 200_000 and told["last"]
+    assert told["kb"] < 1_500_000

@@ -75,6 +75,16 @@ def tree(folder: Path) -> dict[str, bytes | None]:
     return found
 
 
+def peak_kb() -> int:
+    """Memory that this process took at most, kB.
+
+    Not ``ru_maxrss``: that of a new process starts from its parent's.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [peak] = [line for line in lines if line.startswith("VmHWM")]
+    return int(peak.split()[1])
+
+
 def one_line(raised) -> str:
     """What an error says, which is one line."""
     assert "\n" not in str(raised.value)

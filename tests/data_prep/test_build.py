@@ -1,4 +1,6 @@
+import dataclasses
 import errno
+import gc
 import json
 import os
 import shutil
@@ -302,6 +304,19 @@ def test_row_that_would_not_be_read_again_is_named(root, originals, changes, tol
         )
     one_line(e)
     assert tree(root) == {}
+
+
+def test_garbage_is_collected_again_after_an_error(root, originals):
+    def read(originals, rng):
+        assert not gc.isenabled()
+        raise ValueError("a.json row 7")
+
+    layout = Layout("made", ("*.json",), read)
+    with pytest.raises(ValueError, match="row 7"):
+        build.read(
+            dataclasses.replace(made_of([]), layouts=(layout,)), Originals([originals])
+        )
+    assert gc.isenabled()
 
 
 def test_originals_without_a_question_are_named(root, originals):

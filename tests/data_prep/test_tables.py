@@ -3,6 +3,7 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow
 import pytest
@@ -261,19 +262,23 @@ def test_column_that_unpacks_to_far_more_is_refused(tmp_path):
     assert (tmp_path / "a.parquet").stat().st_size < 1 << 20
     found = Originals([tmp_path]).need("a.parquet")
     code = f"""
-import resource
 from pathlib import Path
 from data_prep.originals import Originals
 from data_prep.tables import ParquetCells
+from tests.data_prep.handmade import peak_kb
 found = Originals([Path({str(tmp_path)!r})]).need("a.parquet")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_kb()
 try:
     ParquetCells.of([found], "image")
 except ValueError as error:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, error)
+    print(peak_kb() - before, error)
 """
     made = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
     )
     grown, _, told = made.stdout.partition(" ")
     assert "zip bomb" in told and found.where in told
