@@ -256,3 +256,23 @@ def test_effects_say_on_which_side_of_nothing_each_difference_is():
     assert table["effect"].tolist() == ["positive", "none", "negative"]
     assert table.loc[0, "points"] == "+20.0 [+10.0, +30.0]"
     assert set(table["model"]) == {"m"} and set(table["n"]) == {9}
+
+
+@pytest.mark.parametrize("levels", [[0, 1], [0, 0.3, 0.6, 0.9, 1]])
+def test_many_values_are_resampled_as_single_ones_are(rng, levels):
+    values = rng.choice(levels, 400)
+    slow = stats.bootstrap(values)
+    fast = stats.bootstrap_counts(values, stats._mean_of)
+    assert (fast.value, fast.n) == (pytest.approx(slow.value), slow.n)
+    assert fast.low == pytest.approx(slow.low, abs=0.006)
+    assert fast.high == pytest.approx(slow.high, abs=0.006)
+
+
+def test_from_many_values_on_a_mean_takes_the_short_way(rng):
+    values = rng.choice([0, 0.3, 1], stats.MANY + 1)
+    assert stats.bootstrap(values) == stats.bootstrap_counts(values, stats._mean_of)
+    assert stats.bootstrap(rng.random(stats.MANY + 1)).n == stats.MANY + 1
+
+
+def test_many_values_that_are_all_the_same_have_no_width():
+    assert stats.bootstrap_counts(np.ones(9), stats._mean_of) == Estimate(1, 1, 1, 9)

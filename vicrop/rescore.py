@@ -75,22 +75,19 @@ def yes_or_no(
     # One number a question, so that a resample takes both answers and the label.
     codes = 4 * right + 2 * answer + plain
 
-    def estimate(rate: Callable, bit: int | None) -> Estimate:
-        def statistic(values: np.ndarray, axis: int = -1) -> np.ndarray:
-            values = values.astype(int)
-            yes = (values & 4) > 0
-            if bit is not None:
-                return rate((values & bit) > 0, yes, axis)
-            return rate((values & 2) > 0, yes, axis) - rate((values & 1) > 0, yes, axis)
+    def estimate(rate: Rate, *bits: int) -> Estimate:
+        def statistic(levels: np.ndarray, counts: np.ndarray) -> np.ndarray:
+            made = [_rate(rate, levels, counts, bit) for bit in bits]
+            return made[0] - made[1] if len(made) > 1 else made[0]
 
-        return stats.bootstrap(codes, statistic)
+        return stats.bootstrap_counts(codes, statistic)
 
     return [
         {
             "metric": name,
             "plain": estimate(rate, 1),
             "answer": estimate(rate, 2),
-            "gain": estimate(rate, None),
+            "gain": estimate(rate, 2, 1),
         }
         for name, rate in RATES.items()
     ]
@@ -98,18 +95,25 @@ def yes_or_no(
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """0 where the whole is none (see ``scoring.pope.aggregate``)."""
-    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole > 0)
+    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole != 0)
 
 
-RATES: dict[str, Callable[[np.ndarray, np.ndarray, int], np.ndarray]] = {
-    "precision": lambda said, yes, axis: _share((said & yes).sum(axis), said.sum(axis)),
-    "recall": lambda said, yes, axis: _share((said & yes).sum(axis), yes.sum(axis)),
-    "F1": lambda said, yes, axis: _share(
-        2.0 * (said & yes).sum(axis), said.sum(axis) + yes.sum(axis)
-    ),
-    "yes ratio": lambda said, yes, axis: said.mean(axis),
+def _rate(rate: "Rate", levels: np.ndarray, counts: np.ndarray, bit: int) -> np.ndarray:
+    """A rate of the answers that a bit of the codes tells."""
+    said, yes = (levels & bit) > 0, (levels & 4) > 0
+    both, said, yes = (counts[..., m].sum(-1) for m in (said & yes, said, yes))
+    return rate(both, said, yes, counts.sum(-1))
+
+
+Rate = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""How often: said and is yes, said yes, is yes, of how many -> a rate."""
+
+RATES: dict[str, Rate] = {
+    "precision": lambda both, said, yes, n: _share(both, said),
+    "recall": lambda both, said, yes, n: _share(both, yes),
+    "F1": lambda both, said, yes, n: _share(2 * both, said + yes),
+    "yes ratio": lambda both, said, yes, n: _share(said, n),
 }
-"""Said yes, is yes (each (…, questions)) and the axis of questions -> a rate."""
 
 
 def every_rotation(

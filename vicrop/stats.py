@@ -1,7 +1,7 @@
 """Intervals and tests for answers to the same questions."""
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,9 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 RESAMPLES = 4000
+
+MANY = 2000
+"""Values from which on a mean is resampled by how often each comes up."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ def bootstrap(values: np.ndarray, statistic=np.mean, seed: int = 0) -> Estimate:
     center = float(statistic(values)) if len(values) else np.nan
     if len(values) < 2 or np.ptp(values) == 0:
         return Estimate(center, center, center, len(values))
+    if statistic is np.mean and len(values) > MANY and len(np.unique(values)) <= MANY:
+        return bootstrap_counts(values, _mean_of, seed)
     with warnings.catch_warnings():
         warnings.simplefilter("error", stats.DegenerateDataWarning)
         interval = stats.bootstrap(
@@ -74,6 +79,35 @@ def bootstrap(values: np.ndarray, statistic=np.mean, seed: int = 0) -> Estimate:
             rng=np.random.default_rng(seed),
         ).confidence_interval
     return Estimate(center, float(interval.low), float(interval.high), len(values))
+
+
+def bootstrap_counts(
+    values: np.ndarray,
+    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    seed: int = 0,
+) -> Estimate:
+    """``bootstrap`` for many samples of few different values, without their copies.
+
+    A resample is told by how often each value comes up in it, which is multinomial.
+
+    Args:
+        values: (samples,), at least one.
+        statistic: takes the different values, (levels,), and how often each comes up,
+            (…, levels); gives (…).
+        seed: of the resampling.
+    """
+    levels, counts = np.unique(values, return_counts=True)
+    center = float(statistic(levels, counts))
+    n = int(counts.sum())
+    if len(levels) == 1:
+        return Estimate(center, center, center, n)
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, RESAMPLES)
+    low, high = np.percentile(statistic(levels, drawn), (2.5, 97.5))
+    return Estimate(center, float(low), float(high), n)
+
+
+def _mean_of(levels: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return counts @ levels / counts.sum(-1)
 
 
 def gain(before: np.ndarray, after: np.ndarray) -> Estimate:

@@ -15,6 +15,7 @@ authors' script normalises as visualqa.org does.
 """
 
 import re
+from functools import lru_cache
 
 from vicrop.scoring import contractions
 
@@ -59,6 +60,7 @@ def plain_words(text: str) -> str:
     return " ".join(contractions.TABLE.get(word, word) for word in kept)
 
 
+@lru_cache(1 << 16)  # the same answers come again and again
 def visualqa(text: str) -> str:
     """A text in visualqa.org's normal form, which is the authors' too."""
     return plain_words(without_punctuation(one_line(text)))
