@@ -4,6 +4,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from data_prep import textvqa
 from data_prep.build import build
 from data_prep.originals import Originals
@@ -89,3 +91,12 @@ def one_line(raised) -> str:
     """What an error says, which is one line."""
     assert "\n" not in str(raised.value)
     return str(raised.value)
+
+
+def fails(match, root, *sources, error=ValueError, **options):
+    """What ``make`` says: one line; and it leaves everything as it was."""
+    before = tree(root)
+    with pytest.raises(error, match=match) as e:
+        make(root, *sources, **options)
+    assert tree(root) == before
+    return one_line(e)
