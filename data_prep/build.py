@@ -1,11 +1,9 @@
 """From original files to a data set's folder: whole, checked, or not there at all."""
 
-import gc
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,7 +119,7 @@ def read(dataset: DataSet, originals: Originals, seed: int = 0) -> list[Item]:
         FileNotFoundError: if the files of no layout are there.
     """
     layout = dataset.layout_of(originals)
-    with _uncollected():
+    with datasets.uncollected():
         items = layout.read(originals, np.random.default_rng(seed))
     if not items:
         raise ValueError(
@@ -137,18 +135,6 @@ def read(dataset: DataSet, originals: Originals, seed: int = 0) -> list[Item]:
             )
         seen[item.key] = item.where
     return items
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without looking for garbage: of many rows, that is a third of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def row_of(number: int, item: Item, picture: Picture) -> dict[str, Any]:

@@ -129,13 +129,10 @@ def _write(data: bytes, digest: str, item: Item, entry: Entry, folder: Path) -> 
     check_name(name, item.where)
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        raise ValueError(
-            f"{item.where}: another picture is already called {name!r}; names must be "
-            "one picture's own"
-        )
+    if path.exists():  # one picture, but packed twice, as mirrors may do
+        path = path.with_stem(f"{path.stem}-{digest[:12]}")
     path.write_bytes(data)
-    return Picture(name, size, digest)
+    return Picture(path.relative_to(folder).as_posix(), size, digest)
 
 
 def check_name(name: str, where: str) -> None:

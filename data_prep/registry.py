@@ -3,6 +3,7 @@
 from importlib import import_module
 
 from data_prep.base import DataSet
+from vicrop import datasets
 
 MODULES = {
     "textvqa": "textvqa",
@@ -29,6 +30,7 @@ def get(key: str) -> DataSet:
         ValueError: for an unknown key.
     """
     if key not in MODULES:
-        raise ValueError(f"unknown data set {key!r}; known: {', '.join(MODULES)}")
+        known = ", ".join(datasets.MAKERS)
+        raise ValueError(f"unknown data set {key!r}; known: {known}")
     module = import_module(f"data_prep.{MODULES[key]}")
     return module.DATASETS[key] if hasattr(module, "DATASETS") else module.DATASET

@@ -3,9 +3,9 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from vicrop import datasets
+from vicrop import datasets, images
 from vicrop.types import Sample
 
 
@@ -231,3 +231,13 @@ def test_two_hundred_thousand_rows_are_read_in_bounded_memory(tmp_path):
     told = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
     assert told["rows"] == 200_000 and told["last"]
     assert told["kb"] < 1_500_000
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+def test_size_is_that_of_the_upright_image(tmp_path, turned):
+    picture = Image.new("RGB", (30, 20))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = turned
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    size = datasets.image_size(tmp_path / "a.jpg")
+    assert size == images.load(tmp_path / "a.jpg").size

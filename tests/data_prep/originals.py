@@ -1,4 +1,4 @@
-"""The fixtures: folders named after their data set, and how they differ after ``--``."""
+"""The fixtures: folders by data set, and after ``--`` how they differ."""
 
 from pathlib import Path
 

@@ -74,7 +74,7 @@ def test_members_are_read_whole_and_in_any_order(pack):
 SIZES = (0, 1, 511, 512, 1024, 8192, CHUNK - 1, CHUNK, CHUNK + 512, 2 * CHUNK)
 
 
-@pytest.mark.parametrize("name", ["../x", "/tmp/x", "a/../../x", "C:\\x", "./x"])
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "C:\\x", "./x"])
 def test_member_with_a_name_that_leads_out_is_read_and_nothing_written(
     pack, tmp_path, name
 ):

@@ -185,7 +185,7 @@ def test_missing_picture_is_named_with_its_row(root, originals):
     assert "val.json row 1" in told and "another --source" in told
 
 
-@pytest.mark.parametrize("image", ["../../x", "/tmp/x", "a\\..\\x", "a\0b", "n" * 300])
+@pytest.mark.parametrize("image", ["../../x", "/x", "a\\..\\x", "a\0b", "n" * 300])
 def test_picture_name_that_leads_out_is_named(root, tmp_path, image):
     folder = write_originals(tmp_path / "originals", 1, [question(image_id=image)])
     name = Path(image.replace("\0", "")).name

@@ -74,12 +74,13 @@ def test_picture_that_several_ask_about_is_written_once(source):
     assert list(tree(folder / "out")) == ["a.jpg"]
 
 
-def test_two_pictures_of_one_name_are_named(source):
+def test_two_pictures_of_one_name_are_both_kept(source):
     source(picture(1, SIZE))
     folder = source(picture(2, SIZE), "b.jpg")
-    with pytest.raises(ValueError, match="row 6: another picture is already") as e:
-        written(folder, [asked("a.jpg"), asked("b.jpg", "a.json row 6", image="a.jpg")])
-    one_line(e)
+    first, second = written(folder, [asked("a.jpg"), asked("b.jpg", image="a.jpg")])
+    assert first.name == "a.jpg"
+    assert second.name == f"a-{second.digest[:12]}.jpg"
+    assert (folder / "out" / second.name).read_bytes() == picture(2, SIZE)
 
 
 def test_pictures_of_folders_archives_and_cells_stand_in_the_items_order(tmp_path):
