@@ -138,16 +138,27 @@ def test_rates_of_yes_are_those_of_the_official_script(rows):
     assert made["F1"]["gain"].value == pytest.approx(gain)
 
 
-def test_a_question_counts_once_if_it_is_right_in_every_rotation(write_run):
-    def rotation(base, answer):
-        meta = {"question_id": base, "category": "single"}
-        return ("A", answer, ["B"], {"meta": meta, "question": "q\n(A) x\n(B) y"})
+def rotation(base, answer):
+    """One row of an HR-Bench question."""
+    meta = {"question_id": base, "category": "single"}
+    return ("A", answer, ["B"], {"meta": meta, "question": "q\n(A) x\n(B) y"})
 
+
+def test_a_question_counts_once_if_it_is_right_in_every_rotation(write_run):
     answers = [rotation("0", "B")] * 4 + [rotation("1", "B")] * 3 + [rotation("1", "A")]
     run = write_run("hr-bench-4k", answers)
     line = only(run, metric="right in every rotation")
     assert (line.n, line.answer.value, line.plain.value) == (2, 0.5, 0)
     assert only(run, metric="accuracy").answer.value == 7 / 8
+
+
+def test_question_that_lacks_a_rotation_is_not_right_in_every_one(write_run):
+    part = [rotation("1", "B")] * 3
+    run = write_run("hr-bench-4k", [rotation("0", "A")] * 4 + part)
+    line = only(run, metric="right in every rotation")
+    assert (line.n, line.answer.value) == (1, 0)
+    alone = write_run("hr-bench-4k", part, "alone")
+    assert lines_of(alone, metric="right in every rotation") == []
 
 
 def test_files_hold_the_same_numbers_in_three_forms(write_run, tmp_path):

@@ -116,17 +116,28 @@ RATES: dict[str, Rate] = {
 }
 
 
+ROTATIONS = 4
+"""In which HR-Bench asks each question."""
+
+
 def every_rotation(
     dataset: str, rows: pd.DataFrame, before: np.ndarray, after: np.ndarray
 ) -> list[dict[str, Any]]:
-    """HR-Bench's questions that are right whichever way their options are rotated."""
+    """HR-Bench's questions that are right whichever way their options are rotated.
+
+    Of those that were answered in every rotation: a subset draws rows, not questions.
+    """
     base = rows["meta"].map(lambda meta: meta["question_id"]).to_numpy()
-    scores = pd.DataFrame({"before": before, "after": after}).groupby(base).min()
-    was, now = scores["before"].to_numpy(), scores["after"].to_numpy()
+    scores = pd.DataFrame({"base": base, "before": before, "after": after})
+    whole = scores.groupby("base").filter(lambda asked: len(asked) == ROTATIONS)
+    if whole.empty:
+        return []
+    worst = whole.groupby("base").min()
+    was, now = worst["before"].to_numpy(), worst["after"].to_numpy()
     return [
         {
             "metric": "right in every rotation",
-            "n": len(scores),
+            "n": len(worst),
             "plain": stats.accuracy(was),
             "answer": stats.accuracy(now),
             "gain": stats.gain(was, now),
