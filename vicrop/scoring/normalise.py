@@ -54,7 +54,7 @@ def without_punctuation(text: str) -> str:
 
 
 def plain_words(text: str) -> str:
-    """Lower case, digits for number words, no articles, contractions spelt out."""
+    """Lower case, digits for number words, no articles, apostrophes put back."""
     words = [DIGITS.get(word, word) for word in text.lower().split()]
     kept = [word for word in words if word not in ARTICLES]
     return " ".join(contractions.TABLE.get(word, word) for word in kept)
