@@ -38,7 +38,6 @@ def _row(key: str) -> dict[str, str]:
         "in the paper": " / ".join(map(_number, PAPER[key])) if key in PAPER else "–",
         "metric": rescore.metric_name(key),
         "here": f"{len(datasets.load(key)):,} questions" if here else "no",
-        "made with": datasets.MAKERS[key],
     }
 
 
