@@ -173,8 +173,19 @@ def _same(entries: list[Entry]) -> Entry:
 
 def _once(entries: list[Entry]) -> list[Entry]:
     """Without those that are reached twice, by a link."""
+    names = {PurePosixPath(entry.name).name for entry in entries}
     found: dict[object, Entry] = {}
     for entry in entries:
         plain = isinstance(entry.key, Path)
-        found.setdefault(entry.key.resolve() if plain else entry, entry)
+        found.setdefault(_real(entry.key, names) if plain else entry, entry)
     return list(found.values())
+
+
+def _real(path: Path, names: set[str]) -> tuple[Path, str]:
+    """The file that a path leads to, and the name that it goes by.
+
+    The hub's cache keeps files of equal contents once, and links all their names to
+    it: those are not one file reached twice.
+    """
+    real = path.resolve()
+    return real, real.name if real.name in names else path.name

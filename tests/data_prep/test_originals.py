@@ -129,6 +129,17 @@ def test_link_to_a_file_beside_it_does_not_count_twice(tmp_path):
     assert [entry.bytes() for entry in found] == [b"more", b"rows"]
 
 
+def test_files_of_equal_contents_are_kept_apart_in_the_hubs_cache(tmp_path):
+    write(tmp_path / "blobs" / "0a1b2c", b"same")
+    shown = tmp_path / "snapshots" / "rev" / "direct_attributes"
+    shown.mkdir(parents=True)
+    for name in ("sa_1.jpg", "sa_2.jpg"):
+        (shown / name).symlink_to("../../../blobs/0a1b2c")
+    for folder in (tmp_path, shown.parent):
+        found = Originals([folder]).matching("direct_attributes/*.jpg")
+        assert [entry.name[-8:] for entry in found] == ["sa_1.jpg", "sa_2.jpg"]
+
+
 def test_missing_file_is_named_with_the_folders(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
