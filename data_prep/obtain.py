@@ -56,7 +56,7 @@ def plan(
         if all(row.state == "here" for row in rows):
             folders = [root / store for store in wanted]
             names = _names(dataset, folders, limit, seed)
-            missing = sum(not (root / shown.store / n).is_file() for n in names)
+            missing = len(_missing(names, root / shown.store))
             state = f"to fetch: {missing}" if missing else "here"
         rows.append(fetch.Row(name, shown.url, shown.gigabytes, state))
     return rows
@@ -105,8 +105,17 @@ def _fetch_pictures(
     shown = dataset.pictures
     assert shown is not None  # the caller asked
     names = _names(dataset, folders, limit, seed)
-    fetch_members(shown.url, names, root / shown.store)
-    return root / shown.store
+    store = root / shown.store
+    fetch_members(shown.url, _missing(names, store), store)
+    return store
+
+
+def _missing(names: list[str], store: Path) -> list[str]:
+    """Those of some pictures that are not here; the whole archive may be."""
+    if not store.is_dir():
+        return names
+    here = Originals([store])
+    return [name for name in names if here.find(name) is None]
 
 
 def _names(dataset: DataSet, folders: list[Path], limit: int, seed: int) -> list[str]:

@@ -126,6 +126,18 @@ def test_pictures_of_a_subset_are_those_of_its_questions(served):
     assert states(mine, root) == ["here", "to fetch: 2"]
 
 
+def test_pictures_of_an_archive_that_another_data_set_has_fetched_are_here(
+    served, tmp_path
+):
+    mine, root, server = served
+    write(root / "shared" / "val.zip", (tmp_path / "val.zip").read_bytes())
+    assert states(mine, root) == ["here", "here"]
+    found = obtain.obtain(mine, root)
+    assert server.asked == [] and found.folders == [root / "mine", root / "shared"]
+    made = build(mine, Originals(found.folders), tmp_path / "data", progress=False)
+    assert made.note["counts"]["images"] == 3
+
+
 def test_how_many_pictures_are_missing_is_not_known_before_the_questions_are(served):
     mine, root, _ = served
     (root / "mine" / "val.json").unlink()
