@@ -340,6 +340,18 @@ def test_neighbours_that_share_an_image_share_its_view(config, folder, monkeypat
     assert len(looked) == 3
 
 
+def test_image_is_looked_at_once_wherever_its_questions_stand(
+    config, folder, monkeypatch
+):
+    rows = json.loads((folder / "data.json").read_text())
+    (folder / "data.json").write_text(json.dumps(rows[::2] + rows[1::2]))
+    vlm, looked = adapters.load("tiny-llava"), []
+    look = vlm.look
+    monkeypatch.setattr(vlm, "look", lambda *args: looked.append(1) or look(*args))
+    found = {record.id for record in go(config, vlm=vlm).records()}
+    assert found == {row["id"] for row in rows} and len(looked) == 3
+
+
 TOGETHER = ["no-crop", "rel-att", "grad-att", "random-crop", "human-crop"]
 
 

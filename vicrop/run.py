@@ -75,7 +75,8 @@ def run_together(
     total = sum(map(len, wanted))
     left = sum(len(task.left) for task in tasks)
     bar = tqdm(desc=name, total=total, initial=total - left, disable=not progress)
-    for sample in max(wanted, key=len):
+    # In GQA and POPE, the questions about an image are not side by side.
+    for sample in sorted(max(wanted, key=len), key=lambda asked: asked.image_path):
         for task in (task for task in tasks if sample.id in task.left):
             task.answer(look, sample)
             bar.update()
