@@ -19,8 +19,9 @@ from vicrop.types import Region, Sample
 
 PACKAGES = ("vicrop", "numpy", "pillow", "pyarrow", "pydantic")
 
-SPILL_PX = 2
-"""Boxes drawn by hand may leave their picture by so much; they are clipped."""
+SPILL_PX, SPILL = 2, 0.01
+"""Boxes drawn by hand may leave their picture by so many pixels, or such a part of its
+longer side; they are clipped."""
 
 
 class Built(NamedTuple):
@@ -184,7 +185,7 @@ def _inside(box: Region, size: tuple[int, int], where: str) -> list[float]:
     width, height = size
     left, top, right, bottom = box
     spill = max(-left, -top, right - width, bottom - height)
-    if spill > SPILL_PX:
+    if spill > max(SPILL_PX, SPILL * max(size)):
         raise ValueError(
             f"{where}: box {list(box)} leaves its picture of {width}×{height} pixels "
             f"by {spill:g}; expected [left, top, right, bottom] in the picture's pixels"

@@ -1,6 +1,7 @@
 """``vicrop prep``: a data set's original files -> its folder in the unified format."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,26 +49,27 @@ def prep(
         return
     if source and mirror:
         raise ValueError("--source and --mirror say two places; give one of them")
-    from data_prep import build, obtain, registry
+    from data_prep import build, made, obtain, registry
     from data_prep.originals import Originals
 
-    facts = registry.get(dataset)
+    facts, root = registry.get(dataset), paths.data()
     limit = facts.limit if limit is None else limit
+    same = {"dataset": dataset, "limit": limit, "seed": seed}
+    standing = made.found(root / dataset, same)
+    if standing and not (source or mirror or replace):
+        _tell(build.Built(root / dataset, standing, fresh=False))
+        return
     found = obtain.Obtained(source or [], {})
     if not source:
-        root = paths.data() / "originals"
-        found = obtain.obtain(
-            facts, root, mirror, limit, seed, lambda plan: _agree(facts, plan, yes)
-        )
-    built = build.build(
-        facts,
-        Originals(found.folders),
-        paths.data(),
-        limit=limit,
-        seed=seed,
-        replace=replace,
-        fetched=found.origin,
+        agree = partial(_agree, facts, yes=yes)
+        found = obtain.obtain(facts, root / "originals", mirror, limit, seed, agree)
+    originals = Originals(found.folders)
+    _tell(
+        build.build(facts, originals, root, limit, seed, replace, fetched=found.origin)
     )
+
+
+def _tell(built: "Built") -> None:
     for line in report(built):
         typer.echo(line)
 
@@ -78,7 +80,7 @@ def _agree(facts: "DataSet", plan: "list[Row]", yes: bool) -> None:
     Raises:
         RuntimeError: if there is nobody to ask.
     """
-    table = Table("file", "from", "GB", "state", title=facts.title)
+    table = Table("file", "from", "GB, about", "state", title=facts.title)
     for row in plan:
         size = "?" if row.gigabytes is None else f"{row.gigabytes:g}"
         table.add_row(row.name, row.source, size, row.state)

@@ -125,9 +125,9 @@ def _has_boxes(file: Entry) -> bool:
     return "bbox" in parquet_columns(file)
 
 
-BOXES = "train-*.parquet"
+BOXES = "train*.parquet"
 BOX_COLUMNS = ("dataset_id", "bbox")
-BOX_REPO = Hub("jrzhang/TextVQA_GT_bbox", ("data/train-*.parquet",), gigabytes=1.3)
+BOX_REPO = Hub("jrzhang/TextVQA_GT_bbox", ("*.parquet",), gigabytes=1.3)
 SITE = "https://dl.fbaipublicfiles.com/textvqa"
 
 DATASET = DataSet(

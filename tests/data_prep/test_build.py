@@ -204,6 +204,15 @@ def test_picture_name_that_leads_out_is_named(root, tmp_path, image):
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("spill, fine", [(20, True), (21, False)])
+def test_a_large_picture_s_box_may_leave_it_by_a_hundredth(spill, fine):
+    if fine:
+        assert build._inside((0, 0, 2000 + spill, 9), (2000, 1500), "row")[2] == 2000
+    else:
+        with pytest.raises(ValueError, match="leaves its picture of 2000×1500 pixels"):
+            build._inside((0, 0, 2000 + spill, 9), (2000, 1500), "row")
+
+
 @pytest.mark.parametrize("spill", [0.5, 1, 2])
 def test_box_that_leaves_its_picture_by_a_little_is_clipped(root, tmp_path, spill):
     box = [-spill, -spill, SIZE[0] + 2 * spill, SIZE[1] + 2 * spill]

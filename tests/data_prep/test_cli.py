@@ -58,6 +58,15 @@ def test_second_time_it_says_that_it_is_there(root, originals):
     assert tree(root) == before
 
 
+def test_what_is_there_needs_no_originals_any_more(root, originals):
+    works("textvqa", "--source", originals)
+    before = tree(root)
+    assert "is there already, unchanged" in works("textvqa")
+    assert tree(root) == before
+    _, shown = fails("textvqa", "--limit", 2)  # another one: back to its originals
+    assert "TextVQA_0.5.1_val.json" in shown
+
+
 def test_another_limit_replaces_only_if_asked_to(root, originals):
     works("textvqa", "--source", originals)
     told, _ = fails("textvqa", "--source", originals, "--limit", 2)
