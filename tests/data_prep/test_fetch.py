@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from file_server import one_line, serving
 from filelock import FileLock
+from huggingface_hub.utils import enable_progress_bars
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,6 +119,7 @@ def test_bars_are_shown_only_if_asked_for(
     server, tmp_path, capfd, monkeypatch, progress
 ):
     monkeypatch.setenv("TQDM_POSITION", "-1")  # bars where there is no terminal, too
+    enable_progress_bars()  # a model that was loaded before has turned them off
     fetch([remote(server)], tmp_path, progress=progress)
     assert ("a.zip: 100%" in capfd.readouterr().err) == progress
 
