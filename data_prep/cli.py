@@ -40,12 +40,7 @@ def prep(
     from data_prep import plates
 
     if dataset in plates.RECIPES:
-        if source or mirror or limit:
-            raise ValueError(
-                f"{dataset} is drawn, not made from files; leave --source, --mirror "
-                "and --limit out"
-            )
-        typer.echo(f"{dataset}: {plates.make(dataset, paths.data())}")
+        _draw(dataset, asked=bool(source or mirror or limit))
         return
     if source and mirror:
         raise ValueError("--source and --mirror say two places; give one of them")
@@ -67,6 +62,18 @@ def prep(
     _tell(
         build.build(facts, originals, root, limit, seed, replace, fetched=found.origin)
     )
+
+
+def _draw(dataset: str, asked: bool) -> None:
+    """Draw scenes; ``asked``: whether for what only originals have."""
+    from data_prep import plates
+
+    if asked:
+        raise ValueError(
+            f"{dataset} is drawn, not made from files; leave --source, --mirror and "
+            "--limit out"
+        )
+    typer.echo(f"{dataset}: {plates.make(dataset, paths.data())}")
 
 
 def _tell(built: "Built") -> None:

@@ -2,6 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
+from data_prep import build
+from data_prep.originals import Originals
+
 FOLDER = Path(__file__).parent.parent / "fixtures"
 FIXTURES = sorted(
     path
@@ -13,3 +18,10 @@ FIXTURES = sorted(
 def key_of(fixture: Path) -> str:
     """The data set's key."""
     return fixture.name.partition("--")[0]
+
+
+def refused(dataset, folder, match, error=ValueError):
+    """The originals are refused with one line that matches."""
+    with pytest.raises(error, match=match) as raised:
+        build.read(dataset, Originals([folder]))
+    assert "\n" not in str(raised.value)

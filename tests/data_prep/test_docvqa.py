@@ -1,10 +1,12 @@
 import json
+from functools import partial
 
 import pytest
 
 from data_prep import build, obtain
 from data_prep.docvqa import DATASET
 from data_prep.originals import Originals
+from tests.data_prep import originals
 from tests.data_prep.originals import FOLDER
 from tests.fixtures.makers import draw
 from tests.fixtures.makers.docvqa import bytes_of, mirrored, older, portal, rows
@@ -13,6 +15,9 @@ from vicrop import scoring
 NAME = "val_v1.0_withQT.json"
 PARQUET = "DocVQA/validation-00000-of-00001.parquet"
 TYPED = ["docvqa", "docvqa--packed", "docvqa--parquet", "docvqa--parquet-m4"]
+
+
+refused = partial(originals.refused, DATASET)
 
 
 def read(folder):
@@ -43,12 +48,6 @@ def made(folder, out):
     """Rows of data.json."""
     build.build(DATASET, Originals([folder]), out, progress=False)
     return json.loads((out / "docvqa" / "data.json").read_text())
-
-
-def refused(folder, match, error=ValueError):
-    with pytest.raises(error, match=match) as raised:
-        read(folder)
-    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("fixture", TYPED)

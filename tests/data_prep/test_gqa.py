@@ -1,11 +1,13 @@
 import json
 import zipfile
+from functools import partial
 
 import pytest
 
 from data_prep import build, obtain
 from data_prep.gqa import DATASET
 from data_prep.originals import Originals
+from tests.data_prep import originals
 from tests.data_prep.originals import FOLDER
 from tests.fixtures.makers import draw
 from tests.fixtures.makers.gqa import SIZES, bytes_of, mirrored, rows
@@ -15,6 +17,9 @@ NAME = "testdev_balanced_questions.json"
 ASKED = "testdev_balanced_instructions/testdev-00000-of-00001.parquet"
 SHOWN = "testdev_balanced_images/testdev-00000-of-00001.parquet"
 SECOND = "00126851"
+
+
+refused = partial(originals.refused, DATASET)
 
 
 def read(folder):
@@ -46,12 +51,6 @@ def made(folder, out):
     """Rows of data.json."""
     build.build(DATASET, Originals([folder]), out, progress=False)
     return json.loads((out / "gqa" / "data.json").read_text())
-
-
-def refused(folder, match, error=ValueError):
-    with pytest.raises(error, match=match) as raised:
-        read(folder)
-    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("fixture", ["gqa", "gqa--zip", "gqa--parquet"])

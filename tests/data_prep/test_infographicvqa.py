@@ -1,10 +1,12 @@
 import json
+from functools import partial
 
 import pytest
 
 from data_prep import build, obtain
 from data_prep.infographicvqa import DATASET
 from data_prep.originals import Originals
+from tests.data_prep import originals
 from tests.data_prep.originals import FOLDER
 from tests.fixtures.makers import draw
 from tests.fixtures.makers.docvqa import without
@@ -13,6 +15,9 @@ from vicrop import scoring
 
 NAME = "infographicsVQA_val_v1.0_withQT.json"
 PARQUET = "InfographicVQA/validation-00000-of-00001.parquet"
+
+
+refused = partial(originals.refused, DATASET)
 
 
 def read(folder):
@@ -36,12 +41,6 @@ def made(folder, out):
     """Rows of data.json."""
     build.build(DATASET, Originals([folder]), out, progress=False)
     return json.loads((out / "infographicvqa" / "data.json").read_text())
-
-
-def refused(folder, match, error=ValueError):
-    with pytest.raises(error, match=match) as raised:
-        read(folder)
-    assert "\n" not in str(raised.value)
 
 
 def test_portal_s_rows_keep_what_is_known_of_their_kind(tmp_path):

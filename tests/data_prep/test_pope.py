@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import pytest
 
@@ -6,6 +7,7 @@ from data_prep import build
 from data_prep.obtain import plan
 from data_prep.originals import Originals
 from data_prep.pope import CATEGORIES, DATASET
+from tests.data_prep import originals
 from tests.fixtures.makers import draw
 from tests.fixtures.makers.pope import QUESTIONS, lines, mirrored
 from vicrop import scoring
@@ -32,14 +34,11 @@ def with_change(folder, **change):
     return published(folder, popular=text)
 
 
+refused = partial(originals.refused, DATASET)
+
+
 def read(folder):
     return build.read(DATASET, Originals([folder]))
-
-
-def refused(folder, match, error=ValueError):
-    with pytest.raises(error, match=match) as raised:
-        read(folder)
-    assert "\n" not in str(raised.value)
 
 
 def test_files_are_read_one_after_the_other_and_name_the_category(tmp_path):

@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from data_prep import build
 from data_prep.obtain import plan
 from data_prep.originals import Originals
 from data_prep.vqav2 import ANNOTATIONS, DATASET, QUESTIONS
+from tests.data_prep import originals
 from tests.fixtures.makers import draw
 from tests.fixtures.makers import vqav2 as maker
 from vicrop import datasets
@@ -37,14 +39,11 @@ def with_answers(folder, answers):
     return written(folder, annotations=rows)
 
 
+refused = partial(originals.refused, DATASET)
+
+
 def read(folder):
     return build.read(DATASET, Originals([folder]))
-
-
-def refused(folder, match, error=ValueError):
-    with pytest.raises(error, match=match) as raised:
-        read(folder)
-    assert "\n" not in str(raised.value)
 
 
 def facts(items):
