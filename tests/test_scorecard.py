@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from vicrop import rescore, scorecard
 from vicrop.results import RunFolder
-from vicrop.scoring import pope
+from vicrop.scoring import mcq, pope
 from vicrop.types import Record, RunConfig
 
 
@@ -189,3 +189,18 @@ def test_prepared_answers_are_scored_and_the_raw_ones_shown_beside(write_run):
     raw = only(run, variant="official", metric="accuracy, as said")
     assert (prepared.answer.value, raw.answer.value) == (1, 0.5)
     assert (prepared.gain.value, raw.gain.value) == (1, 0.5)
+
+
+@given(answers=st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=24))
+def test_rotations_are_counted_as_the_metric_counts_them(answers):
+    cycles = [str(number % rescore.ROTATIONS) for number in range(4 * 6)]
+    bases = [str(number // rescore.ROTATIONS) for number in range(4 * 6)]
+    right = [1.0] * len(bases)
+    for base, (cycle, said) in enumerate(answers[:6]):
+        right[4 * base + cycle] = float(said)
+    rows = pd.DataFrame({"meta": [{"question_id": base} for base in bases]})
+    scores = np.array(right)
+    [line] = rescore.every_rotation("hr-bench-4k", rows, scores, scores)
+    found = mcq.cyclic(right, cycles, bases)
+    assert line["answer"].value == pytest.approx(found.every)
+    assert scores.mean() == pytest.approx(found.mean)
