@@ -103,6 +103,7 @@ def test_hidden_states_behind_a_prefix_equal_the_whole_prompts(
 
 def test_prefix_is_never_grown(vlm, pictures):
     view = vlm.look(pictures[0])
+    view.ask(QUESTIONS[0], max_new_tokens=3)
     cache = view.prompt(QUESTIONS[0]).prefix.cache
     keys = cache.layers[1].keys.clone()
     view.ask(QUESTIONS[0], crop=(0, 0, 99, 99), max_new_tokens=3)

@@ -1,11 +1,15 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from transformers import DynamicCache, LlamaConfig, LlamaModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
+from vicrop import cache as kept
 from vicrop import capture
 
 HEADS, SIZE = 8, 16
@@ -133,7 +137,7 @@ def test_row_read_behind_a_cache_equals_the_whole_prompts(llama):
     cache = DynamicCache(config=llama.config)
     llama(ids[:, :7], cache=cache, use_cache=True)
     with capture.read_rows([attention(llama)[2]]) as rows:
-        llama(ids[:, 7:], cache=capture.branch(cache), use_cache=True)
+        llama(ids[:, 7:], cache=kept.branch(cache), use_cache=True)
     wanted = eager_rows(llama, input_ids=ids)[2]
     torch.testing.assert_close(rows[0], wanted, atol=1e-5, rtol=1e-4)
 
@@ -236,30 +240,7 @@ def test_row_that_was_never_read_says_so(llama):
         rows[0]
 
 
-@torch.no_grad()
-def test_growing_a_branch_leaves_its_parent_as_it_is(llama):
-    ids = batch()["input_ids"]
-    cache = DynamicCache(config=llama.config)
-    llama(ids[:, :7], cache=cache, use_cache=True)
-    kept = [(layer.keys.clone(), layer.values.clone()) for layer in cache.layers]
-    one, two = capture.branch(cache), capture.branch(cache)
-    llama(ids[:, 7:], cache=one, use_cache=True)
-    llama(ids[:, 7:9], cache=two, use_cache=True)
-    lengths = [grown.get_seq_length() for grown in (cache, one, two)]
-    assert lengths == [7, 11, 9]
-    for layer, (keys, values) in zip(cache.layers, kept, strict=True):
-        assert torch.equal(layer.keys, keys) and torch.equal(layer.values, values)
-
-
-@torch.no_grad()
-def test_cache_bytes_are_those_of_keys_and_values(llama):
-    cache = DynamicCache(config=llama.config)
-    llama(batch()["input_ids"], cache=cache, use_cache=True)
-    # layers · (keys, values) · batch · key heads · tokens · head size · float32
-    assert capture.cache_bytes(cache) == 4 * 2 * 2 * 2 * 11 * 8 * 4
-
-
-@pytest.mark.parametrize("name", ["flash_attention_2", "flex_attention"])
+@pytest.mark.parametrize("name", ["flex_attention", "flash_attention_3"])
 def test_attention_that_masks_in_its_own_way_is_refused(vlm, view, name, monkeypatch):
     config = vlm.attention[2].config
     monkeypatch.setattr(config, "_attn_implementation_internal", name)
@@ -269,3 +250,71 @@ def test_attention_that_masks_in_its_own_way_is_refused(vlm, view, name, monkeyp
     ):
         pass
     assert vlm.attention[2].config is config
+
+
+# FlashAttention-2, its kernel stood in for by SDPA: it is told of padding by a mask of
+# the keys alone, and takes no mask for causal.
+
+
+def flash(module, query, key, value, mask, scaling=None, **kwargs):
+    queries, keys = query.shape[2], key.shape[2]
+    seen = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
+    if mask is not None:
+        assert mask.shape == (len(query), keys)
+        seen = seen & mask[:, None, None].bool()
+        seen = seen | torch.eye(keys, dtype=torch.bool)[keys - queries :]
+    return sdpa_attention_forward(
+        module, query, key, value, seen.expand(1, 1, -1, -1) if mask is None else seen
+    )
+
+
+@pytest.fixture
+def under_flash(monkeypatch):
+    """Puts a model's language model under FlashAttention-2."""
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "flash_attention_2", flash)
+
+    def put(config):
+        name = "flash_attention_2"
+        monkeypatch.setattr(config, "_attn_implementation_internal", name)
+
+    return put
+
+
+@torch.no_grad()
+def test_rows_under_flash_attention_equal_output_attentions(llama, under_flash):
+    wanted = eager_rows(llama, **batch())
+    under_flash(llama.config)
+    with capture.read_rows(attention(llama), stop=False) as rows:
+        llama(**batch())
+    for number, row in enumerate(wanted):
+        torch.testing.assert_close(rows[number], row, atol=1e-5, rtol=1e-4)
+
+
+def test_maps_and_answers_under_flash_attention_are_sdpas(vlm, picture, under_flash):
+    question, box = "what digit is on the red plate?", (0, 0, 90, 90)
+    methods = ("rel-att", "grad-att", "pure-grad", "rel-att-high")
+    sdpa = vlm.look(picture)
+    wanted = [sdpa.importance(question, method).values for method in methods]
+    said = sdpa.ask(question, box)
+    under_flash(vlm.text_model.config)
+    view = vlm.look(picture)
+    for method, values in zip(methods, wanted, strict=True):
+        found = view.importance(question, method).values
+        assert np.abs(found - values).max() <= 1e-4 * np.ptp(values)
+    assert view.ask(question, box) == said
+    assert vlm.text_model.config._attn_implementation == "flash_attention_2"
+
+
+@torch.no_grad()
+def test_body_ends_once_keys_and_values_are_there(llama):
+    ids = batch()["input_ids"]
+    whole, cut = (DynamicCache(config=llama.config) for _ in range(2))
+    llama(ids, cache=whole, use_cache=True)
+    with capture.stop_at(attention(llama)[2]):
+        llama(ids, cache=cut, use_cache=True)
+        raise AssertionError("the body goes on")
+    lengths = [cut.get_seq_length(layer) for layer in range(4)]
+    assert lengths == [11, 11, 11, 0]
+    for one, other in zip(cut.layers[:3], whole.layers, strict=False):
+        assert torch.equal(one.keys, other.keys)
+        assert torch.equal(one.values, other.values)

@@ -115,7 +115,7 @@ def test_tiles_of_a_batch_are_as_one_by_one(vlm, monkeypatch, method):
 def test_batch_is_bounded(vlm):
     looked = vlm.look(noise((3600, 3600)))
     for most, sizes in ((8, [8, 8]), (5, [5, 5, 5, 1]), (1, [1] * 16)):
-        looks = looked._looks_at_tiles(most)
+        looks = looked.tiled.looks(most)
         assert [len(numbers) for numbers, _ in looks] == sizes
         assert all(len(look.pictures) == len(numbers) for numbers, look in looks)
 
@@ -146,7 +146,27 @@ def test_memory_of_tiles_is_counted_and_their_prefixes_are_freed(vlm):
     looked.importance(QUESTION)
     before = looked.held_bytes
     looked.importance(QUESTION, "rel-att-high")
-    assert looked.held_bytes - before == 4 * 144 * 128 * 4  # features alone
+    pixels = 3 * 96 * 96
+    assert looked.held_bytes - before == 4 * (144 * 128 + pixels) * 4  # no keys
+
+
+def test_nothing_is_run_on_tiles_above_the_maps_layer(vlm, monkeypatch):
+    depths = []
+    fill = Llava.fill
+
+    def filling(self, prefix, words, seen):
+        fill(self, prefix, words, seen)
+        depths.append(prefix.depth)
+        assert prefix.cache.get_seq_length(prefix.depth - 1) == 145
+        if prefix.depth < 4:
+            assert prefix.cache.get_seq_length(prefix.depth) == 0
+
+    monkeypatch.setattr(Llava, "fill", filling)
+    looked = vlm.look(noise((1344, 1344)))
+    looked.importance(QUESTION, "rel-att-high")
+    assert depths == [vlm.layer + 1] == [3]
+    looked.importance(QUESTION, "grad-att-high")  # of the answer: all layers
+    assert depths == [3, 4]
 
 
 # A planted peak: maps that are the light in the model's own input.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vicrop import attribution, capture
+from vicrop import attribution
 from vicrop.adapters import FAMILIES
 
 QUESTION = "what digit is on the red plate?"
@@ -28,7 +28,7 @@ def calls(monkeypatch):
 
         monkeypatch.setattr(FAMILIES["llava"], name, counting)
 
-    for name in ("see", "prefix", "generate", "run"):
+    for name in ("see", "fill", "generate", "read_through", "attend"):
         count(name)
     return counted
 
@@ -37,7 +37,7 @@ def test_image_is_encoded_once_for_all_questions_and_maps(calls, fresh):
     for question in (QUESTION, OTHER):
         fresh.ask(question, max_new_tokens=2)
         fresh.importance(question)
-    assert (calls["see"], calls["prefix"]) == (1, 1)
+    assert (calls["see"], calls["fill"]) == (1, 1)
 
 
 def test_looking_alone_runs_nothing(calls, vlm, picture):
@@ -55,9 +55,18 @@ def test_plain_answer_of_a_question_is_kept(calls, fresh):
 def test_general_map_is_kept_per_method(calls, fresh):
     fresh.importance(QUESTION)
     fresh.importance(OTHER)
-    assert calls["run"] == 3  # two questions, one general prompt
+    # Two questions, one general prompt.
+    assert (calls["read_through"], calls["attend"]) == (2, 1)
     fresh.importance(QUESTION, "raw-att")
-    assert calls["run"] == 4
+    assert (calls["read_through"], calls["attend"]) == (3, 1)
+
+
+def test_map_and_plain_answer_come_from_one_pass(calls, fresh):
+    fresh.importance(QUESTION)
+    fresh.ask(QUESTION, max_new_tokens=3)
+    for method in ("raw-att", "grad-att", "floor-att"):
+        fresh.importance(QUESTION, method)
+    assert calls == {"see": 1, "fill": 1, "read_through": 1, "attend": 1, "generate": 1}
 
 
 def test_every_question_and_length_has_its_own_plain_answer(vlm, picture, fresh):
@@ -140,10 +149,28 @@ def test_map_that_divides_by_nothing_is_refused(fresh, monkeypatch):
 
 
 def test_held_bytes_are_features_and_cache(fresh):
-    features = 144 * 128 * 4
-    cache = fresh.prompt(QUESTION).prefix.cache
-    assert fresh.held_bytes == features + capture.cache_bytes(cache)
-    assert capture.cache_bytes(cache) == 4 * 2 * 145 * 128 * 4
+    assert fresh.held_bytes == 0
+    prompt = fresh.prompt(QUESTION)
+    image = fresh.held_bytes
+    assert image == (144 * 128 + 3 * 96 * 96) * 4
+    fresh.ask(QUESTION, max_new_tokens=1)
+    length = prompt.words.ids.shape[1]
+    # layers · (keys, values) · tokens · width · float32, of the prefix and of it all
+    assert fresh.held_bytes == image + 4 * 2 * (145 + length) * 128 * 4
+    fresh.importance(OTHER)
+    grown = fresh.prompt(OTHER).words.ids.shape[1]
+    assert fresh.held_bytes == image + 4 * 2 * (145 + grown) * 128 * 4
+
+
+def test_closed_view_holds_nothing_and_looks_again_when_asked(vlm, picture):
+    with vlm.look(picture) as view:
+        first = view.ask(QUESTION, max_new_tokens=3)
+        amap = view.importance(QUESTION, "rel-att-high")
+        assert view.held_bytes > 0
+    assert view.held_bytes == 0
+    assert view.ask(QUESTION, max_new_tokens=3) == first
+    again = view.importance(QUESTION, "rel-att-high")
+    np.testing.assert_array_equal(again.values, amap.values)
 
 
 @pytest.mark.parametrize("method", ["grad-att", "pure-grad"])

@@ -40,8 +40,12 @@ def attention_to_image(
     identity for an MLP connector. The starting answer token's query is that of the
     prompt's last token.
     """
-    first, *connector = vlm.attend(prompt, [vlm.layer] if layers is None else layers)
-    chain = [first.mean(2), *[one.mean(1) for one in connector]]
+    if layers is None and prompt.answered:
+        first = vlm.start(prompt).row[None]  # the answer's own pass
+    else:
+        first = vlm.attend(prompt, [vlm.layer] if layers is None else layers)[0]
+    step = prompt.prefix.connector
+    chain = [first.mean(2), *([] if step is None else [step.mean(1)])]
     values = to_image(chain, prompt)
     return values[0] if layers is None else values
 
@@ -73,14 +77,10 @@ def pixel_gradient(vlm: Adapter, prompt: Prompt) -> np.ndarray:
 
     Source: paper, section 5 (pure-grad).
     """
-    shown = prompt.seen[0]
-    with torch.enable_grad():
-        pixels = shown.pixels.detach().requires_grad_()
-        again = vlm.follow(prompt.words, [vlm.see(pixels, shown.grid)])
-        hidden, _ = vlm.run(again)
-        likelihood = log_likelihood(vlm.logits(hidden[:, -1]))
-        (gradient,) = torch.autograd.grad(likelihood, pixels)
-    return vlm.picture(gradient.float(), shown.grid).norm(dim=1).cpu().numpy()
+    scores, pixels = vlm.trace_pixels(prompt)
+    # The graph up to the prefix is shared with the general prompt's gradient.
+    (gradient,) = torch.autograd.grad(log_likelihood(scores), pixels, retain_graph=True)
+    return array(vlm.picture(gradient.float(), prompt.grid).norm(dim=1))
 
 
 def log_likelihood(scores: Tensor) -> Tensor:
@@ -110,7 +110,12 @@ def to_image(chain: Sequence[Tensor], prompt: Prompt) -> np.ndarray:
     for step in connector:
         patches = step[..., -rows * cols :]  # class tokens come first
         values = (values[..., None, :] @ patches)[..., 0, :]
-    return values.reshape(*first.shape[:2], rows, cols).float().cpu().numpy()
+    return array(values.reshape(*first.shape[:2], rows, cols).float())
+
+
+def array(values: Tensor) -> np.ndarray:
+    """Values off the device, for all that is done with maps from here on."""
+    return values.cpu().numpy()
 
 
 # How the question's and the general prompt's are put together.
@@ -193,18 +198,27 @@ class Attribution:
         needs_general: whether the general prompt is asked too.
         tiles: most that are run as one batch. One where the whole graph is kept for
             its gradient, some 5 GB a tile of a 7B model (estimate).
+        from_pixels: whether gradients go down to the pixels.
+        traced: whether the pass is made for a gradient. Where several methods are
+            asked, these come first: plain answers go on from their passes.
     """
 
     of_prompt: Callable[[Adapter, Prompt], np.ndarray]
     combine: Callable[..., np.ndarray]
     needs_general: bool = True
     tiles: int = 8
+    from_pixels: bool = False
+    traced: bool = False
 
 
 MAPS = {
     "rel-att": Attribution(attention_to_image, relative),
-    "grad-att": Attribution(weighted_attention, alone, needs_general=False),
-    "pure-grad": Attribution(pixel_gradient, filtered, tiles=1),
+    "grad-att": Attribution(
+        weighted_attention, alone, needs_general=False, traced=True
+    ),
+    "pure-grad": Attribution(
+        pixel_gradient, filtered, tiles=1, from_pixels=True, traced=True
+    ),
     "raw-att": Attribution(attention_to_image, alone, needs_general=False),
     "floor-att": Attribution(attention_to_image, floored),
 }

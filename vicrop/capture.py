@@ -1,8 +1,9 @@
 """Read attention weights, and their gradients; the only file that touches attention.
 
-The model stays under SDPA: one attention module at a time gets a copy of its config
-that names our function, which sees queries and keys after rotary positions and after
-the cache. No hook is registered, and the module's own config comes back in any case.
+The paper needs one row: what the prompt's last token attends to, in one layer. The
+model stays under its own attention; the one module that is read gets a copy of its
+config that names our function, which sees queries and keys after rotary positions and
+after the cache. No hook is registered, and the own config comes back in any case.
 """
 
 import copy
@@ -12,34 +13,35 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.modeling_utils import AttentionInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
 _NAME = "vicrop-reader"
-READABLE = ("sdpa", "eager")
-"""Attention implementations whose masks are explicit, or causal from the first key."""
+READABLE = ("sdpa", "eager", "flash_attention_2")
+"""Attention implementations whose masks are known here."""
 
 
 class Stop(Exception):
     """Raised inside a forward pass once nothing further is wanted of it."""
 
 
-def _dispatch(module, query, key, value, mask, **kwargs):
-    return module.config._reader(module, query, key, value, mask, **kwargs)
+def _dispatch(module, *args, **kwargs):
+    return module.config._reader(module, *args, **kwargs)
 
 
 AttentionInterface.register(_NAME, _dispatch)
 
 
 @contextmanager
-def reader(attention: nn.Module, function: Callable) -> Iterator[None]:
+def reader(attention: nn.Module, function: Callable) -> Iterator[Callable]:
     """Let ``function`` stand in for one attention module's attention function.
+
+    Yields:
+        The function that it stands in for; SDPA where the model is eager.
 
     Raises:
         RuntimeError: if the module has no config to copy, as where a model does not
-            go through transformers' attention interface, or runs another attention
-            than SDPA or eager: those mask in ways of their own.
+            go through transformers' attention interface, or runs an attention that
+            masks in a way of its own.
     """
     config = getattr(attention, "config", None)
     if config is None:
@@ -57,28 +59,30 @@ def reader(attention: nn.Module, function: Callable) -> Iterator[None]:
     attention.config._attn_implementation_internal = _NAME
     attention.config._reader = function
     try:
-        yield
+        yield ALL_ATTENTION_FUNCTIONS["sdpa" if runs == "eager" else runs]
     finally:
         attention.config = config
 
 
 def weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
-    """What queries attend to.
+    """What queries attend to: softmax(query · key · scaling), in float32.
 
     Args:
         query: (batch, heads, queries, head size).
         key: (batch, key heads, keys, head size); fewer heads than queries are shared.
-        mask: None, boolean (True: attend) or additive; (batch, 1, queries, keys).
+        mask: None, boolean (True: attend) or additive; (batch, 1, queries, keys), or
+            as FlashAttention has it, (batch, keys).
         scaling: of the scores.
 
     Returns:
-        (batch, heads, queries, keys) float32, rows that sum to one.
+        (batch, heads, queries, keys), rows that sum to one.
     """
     batch, heads, queries, size = query.shape
-    shared = key.shape[1]
-    grouped = query.float().reshape(batch, shared, -1, size)
+    grouped = query.float().reshape(batch, key.shape[1], -1, size)
     scores = (grouped @ key.float().transpose(2, 3)) * scaling
     scores = scores.reshape(batch, heads, queries, -1)
+    if mask is not None and mask.ndim == 2:
+        mask = mask[:, None, None].bool()
     if mask is not None:
         seen = mask.dtype == torch.bool
         scores = scores.masked_fill(~mask, -torch.inf) if seen else scores + mask
@@ -87,7 +91,8 @@ def weights(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> 
 
 def last_row(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
     """What the last query attends to: (batch, heads, keys), as ``weights`` gives it."""
-    mask = None if mask is None else mask[:, :, -1:]
+    if mask is not None and mask.ndim == 4:
+        mask = mask[:, :, -1:]
     return weights(query[:, :, -1:], key, mask, scaling)[:, :, 0]
 
 
@@ -95,8 +100,7 @@ def last_row(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) ->
 class Rows:
     """Weights that were read: ``values[i]`` of the i-th module.
 
-    A language model's are (batch, heads, keys), of the last query alone; a connector's
-    are (batch, heads, queries, keys).
+    (batch, heads, keys) of the last query; a connector's (batch, heads, queries, keys).
     """
 
     values: dict[int, Tensor] = field(default_factory=dict)
@@ -109,9 +113,8 @@ class Rows:
         """
         if number not in self.values:
             raise RuntimeError(
-                "the model did not call the attention function that was swapped in, "
-                "so there is no row; it must go through transformers' attention "
-                "interface (attn_implementation 'sdpa' or 'eager')"
+                "the model did not call the attention function that was swapped in, so "
+                "there is no row; load it with attn_implementation='sdpa'"
             )
         return self.values[number]
 
@@ -125,35 +128,36 @@ def read_rows(modules: Sequence[nn.Module], stop: bool = True) -> Iterator[Rows]
         stop: end the body once the last one has been read; what the model would
             have computed above it is not computed.
     """
-    rows = Rows()
+    rows, numbers = Rows(), {module: n for n, module in enumerate(modules)}
 
-    def reading(number: int, final: bool) -> Callable:
-        """The stand-in for the module of that number."""
-
-        def attend(module, query, key, value, mask, scaling=None, **kwargs):
-            rows.values[number] = last_row(query, key, mask, scaling)
-            if final:
-                raise Stop
-            return sdpa_attention_forward(
-                module, query, key, value, mask, scaling=scaling, **kwargs
-            )
-
-        return attend
+    def attend(module, query, key, value, mask, scaling=None, **kwargs):
+        row = last_row(query.detach(), key.detach(), mask, scaling)
+        rows.values[numbers[module]] = row
+        if stop and module is modules[-1]:
+            raise Stop
+        own = owns[numbers[module]]
+        return own(module, query, key, value, mask, scaling=scaling, **kwargs)
 
     with ExitStack() as stack:
-        for number, module in enumerate(modules):
-            final = stop and number == len(modules) - 1
-            stack.enter_context(reader(module, reading(number, final)))
+        owns = [stack.enter_context(reader(module, attend)) for module in modules]
         with suppress(Stop):
             yield rows
 
 
 @contextmanager
-def trace_row(attention: nn.Module) -> Iterator[Rows]:
-    """Give the last query's row a gradient: its output is made from the row read.
+def stop_at(attention: nn.Module) -> Iterator[None]:
+    """End the body once the module's keys and values are in the cache."""
 
-    The other queries go through SDPA.
-    """
+    def attend(*args, **kwargs):
+        raise Stop
+
+    with reader(attention, attend), suppress(Stop):
+        yield
+
+
+@contextmanager
+def trace_row(attention: nn.Module) -> Iterator[Rows]:
+    """Give the last query's row a gradient: its output is made from the row read."""
     rows = Rows()
 
     def attend(module, query, key, value, mask, scaling=None, **kwargs):
@@ -162,18 +166,16 @@ def trace_row(attention: nn.Module) -> Iterator[Rows]:
         last = mix(row[:, :, None], value)
         if query.shape[2] == 1:
             return last, None
-        others, _ = sdpa_attention_forward(
-            module, query, key, value, mask, scaling=scaling, **kwargs
-        )
+        others, _ = own(module, query, key, value, mask, scaling=scaling, **kwargs)
         return torch.cat([others[:, :-1], last], 1), None
 
-    with reader(attention, attend):
+    with reader(attention, attend) as own:
         yield rows
 
 
 @contextmanager
 def trace_all(attention: nn.Module) -> Iterator[Rows]:
-    """Record all weights of a module, (batch, heads, queries, keys).
+    """Record all weights of a connector's module, whose queries see all keys.
 
     Its output is made from them, so that they have gradients where those are enabled.
     """
@@ -189,15 +191,7 @@ def trace_all(attention: nn.Module) -> Iterator[Rows]:
 
 
 def mix(attention: Tensor, value: Tensor) -> Tensor:
-    """Values weighted by attention, in the layout that attention modules expect.
-
-    Args:
-        attention: (batch, heads, queries, keys).
-        value: (batch, key heads, keys, head size).
-
-    Returns:
-        (batch, queries, heads, head size).
-    """
+    """Values weighted by attention: (batch, queries, heads, head size)."""
     batch, heads, queries, keys = attention.shape
     grouped = attention.to(value.dtype).reshape(batch, value.shape[1], -1, keys)
     mixed = (grouped @ value).reshape(batch, heads, queries, -1)
@@ -207,20 +201,3 @@ def mix(attention: Tensor, value: Tensor) -> Tensor:
 def _with_gradient(tensor: Tensor) -> Tensor:
     """Itself if gradients flow through it, else a leaf at which they end."""
     return tensor if tensor.requires_grad else tensor.detach().requires_grad_()
-
-
-def branch(cache: DynamicCache) -> DynamicCache:
-    """A second cache on the same tensors; growing it leaves the first as it is."""
-    new = copy.copy(cache)
-    # A layer concatenates into a new tensor when it grows, so tensors can be shared.
-    new.layers = [copy.copy(layer) for layer in cache.layers]
-    return new
-
-
-def cache_bytes(cache: DynamicCache) -> int:
-    """Memory that a cache's keys and values hold, bytes."""
-    return sum(
-        tensor.numel() * tensor.element_size()
-        for layer in cache.layers
-        for tensor in (layer.keys, layer.values)
-    )

@@ -1,6 +1,7 @@
 """ViCrop end to end: image and question -> map, box, answers; and the controls."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
@@ -9,6 +10,7 @@ from vicrop import attribution, boxes, geometry, images
 from vicrop.adapters.base import Adapter
 from vicrop.types import Answer, Box, Map
 from vicrop.view import View
+from vicrop.views import Views
 
 Truth = Sequence[Sequence[float]]
 """Ground-truth boxes, each (left, top, right, bottom)."""
@@ -131,15 +133,27 @@ def with_high_res(
     return method
 
 
+def cheapest_first(method: str) -> int:
+    """Sorts the methods that are asked about one image so that least is run twice."""
+    kind = attribution.MAPS.get(method)
+    if kind is None or not kind.traced:
+        return 2
+    return 0 if kind.from_pixels else 1
+
+
 class ViCrop:
     """Visual cropping with one model.
 
     >>> crop = ViCrop(vicrop.load("tiny-llava"))
     >>> crop.answer("photo.jpg", "what digit is on the red plate?").text
+
+    Attributes:
+        vlm: the model.
+        views: of the files asked about last; ``views.close()`` frees their memory.
     """
 
-    def __init__(self, vlm: Adapter):
-        self.vlm = vlm
+    def __init__(self, vlm: Adapter, max_views: int = 1):
+        self.vlm, self.views = vlm, Views(max_views)
 
     def answer(
         self,
@@ -157,7 +171,8 @@ class ViCrop:
         """Answer from the image and from [image, crop].
 
         Args:
-            image: an image, or a View of it that earlier questions made.
+            image: an image, or a View of it that earlier questions made. A file's view
+                is kept for the next question; another image's is not.
             question: the question.
             method: a map's or a control's key.
             short_question: asked for the map instead, where the data has one.
@@ -177,9 +192,7 @@ class ViCrop:
                 a map that is not finite.
         """
         method = resolve(method)
-        view = image
-        if not isinstance(image, View):
-            view = self.vlm.look(image, fit, geometry)
+        view = image if isinstance(image, View) else self._look(image, fit, geometry)
         rng = np.random.default_rng(0) if rng is None else rng
         amap: Map | None = None
         if method in CONTROLS:
@@ -190,3 +203,10 @@ class ViCrop:
             box = boxes.select_box(amap, view.image.size, self.vlm.crop_px)
         said = view.ask(question, box, max_new_tokens)
         return Answer(said.text, said.plain, box, amap, said.visible)
+
+    def _look(self, image: images.ImageLike, fit: str | None, geometry: str) -> View:
+        """An image's view; kept if it is a file that has not changed."""
+        if not isinstance(image, (str, Path)) or not Path(image).is_file():
+            return self.vlm.look(image, fit, geometry)
+        key = (str(image), Path(image).stat().st_mtime_ns, fit, geometry)
+        return self.views.get(key, lambda: self.vlm.look(image, fit, geometry))

@@ -20,6 +20,7 @@ from vicrop.adapters.base import Adapter
 from vicrop.results import RunFolder, size_group
 from vicrop.types import Answer, Record, RunConfig, Sample, check_question
 from vicrop.view import View
+from vicrop.views import Views
 
 PACKAGES = ("vicrop", "torch", "transformers", "numpy", "pillow")
 
@@ -75,12 +76,14 @@ def run_together(
     total = sum(map(len, wanted))
     left = sum(len(task.left) for task in tasks)
     bar = tqdm(desc=name, total=total, initial=total - left, disable=not progress)
+    order = sorted(tasks, key=lambda task: pipeline.cheapest_first(task.config.method))
     # In GQA and POPE, the questions about an image are not side by side.
     for sample in sorted(max(wanted, key=len), key=lambda asked: asked.image_path):
-        for task in (task for task in tasks if sample.id in task.left):
+        for task in (task for task in order if sample.id in task.left):
             task.answer(look, sample)
             bar.update()
     bar.close()
+    look.views.close()
     for task in tasks:
         task.close(vlm)
     return [task.folder for task in tasks]
@@ -99,18 +102,15 @@ class Looker:
     """Looks at samples' images; neighbours that share an image share a View."""
 
     def __init__(self, vlm: Adapter, config: RunConfig):
-        self.vlm, self.config = vlm, config
-        self._path: str | None = None
-        self._view: View | None = None
+        self.vlm, self.config, self.views = vlm, config, Views()
 
     def __call__(self, sample: Sample) -> View:
         """The view of a sample's image."""
-        if self._view is None or sample.image_path != self._path:
-            self._view = None  # freed before the next one is made
-            file = datasets.image_path(self.config.dataset, sample)
-            self._view = self.vlm.look(file, self.config.fit, self.config.geometry)
-            self._path = sample.image_path
-        return self._view
+        return self.views.get(sample.image_path, lambda: self._look(sample))
+
+    def _look(self, sample: Sample) -> View:
+        file = datasets.image_path(self.config.dataset, sample)
+        return self.vlm.look(file, self.config.fit, self.config.geometry)
 
 
 @dataclass

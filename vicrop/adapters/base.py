@@ -7,18 +7,19 @@ usual answer: image tokens in the prompt's embeddings, then a causal language mo
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import transformers
 from PIL import Image
 from torch import Tensor, nn
-from transformers import DynamicCache
 
-from vicrop import capture, geometry, images
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Words
+from vicrop import cache as kept
+from vicrop import geometry, images
+from vicrop.adapters.language import Language
+from vicrop.adapters.parts import Graph, Prefix, Prompt, Seen, Start, Words
 from vicrop.types import Region, check_question
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ DTYPES = {
 }
 
 
-class Adapter(ABC):
+class Adapter(Language):
     """A model and its processor behind the few verbs that the method needs.
 
     Attributes:
@@ -149,43 +150,6 @@ class Adapter(ABC):
 
     # What most families say alike.
 
-    @property
-    def text_model(self) -> nn.Module:
-        """The language model without its head."""
-        return self.model.model.language_model
-
-    @property
-    def head(self) -> nn.Module:
-        """Hidden states to scores over the vocabulary."""
-        return self.model.lm_head
-
-    @property
-    def image_token_id(self) -> int:
-        """The placeholder's."""
-        return self.model.config.image_token_id
-
-    @property
-    def attention(self) -> list[nn.Module]:
-        """The language model's self-attention modules, lowest first."""
-        return [layer.self_attn for layer in self.text_model.layers]
-
-    def token_count(self, seen: Seen) -> int:
-        """Image tokens of one image in the prompt."""
-        rows, cols = seen.grid
-        return rows * cols
-
-    def image_tokens(self, seen: Seen, words: Words) -> Tensor:
-        """(images, tokens, hidden) for the language model."""
-        return seen.features
-
-    def positions(self, ids: Tensor, seen: Sequence[Seen]) -> Tensor | None:
-        """Of a prompt's tokens; None if the language model just counts."""
-        return None
-
-    def prefix_key(self, words: Words) -> Hashable:
-        """What a kept prefix depends on beside the image: usually nothing."""
-        return None
-
     def picture(self, pixels: Tensor, grid: tuple[int, int]) -> Tensor:
         """Something in the vision input's layout as (images, channels, height, width).
 
@@ -199,16 +163,6 @@ class Adapter(ABC):
         return pixels[..., :height, :width]
 
     # What all families share.
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.model.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the language model's weights."""
-        return self.text_model.get_input_embeddings().weight.dtype
 
     @property
     def processor(self) -> Any:
@@ -277,72 +231,43 @@ class Adapter(ABC):
         """Images of one size through the processor and the vision tower."""
         return self.see(*self.pixels(pictures))
 
-    def image_span(self, ids: Tensor, seen: Seen) -> slice:
-        """Where the first image's tokens are in a prompt.
+    def look_with_graph(self, pictures: Sequence[Image.Image]) -> Seen:
+        """``look_at``, with the way from the pixels kept for gradients."""
+        pixels, grid = self.pixels(pictures)
+        graph = self.graph(Seen(pixels, pixels, grid))
+        return Seen(pixels, graph.seen.features.detach(), grid, graph)
 
-        Raises:
-            ValueError: if there are not as many as the image has.
+    def graph(self, seen: Seen) -> Graph:
+        """The vision tower run again on the images, for gradients to the pixels."""
+        with torch.enable_grad():
+            leaf = seen.pixels.detach().requires_grad_()
+            return Graph(self.see(leaf, seen.grid))
+
+    def trace_pixels(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
+        """Scores of the first answer token, and the pixels that they were made from.
+
+        What the image's ``graph`` holds already is not run again.
+
+        Returns:
+            (images, vocabulary), and the vision tower's input, a leaf of their graph.
         """
-        places = (ids[0] == self.image_token_id).nonzero().flatten()
-        count = self.token_count(seen)
-        if len(places) < count:
-            raise ValueError(
-                f"the prompt holds {len(places)} image tokens, expected {count} an "
-                "image; build it with this model's processor"
-            )
-        start = int(places[0])
-        return slice(start, start + count)
+        seen, words = prompt.seen[0], prompt.words
+        graph = seen.graph or self.graph(seen)
+        key = self.prefix_key(words)
+        with torch.enable_grad():
+            if key not in graph.prefixes:
+                graph.prefixes[key] = self.prefix(words, graph.seen)
+            traced = self.follow(words, [graph.seen], graph.prefixes[key])
+            start = self.read_through(traced)
+        prompt.prefix.take(traced.prefix)
+        self.begun(prompt, start)
+        return start.scores, graph.seen.pixels
 
-    def embed(self, ids: Tensor, tokens: Sequence[Tensor] = ()) -> Tensor:
-        """(images, tokens, hidden): words, placeholders replaced by image tokens.
-
-        Args:
-            ids: (1, tokens), the same for all images.
-            tokens: (images, tokens, hidden) of each image that the prompt shows.
-
-        Raises:
-            ValueError: if there are not as many placeholders as image tokens.
-        """
-        embeddings = self.text_model.get_input_embeddings()(ids)
-        if not tokens:
-            return embeddings
-        filled = torch.cat(list(tokens), dim=1).to(embeddings.dtype)
-        embeddings = embeddings.expand(len(filled), -1, -1)
-        places = ids == self.image_token_id
-        if int(places.sum()) != filled.shape[1]:
-            raise ValueError(
-                f"the prompt has {int(places.sum())} places for image tokens, but the "
-                f"model makes {filled.shape[1]}; is its processor's patch size or "
-                "feature selection another than the model's?"
-            )
-        return embeddings.masked_scatter(
-            places[..., None].expand_as(embeddings), filled
-        )
-
-    def hidden(
-        self, embeddings: Tensor, cache: DynamicCache, positions: Tensor | None = None
-    ) -> Tensor:
-        """Language model's last hidden states (images, tokens, hidden); grows cache."""
-        output = self.text_model(
-            inputs_embeds=embeddings,
-            cache=cache,
-            position_ids=positions,
-            use_cache=True,
-        )
-        return output.last_hidden_state
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Scores over the vocabulary."""
-        return self.head(hidden)
-
-    def prefix(self, words: Words, seen: Seen) -> Prefix:
-        """Run a prompt's tokens up to the end of its (first) image."""
-        span = self.image_span(words.ids, seen)
-        head = words.ids[:, : span.stop]
-        cache = DynamicCache(config=self.text_model.config)
-        embeddings = self.embed(head, [self.image_tokens(seen, words)])
-        self.hidden(embeddings, cache, self.positions(head, [seen]))
-        return Prefix(cache, head, span)
+    def begun(self, prompt: Prompt, start: Start) -> None:
+        """Let a prompt's answer go on from a pass that was made for a gradient."""
+        if prompt.answered and prompt.start is None:
+            cache = kept.detached(start.cache)
+            prompt.start = Start(start.scores.detach(), cache, start.place, start.row)
 
     @torch.no_grad()
     def prompt(
@@ -371,12 +296,12 @@ class Adapter(ABC):
     def follow(
         self, words: Words, seen: Sequence[Seen], prefix: Prefix | None = None
     ) -> Prompt:
-        """A prompt's tokens as what follows a kept prefix.
+        """A prompt's tokens as what follows a prefix, kept or (None) yet to be run.
 
         Raises:
             RuntimeError: if the tokens do not begin with the prefix's.
         """
-        prefix = self.prefix(words, seen[0]) if prefix is None else prefix
+        prefix = self.begin(words, seen[0]) if prefix is None else prefix
         length = prefix.ids.shape[1]
         if not torch.equal(words.ids[:, :length], prefix.ids):
             raise RuntimeError(
@@ -419,83 +344,13 @@ class Adapter(ABC):
                 f"{tuple(words.ids.shape)}; give prompts one by one"
             )
 
-    def run(self, prompt: Prompt) -> tuple[Tensor, DynamicCache]:
-        """Last hidden states (images, tokens, hidden) of a suffix, and its cache."""
-        cache = capture.branch(prompt.prefix.cache)
-        return self.hidden(prompt.suffix, cache, prompt.positions), cache
-
-    @torch.no_grad()
-    def attend(self, prompt: Prompt, layers: Sequence[int]) -> list[Tensor]:
-        """Attention from the prompt's last token to the image, step by step.
-
-        Args:
-            prompt: what is asked.
-            layers: of the language model, in rising order; those above the last one
-                are not run.
-
-        Returns:
-            (layers, images, heads, keys), the language model's, and where a connector
-            made the image tokens (images, heads, tokens, patches): A_st and A_ti of
-            the paper's section 4.
-        """
-        modules = self.attention
-        with capture.read_rows([modules[layer] for layer in layers]) as rows:
-            self.run(prompt)
-        first = torch.stack([rows[number] for number in range(len(layers))])
-        connector = prompt.prefix.connector
-        return [first] if connector is None else [first, connector]
-
-    def trace(self, prompt: Prompt) -> tuple[Tensor, list[Tensor]]:
-        """Scores of the first answer token, made from attention with gradients.
-
-        Returns:
-            (images, vocabulary), and what ``attend`` gives for the map's layer, here
-            without the axis of layers, in the graph that the scores come from.
-        """
-        cache = capture.branch(prompt.prefix.cache)
-        before, last = prompt.suffix[:, :-1], prompt.suffix[:, -1:]
-        places = prompt.positions
-        # Only the last token's row counts, so only that token is run with gradients.
-        if before.shape[1]:
-            with torch.no_grad():
-                self.hidden(before, cache, None if places is None else places[..., :-1])
-        with torch.enable_grad(), capture.trace_row(self.attention[self.layer]) as rows:
-            end = None if places is None else places[..., -1:]
-            hidden = self.hidden(last, cache, end)
-            return self.logits(hidden[:, -1]), [rows[0]]
-
-    @torch.no_grad()
-    def generate(self, prompt: Prompt, max_new_tokens: int = 20) -> list[int]:
-        """Greedy continuation of a prompt of one image, without the end token."""
-        hidden, cache = self.run(prompt)
-        place = None if prompt.positions is None else prompt.positions[..., -1:]
-        ends = self.end_ids
-        tokens: list[int] = []
-        while True:
-            token = int(self.logits(hidden[:, -1:]).argmax())
-            if token in ends:
-                return tokens
-            tokens.append(token)
-            if len(tokens) == max_new_tokens:
-                return tokens
-            step = self.embed(torch.tensor([[token]], device=self.device))
-            place = None if place is None else place + 1
-            hidden = self.hidden(step, cache, place)
-
-    @property
-    def end_ids(self) -> set[int]:
-        """Tokens that end an answer."""
-        end = self.model.generation_config.eos_token_id
-        end = self.text_model.config.eos_token_id if end is None else end
-        return set(end) if isinstance(end, list) else {end}
-
     def text(self, tokens: list[int]) -> str:
         """An answer's tokens as text."""
         return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
     def tokenize(self, text: str) -> Tensor:
         """(1, tokens) of a prompt's text, with the tokenizer's own special tokens."""
-        return self.tokenizer(text, return_tensors="pt")["input_ids"].to(self.device)
+        return self.tokenizer(text, return_tensors="pt")["input_ids"]
 
     def check_placeholder(self, question: str, token: str) -> None:
         """Refuse a question that holds the image placeholder.

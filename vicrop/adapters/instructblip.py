@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vicrop import capture
 from vicrop.adapters.base import register
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Words
+from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words
 from vicrop.adapters.square import SquareTower
 
 
@@ -90,12 +90,9 @@ class InstructBlip(SquareTower):
         self.check_placeholder(question, self.tokenizer.decode([self.image_token_id]))
         text = prompt_text(question)
         queries = len(seen) * self.token_count(seen[0])
-        places = torch.full((1, queries), self.image_token_id, device=self.device)
+        places = torch.full((1, queries), self.image_token_id)
         asked = self.processor.qformer_tokenizer(text, return_tensors="pt")
-        return Words(
-            torch.cat([places, self.tokenize(text)], 1),
-            asked["input_ids"].to(self.device),
-        )
+        return Words(torch.cat([places, self.tokenize(text)], 1), asked["input_ids"])
 
     def token_count(self, seen: Seen) -> int:
         """The Q-Former's queries: 32 for the 7B model."""
@@ -105,7 +102,7 @@ class InstructBlip(SquareTower):
         """The queries, once they have read the question and the patches."""
         count = self.token_count(seen)
         images = len(seen.features)
-        asked = words.asked.expand(images, -1)
+        asked = words.asked.to(self.device).expand(images, -1)
         output = self.model.qformer(
             input_ids=asked,
             attention_mask=asked.new_ones(images, count + asked.shape[1]),
@@ -119,22 +116,27 @@ class InstructBlip(SquareTower):
         """The question: it changes what the queries bring."""
         return tuple(words.asked[0].tolist())
 
-    def prefix(self, words: Words, seen: Seen) -> Prefix:
+    def fill(self, prefix: Prefix, words: Words, seen: Seen) -> None:
         """The queries through the Llama; A_ti is the Q-Former's cross-attention."""
         with capture.trace_all(self.cross_attention) as cross:
-            made = super().prefix(words, seen)
-        made.connector = cross[0]
-        return made
+            super().fill(prefix, words, seen)
+        prefix.connector = cross[0]
 
     def trace(self, prompt: Prompt) -> tuple[Tensor, list[Tensor]]:
         """From the Q-Former's cross-attention on with gradients; the ViT without."""
-        with torch.enable_grad(), capture.trace_row(self.attention[self.layer]) as rows:
-            again = self.follow(prompt.words, prompt.seen)
-            hidden, _ = self.run(again)
-            return self.logits(hidden[:, -1]), [rows[0], again.prefix.connector]
+        with torch.enable_grad():
+            prefix = self.prefix(prompt.words, prompt.seen[0])
+            traced = self.follow(prompt.words, prompt.seen, prefix)
+            with capture.trace_row(self.attention[self.layer]) as rows:
+                hidden, cache = self.run(traced)
+            scores = self.logits(hidden[:, -1])
+        # The pass is the plain answer's too: nothing of it is run again.
+        prompt.prefix.take(prefix)
+        self.begun(prompt, Start(scores, cache, None, rows[0].detach()))
+        return scores, [rows[0], prefix.connector]
 
     def unpack(self, inputs: Any) -> tuple[Words, Tensor, tuple[int, int]]:
         """The processor gives the question's tokens for the Q-Former too."""
         words, pixels, grid = super().unpack(inputs)
-        words.asked = inputs["qformer_input_ids"].to(self.device)
+        words.asked = inputs["qformer_input_ids"].cpu()
         return words, pixels, grid

@@ -1,9 +1,14 @@
-"""What an adapter hands on: images seen, tokens, kept prefixes, prompts."""
+"""What an adapter hands on: images seen, tokens, prefixes, prompts, first steps."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 
 from torch import Tensor
 from transformers import DynamicCache
+
+from vicrop import cache as kept
 
 
 @dataclass(eq=False)
@@ -15,16 +20,31 @@ class Seen:
         features: (images, tokens, hidden), what the vision tower makes of them: image
             tokens for the language model, or what a connector reads them from.
         grid: (rows, cols) of the importance map.
+        graph: kept while gradients to the pixels are taken.
     """
 
     pixels: Tensor
     features: Tensor
     grid: tuple[int, int]
+    graph: Graph | None = None
+
+
+@dataclass(eq=False)
+class Graph:
+    """The way from the pixels to the prefixes, run once for several gradients.
+
+    Attributes:
+        seen: of which the pixels are a leaf.
+        prefixes: made of it, by ``Adapter.prefix_key``.
+    """
+
+    seen: Seen
+    prefixes: dict[Hashable, Prefix] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
 class Words:
-    """A prompt's tokens.
+    """A prompt's tokens, in the CPU's memory.
 
     Attributes:
         ids: (1, tokens) of the whole prompt, image placeholders expanded.
@@ -37,21 +57,49 @@ class Words:
 
 @dataclass(eq=False)
 class Prefix:
-    """The images' tokens, run once through the language model.
+    """The images' tokens, run once through the language model when first needed.
 
     Attributes:
-        cache: keys and values; never grown, only branched.
-        ids: (1, tokens) that it holds, up to the image's last.
+        ids: (1, tokens) up to the image's last.
         span: where the image's tokens are among them.
+        depth: layers that hold, or are to hold, its keys and values. Those of the last
+            are all that is computed there.
+        cache: keys and values; never grown, only branched. None before it is run.
         connector: (images, heads, tokens, patches) attention of a connector that made
             the image tokens from patches, class tokens first; None where each token is
             a patch.
     """
 
-    cache: DynamicCache
     ids: Tensor
     span: slice
+    depth: int
+    cache: DynamicCache | None = None
     connector: Tensor | None = None
+
+    def take(self, other: Prefix) -> None:
+        """What another run of the same tokens computed, if this one has nothing."""
+        if self.cache is None:
+            self.depth, self.cache = other.depth, kept.detached(other.cache)
+            step = other.connector
+            self.connector = None if step is None else step.detach()
+
+
+@dataclass(eq=False)
+class Start:
+    """A prompt that was run to its first answer token.
+
+    Attributes:
+        scores: (images, vocabulary) of that token.
+        cache: of the whole prompt; never grown, only branched.
+        place: position of that token less one; None if the model counts them.
+        row: (images, heads, keys) what the prompt's last token attends to in the
+            map's layer.
+    """
+
+    scores: Tensor
+    cache: DynamicCache
+    place: Tensor | None
+    row: Tensor
 
 
 @dataclass(eq=False)
@@ -64,6 +112,8 @@ class Prompt:
         prefix: of the (first) images.
         suffix: (images, tokens, hidden) embeddings of what follows it.
         positions: of the suffix, for the language model; None if it counts them.
+        answered: whether its answer will be wanted, or where it looks alone.
+        start: once it has been run.
     """
 
     words: Words
@@ -71,6 +121,8 @@ class Prompt:
     prefix: Prefix
     suffix: Tensor
     positions: Tensor | None = None
+    answered: bool = True
+    start: Start | None = field(default=None, init=False)
 
     @property
     def grid(self) -> tuple[int, int]:

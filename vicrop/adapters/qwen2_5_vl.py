@@ -95,7 +95,7 @@ class Qwen25VL(Adapter):
     def see(self, pixels: Tensor, grid: tuple[int, int]) -> Seen:
         """Merged patches of images of one shape."""
         patches = grid[0] * grid[1] * self._merge**2
-        shapes = self._shapes([grid] * (len(pixels) // patches))
+        shapes = self._shapes([grid] * (len(pixels) // patches)).to(self.device)
         output = self.model.model.get_image_features(pixels, image_grid_thw=shapes)
         return Seen(pixels, torch.stack(list(output.pooler_output)), grid)
 
@@ -120,7 +120,7 @@ class Qwen25VL(Adapter):
             mm_token_type_ids=(ids == self.image_token_id).int(),
             image_grid_thw=self._shapes([image.grid for image in seen]),
         )
-        return places.expand(-1, len(seen[0].features), -1)
+        return places.expand(-1, len(seen[0].features), -1).to(self.device)
 
     def picture(self, pixels: Tensor, grid: tuple[int, int]) -> Tensor:
         """Patches put back in their places; the frames of a still as channels."""
@@ -135,7 +135,7 @@ class Qwen25VL(Adapter):
     def unpack(self, inputs: Any) -> tuple[Words, Tensor, tuple[int, int]]:
         """The processor gives the grid of patches too."""
         pixels = inputs["pixel_values"].to(self.device, self.dtype)
-        words = Words(inputs["input_ids"].to(self.device))
+        words = Words(inputs["input_ids"].cpu())
         return words, pixels, self._grid(inputs["image_grid_thw"])
 
     @property
@@ -150,4 +150,4 @@ class Qwen25VL(Adapter):
     def _shapes(self, grids: Sequence[tuple[int, int]]) -> Tensor:
         """image_grid_thw of stills."""
         rows = [(1, rows * self._merge, cols * self._merge) for rows, cols in grids]
-        return torch.tensor(rows, device=self.device)
+        return torch.tensor(rows)

@@ -37,4 +37,4 @@ class SquareTower(Adapter):
     def unpack(self, inputs: Any) -> tuple[Words, Tensor, tuple[int, int]]:
         """Tokens and vision input; the grid is always the same."""
         pixels = inputs["pixel_values"].to(self.device, self.dtype)
-        return Words(inputs["input_ids"].to(self.device)), pixels, self.grid
+        return Words(inputs["input_ids"].cpu()), pixels, self.grid

@@ -91,7 +91,7 @@ def first_scores(case: Case, prompt: Prompt) -> Tensor:
 def plain_scores(vlm: Adapter, prompt: Prompt, answer: list[int]) -> Tensor:
     """(answer + 1, vocabulary): prompt and answer in one pass, nothing kept."""
     ids, shown = prompt.words.ids, prompt.seen
-    said = torch.tensor([answer], dtype=torch.long, device=vlm.device)
+    said = torch.tensor([answer], dtype=torch.long)
     tokens = [vlm.image_tokens(image, prompt.words) for image in shown]
     # Apart: a model may say the placeholder, which then is a word like others.
     embeddings = torch.cat([vlm.embed(ids, tokens), vlm.embed(said)], 1)

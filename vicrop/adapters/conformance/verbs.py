@@ -3,6 +3,7 @@
 import inspect
 
 from vicrop.adapters.base import FAMILIES, Adapter
+from vicrop.adapters.language import Language
 
 
 def verbs() -> list[dict[str, str]]:
@@ -13,7 +14,8 @@ def verbs() -> list[dict[str, str]]:
         must say first, then those with a usual answer and the families without it.
     """
     must = sorted(Adapter.__abstractmethods__)
-    may = [name for name in vars(Adapter) if name not in must and _who(name)]
+    names = [*vars(Language), *vars(Adapter)]
+    may = [name for name in names if name not in must and _who(name)]
     everyone = [_row(name, "every family") for name in must]
     return everyone + [_row(name, ", ".join(_who(name))) for name in may]
 

@@ -1,0 +1,64 @@
+import pytest
+import torch
+from transformers import DynamicCache, LlamaConfig, LlamaModel
+
+from vicrop import cache as kept
+
+
+@pytest.fixture(scope="module")
+def llama():
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+    )
+    return LlamaModel(config).eval()
+
+
+IDS = torch.arange(22).reshape(2, 11)
+
+
+@pytest.fixture
+def filled(llama):
+    cache = DynamicCache(config=llama.config)
+    llama(IDS[:, :7], cache=cache, use_cache=True)
+    return cache
+
+
+@torch.no_grad()
+def test_growing_a_branch_leaves_its_parent_as_it_is(llama, filled):
+    before = [tensor.clone() for tensor in kept.tensors(filled)]
+    one, two = kept.branch(filled), kept.branch(filled)
+    llama(IDS[:, 7:], cache=one, use_cache=True)
+    llama(IDS[:, 7:9], cache=two, use_cache=True)
+    assert [grown.get_seq_length() for grown in (filled, one, two)] == [7, 11, 9]
+    after = kept.tensors(filled)
+    assert len(after) == 8
+    assert all(torch.equal(*pair) for pair in zip(after, before, strict=True))
+
+
+@torch.no_grad()
+def test_branch_without_the_last_token_grows_to_the_same(llama, filled):
+    again = kept.without_last(filled)
+    assert (again.get_seq_length(), filled.get_seq_length()) == (6, 7)
+    llama(IDS[:, 6:7], cache=again, use_cache=True)
+    for one, other in zip(kept.tensors(again), kept.tensors(filled), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_detached_branch_has_the_values_and_no_graph(llama, filled):
+    assert all(tensor.requires_grad for tensor in kept.tensors(filled))
+    free = kept.detached(filled)
+    for one, other in zip(kept.tensors(free), kept.tensors(filled), strict=True):
+        assert torch.equal(one, other) and not one.requires_grad
+    assert all(tensor.requires_grad for tensor in kept.tensors(filled))
+
+
+def test_size_is_that_of_keys_and_values(llama, filled):
+    # layers · (keys, values) · batch · key heads · tokens · head size · float32
+    assert kept.size(filled) == 4 * 2 * 2 * 2 * 7 * 8 * 4
+    assert kept.size(None) == kept.size(DynamicCache(config=llama.config)) == 0
