@@ -39,9 +39,8 @@ def reader(attention: nn.Module, function: Callable) -> Iterator[Callable]:
         The function that it stands in for; SDPA where the model is eager.
 
     Raises:
-        RuntimeError: if the module has no config to copy, as where a model does not
-            go through transformers' attention interface, or runs an attention that
-            masks in a way of its own.
+        RuntimeError: if the module does not go through transformers' attention
+            interface, or runs an attention that masks in a way of its own.
     """
     config = getattr(attention, "config", None)
     if config is None:
@@ -98,10 +97,7 @@ def last_row(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) ->
 
 @dataclass
 class Rows:
-    """Weights that were read: ``values[i]`` of the i-th module.
-
-    (batch, heads, keys) of the last query; a connector's (batch, heads, queries, keys).
-    """
+    """Weights that were read: of the last query, or a connector's of all queries."""
 
     values: dict[int, Tensor] = field(default_factory=dict)
 

@@ -3,7 +3,6 @@
 import inspect
 
 from vicrop.adapters.base import FAMILIES, Adapter
-from vicrop.adapters.language import Language
 
 
 def verbs() -> list[dict[str, str]]:
@@ -14,7 +13,7 @@ def verbs() -> list[dict[str, str]]:
         must say first, then those with a usual answer and the families without it.
     """
     must = sorted(Adapter.__abstractmethods__)
-    names = [*vars(Language), *vars(Adapter)]
+    names = [name for kind in reversed(Adapter.__mro__) for name in vars(kind)]
     may = [name for name in names if name not in must and _who(name)]
     everyone = [_row(name, "every family") for name in must]
     return everyone + [_row(name, ", ".join(_who(name))) for name in may]
