@@ -58,6 +58,21 @@ def test_detached_branch_has_the_values_and_no_graph(llama, filled):
     assert all(tensor.requires_grad for tensor in kept.tensors(filled))
 
 
+@torch.no_grad()
+def test_caches_side_by_side_are_padded_on_the_left(llama, filled):
+    longer = kept.branch(filled)
+    llama(IDS[:, 7:9], cache=longer, use_cache=True)
+    both, mask = kept.side_by_side([filled, longer])
+    assert mask.tolist() == [[0, 0, *[1] * 7]] * 2 + [[1] * 9] * 2
+    for layer, one, other in zip(
+        both.layers, filled.layers, longer.layers, strict=True
+    ):
+        assert torch.equal(layer.keys[:2, :, 2:], one.keys)
+        assert torch.equal(layer.values[2:], other.values)
+        assert not layer.keys[:2, :, :2].any()
+    assert kept.side_by_side([filled])[1] is None
+
+
 def test_size_is_that_of_keys_and_values(llama, filled):
     # layers · (keys, values) · batch · key heads · tokens · head size · float32
     assert kept.size(filled) == 4 * 2 * 2 * 2 * 7 * 8 * 4

@@ -118,6 +118,24 @@ def test_pure_grad_and_plain_answer_share_tower_and_prefix(vlm, picture, passes)
     assert passes == {"tokens": tokens, "see": 1}
 
 
+def test_work_is_counted(vlm, picture):
+    """Of rel-att: the image, two prompts, the crop and its words; and its tokens."""
+    view, before = vlm.look(picture), vlm.work
+    view.importance(QUESTION)
+    view.ask(QUESTION, BOX, max_new_tokens=1)
+    work = vlm.work - before
+    crop = view.prompt(QUESTION, BOX)
+    image = vlm.token_count(view.seen)
+    both = image + vlm.token_count(crop.seen[1])
+    prefix, asked = lengths(vlm, picture, QUESTION)
+    other, general = lengths(vlm, picture, GENERAL_QUESTION)
+    again = vlm.family == "instructblip"
+    assert work.passes == 4 + again
+    assert work.image_tokens == both + again * image
+    suffixes = asked + general + crop.suffix.shape[1]
+    assert work.tokens == prefix + again * other + suffixes
+
+
 @pytest.mark.parametrize("method", MAPS)
 def test_answers_are_the_same_whatever_was_asked_before(vlm, picture, method):
     alone = vlm.look(picture).ask(QUESTION, BOX, max_new_tokens=6)
@@ -187,6 +205,35 @@ def test_last_layer_of_a_prefix_computes_keys_and_values_alone(vlm, picture):
     prefix = vlm.prefix(vlm.words(QUESTION, [seen]), seen)
     handle.remove()
     assert ran == [] and prefix.cache.get_seq_length(len(vlm.attention) - 1) > 0
+
+
+# Decoding side by side.
+
+
+def test_answers_in_lockstep_are_those_one_by_one(vlm, picture):
+    one, both = vlm.look(picture), vlm.look(picture)
+    asked = [(q, b) for q in (QUESTION, OTHER) for b in (BOX, (0, 0, 120, 100))]
+    alone = [one.ask(question, box, 6) for question, box in asked]
+    assert [both.ask(q, box, 6, lockstep=True) for q, box in asked] == alone
+    assert len({said.text for said in alone}) > 1
+
+
+@torch.no_grad()
+def test_prompts_of_unequal_lengths_are_decoded_as_alone(vlm, picture, monkeypatch):
+    """Of a prompt in the middle that ends first, too."""
+    view = vlm.look(picture)
+    asked = [(QUESTION, None), (f"{OTHER} {OTHER}", BOX), (OTHER, BOX)]
+    starts = [vlm.start(view.prompt(question, box)) for question, box in asked]
+    assert len({start.length for start in starts}) == 3
+    alone = [vlm.decode([start], 6)[0] for start in starts]
+    assert len({tuple(answer) for answer in alone}) > 1
+    assert vlm.decode(starts, 6) == alone
+    ends = {alone[1][2]}
+    monkeypatch.setattr(FAMILIES[vlm.family], "end_ids", ends)
+    cut = [vlm.decode([start], 6)[0] for start in starts]
+    assert len(cut[1]) <= 2 and vlm.decode(starts, 6) == cut
+    lengths = [start.length for start in starts]
+    assert [start.cache.get_seq_length() for start in starts] == lengths
 
 
 # Views kept.

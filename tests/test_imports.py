@@ -16,7 +16,8 @@ ROOT = PACKAGE.parent
 ORDER = (
     "types paths images geometry boxes datasets scoring results stats rescore"
     " scorecard worked cache capture adapters attribution look tiles view views gaze"
-    " crops anatomy pipeline run matrix preflight warm execute plots panels tiny cli"
+    " crops anatomy pipeline provenance run matrix preflight warm execute plots"
+    " panels tiny cli"
 ).split()
 # adapters.base makes Views, so that `vlm.look(image)` reads well.
 EXCEPTIONS = {("adapters", "view")}

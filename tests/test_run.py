@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vicrop import adapters, boxes, datasets, run
+from vicrop import adapters, boxes, datasets, provenance, run
 from vicrop.results import RunFolder, size_group
 from vicrop.run import failures
 from vicrop.tiny import questions, scenes
@@ -102,6 +102,7 @@ def test_meta_says_how_the_run_was_made(config):
     assert meta["config"] == json.loads(config.model_dump_json())
     assert meta["answered"] == 6
     assert meta["layer"] == adapters.MODELS["tiny-llava"].layer
+    assert meta["passes"] > 0 and meta["tokens"] > meta["image_tokens"] > 0
     assert meta["seconds"] > 0 and meta["peak_memory_mb"] > 0
     assert meta["versions"]["torch"] == torch.__version__
     assert meta["identity"].keys() == {"parameters", "weights", "data"}
@@ -436,8 +437,8 @@ def test_replay_shows_what_was_recorded(config):
 
 def test_weights_hash_changes_with_one_weight(random_llava, processor):
     vlm = adapters.wrap(random_llava(), processor, layer=2)
-    before = run.weights_hash(vlm)
-    assert before == run.weights_hash(vlm)
+    before = provenance.weights_hash(vlm)
+    assert before == provenance.weights_hash(vlm)
     with torch.no_grad():
         vlm.model.lm_head.weight[3, 3] += 1
-    assert run.weights_hash(vlm) != before
+    assert provenance.weights_hash(vlm) != before

@@ -4,8 +4,8 @@ import pytest
 
 from vicrop import adapters, boxes
 from vicrop.adapters import MODELS
+from vicrop.provenance import file_hash, weights_hash
 from vicrop.results import size_group
-from vicrop.run import file_hash, weights_hash
 from vicrop.tiny import cards, scenes
 
 pytestmark = pytest.mark.skipif(

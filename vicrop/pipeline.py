@@ -167,6 +167,7 @@ class ViCrop:
         high_res: bool | str = False,
         fit: str | None = None,
         geometry: str = "exact",
+        lockstep: bool = False,
     ) -> Answer:
         """Answer from the image and from [image, crop].
 
@@ -183,6 +184,7 @@ class ViCrop:
                 method's key; ``"auto"``: for images of more than 1024 pixels a side.
             fit: see ``Adapter.look``; of an image that is not a View yet.
             geometry: see ``Adapter.look``; the same.
+            lockstep: see ``View.ask``.
 
         Returns:
             Both answers, the box and the map.
@@ -201,7 +203,7 @@ class ViCrop:
             method = with_high_res(method, high_res, view.image.size)
             amap = view.importance(short_question or question, method)
             box = boxes.select_box(amap, view.image.size, self.vlm.crop_px)
-        said = view.ask(question, box, max_new_tokens)
+        said = view.ask(question, box, max_new_tokens, lockstep)
         return Answer(said.text, said.plain, box, amap, said.visible)
 
     def _look(self, image: images.ImageLike, fit: str | None, geometry: str) -> View:

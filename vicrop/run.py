@@ -1,28 +1,21 @@
 """One run: loop, resume, append. The only place that catches a sample's failure."""
 
-import hashlib
-import importlib.metadata
-import json
-import platform
-import resource
 import time
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from vicrop import adapters, boxes, datasets, images, pipeline, scoring
+from vicrop import adapters, boxes, datasets, images, pipeline, provenance, scoring
 from vicrop.adapters.base import Adapter
+from vicrop.adapters.parts import Work
 from vicrop.results import RunFolder, size_group
 from vicrop.types import Answer, Record, RunConfig, Sample, check_question
 from vicrop.view import View
 from vicrop.views import Views
-
-PACKAGES = ("vicrop", "torch", "transformers", "numpy", "pillow")
 
 
 def run(
@@ -66,7 +59,7 @@ def run_together(
         raise ValueError("runs made together may differ in their method only")
     wanted = [askable(config) for config in configs]
     vlm = load(configs[0]) if vlm is None else vlm
-    weights = weights_hash(vlm)
+    weights = provenance.weights_hash(vlm)
     tasks = [
         Task.of(config, weights, samples)
         for config, samples in zip(configs, wanted, strict=True)
@@ -122,6 +115,7 @@ class Task:
         folder: where its records go.
         left: ids of samples without a record.
         seconds: spent on it so far.
+        work: of the language model on it so far.
         answered: records made.
     """
 
@@ -129,27 +123,36 @@ class Task:
     folder: RunFolder
     left: set[str]
     seconds: float = 0.0
+    work: Work = Work()
     answered: int = 0
 
     @classmethod
     def of(cls, config: RunConfig, weights: str, samples: list[Sample]) -> "Task":
         """Open a run's folder; ``weights`` is the model's hash."""
         folder = RunFolder.of(config)
-        done = folder.open(_identity(config, weights))
+        done = folder.open(provenance.identity(config, weights))
         return cls(config, folder, {sample.id for sample in samples} - done)
 
     def answer(self, look: Looker, sample: Sample) -> None:
         """Record one sample, or how it failed."""
-        started = time.perf_counter()
+        started, before = time.perf_counter(), look.vlm.work
         self.folder.append(record_of(look, self.config, sample))
         self.left.discard(sample.id)
         self.answered += 1
         self.seconds += time.perf_counter() - started
+        self.work += look.vlm.work - before
 
     def close(self, vlm: Adapter) -> None:
         """Write down what is worth knowing of the run."""
-        meta = _meta(self.config, vlm, self.folder, self.answered, self.seconds)
-        self.folder.write_meta(meta)
+        spent = {
+            "answered": self.answered,
+            "seconds": round(self.seconds, 3),
+            **asdict(self.work),
+        }
+        errors = len(failures(self.folder))
+        self.folder.write_meta(
+            provenance.meta(self.config, vlm, self.folder.meta(), spent, errors)
+        )
 
 
 def askable(config: RunConfig) -> list[Sample]:
@@ -291,48 +294,3 @@ def _record(
 def failures(folder: RunFolder) -> list[Record]:
     """Records of samples that failed."""
     return [record for record in folder.records() if record.error is not None]
-
-
-def weights_hash(vlm: Adapter) -> str:
-    """SHA-256 over the model's parameters, names and values."""
-    digest = hashlib.sha256()
-    for name, value in sorted(vlm.model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.float().cpu().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _identity(config: RunConfig, weights: str) -> dict[str, str]:
-    """Hashes of what the records depend on."""
-    return {
-        "parameters": config.digest(),
-        "weights": weights,
-        "data": file_hash(datasets.folder(config.dataset) / "data.json"),
-    }
-
-
-def _meta(
-    config: RunConfig, vlm: Adapter, folder: RunFolder, answered: int, seconds: float
-) -> dict:
-    """What is worth knowing of a run beside its records."""
-    before = folder.meta()
-    errors = len(failures(folder))
-    return {
-        **before,
-        "config": json.loads(config.model_dump_json()),
-        "layer": vlm.layer,
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "answered": before.get("answered", 0) + answered,
-        "seconds": round(before.get("seconds", 0) + seconds, 3),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "errors": errors,
-        "finished": True,
-    }

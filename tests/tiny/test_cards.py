@@ -4,7 +4,7 @@ import pytest
 
 from data_prep import plates
 from vicrop import adapters, datasets, gaze, paths, results
-from vicrop.run import file_hash, weights_hash
+from vicrop.provenance import file_hash, weights_hash
 from vicrop.tiny import cards, scenes
 
 # Python 3.12 and on warn of a fork beside torch's threads.

@@ -8,8 +8,8 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 from vicrop import adapters, boxes
 from vicrop.adapters.base import GENERAL_QUESTION
 from vicrop.adapters.qwen2_5_vl import Qwen25VL
+from vicrop.provenance import weights_hash
 from vicrop.results import size_group
-from vicrop.run import weights_hash
 from vicrop.tiny import (
     cards,
     features,

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from data_prep import plates
 from vicrop import adapters, paths
-from vicrop.run import weights_hash
+from vicrop.provenance import weights_hash
 from vicrop.tiny import (
     asking,
     cards,

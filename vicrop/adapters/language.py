@@ -7,11 +7,12 @@ from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import DynamicCache
 
 from vicrop import cache as kept
 from vicrop import capture
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words
+from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words, Work
 
 
 class Language(ABC):
@@ -20,10 +21,12 @@ class Language(ABC):
     Attributes:
         model: a transformers model.
         layer: of the map, counted from 0.
+        work: what the language model has done so far.
     """
 
     model: nn.Module
     layer: int
+    work: Work = Work()
 
     # What a family may say otherwise.
 
@@ -113,17 +116,24 @@ class Language(ABC):
                 f"model makes {filled.shape[1]}; is its processor's patch size or "
                 "feature selection another than the model's?"
             )
+        self.work += Work(image_tokens=filled.shape[0] * filled.shape[1])
         embeddings = embeddings.expand(len(filled), -1, -1)
         return embeddings.index_copy(1, places.to(self.device), filled)
 
     def hidden(
-        self, embeddings: Tensor, cache: DynamicCache, positions: Tensor | None = None
+        self,
+        embeddings: Tensor,
+        cache: DynamicCache,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Language model's last hidden states (images, tokens, hidden); grows cache."""
+        self.work += Work(1, embeddings.shape[0] * embeddings.shape[1])
         output = self.text_model(
             inputs_embeds=embeddings,
             cache=cache,
             position_ids=positions,
+            attention_mask=mask,
             use_cache=True,
         )
         return output.last_hidden_state
@@ -229,22 +239,36 @@ class Language(ABC):
             hidden = self.hidden(last, cache, place)
             return self.logits(hidden[:, -1]), [rows[0]]
 
-    @torch.no_grad()
     def generate(self, prompt: Prompt, max_new_tokens: int = 20) -> list[int]:
         """Greedy continuation of a prompt of one image, without the end token."""
-        start, ends = self.start(prompt), self.end_ids
-        scores, cache, place = start.scores, kept.branch(start.cache), start.place
-        tokens: list[int] = []
+        return self.decode([self.start(prompt)], max_new_tokens)[0]
+
+    @torch.no_grad()
+    def decode(
+        self, starts: Sequence[Start], max_new_tokens: int = 20
+    ) -> list[list[int]]:
+        """Greedy continuations, a token of each in one step, without the end token.
+
+        Args:
+            starts: prompts at their first answer tokens, of any lengths.
+            max_new_tokens: at most so many each.
+        """
+        cache, mask = kept.side_by_side([start.cache for start in starts])
+        place, scores = _places(starts), torch.cat([start.scores for start in starts])
+        answers: list[list[int]] = [[] for _ in scores]
+        going = set(range(len(answers)))
         while True:
-            (token,) = self.choose(scores)
-            if token in ends:
-                return tokens
-            tokens.append(token)
-            if len(tokens) == max_new_tokens:
-                return tokens
+            tokens = self.choose(scores)
+            going -= {row for row in going if tokens[row] in self.end_ids}
+            for row in going:
+                answers[row].append(tokens[row])
+            going -= {row for row in going if len(answers[row]) == max_new_tokens}
+            if not going:
+                return answers
             place = None if place is None else place + 1
-            hidden = self.hidden(self.embed(torch.tensor([[token]])), cache, place)
-            scores = self.logits(hidden[:, -1])
+            mask = None if mask is None else functional.pad(mask, (0, 1), value=1)
+            step = self.embed(torch.tensor(tokens)[:, None])
+            scores = self.logits(self.hidden(step, cache, place, mask)[:, -1])
 
     def choose(self, scores: Tensor) -> list[int]:
         """The likeliest token of each row of (rows, vocabulary)."""
@@ -256,3 +280,15 @@ class Language(ABC):
         end = self.model.generation_config.eos_token_id
         end = self.text_model.config.eos_token_id if end is None else end
         return set(end) if isinstance(end, list) else {end}
+
+
+def _places(starts: Sequence[Start]) -> Tensor | None:
+    """Positions of the prompts' last tokens; None where one prompt's are counted."""
+    if len(starts) == 1:
+        return starts[0].place
+    counted = [torch.full_like(s.scores[:, :1], s.length - 1).long() for s in starts]
+    places = [
+        number if start.place is None else start.place
+        for number, start in zip(counted, starts, strict=True)
+    ]
+    return torch.cat(places, -2)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from vicrop import adapters, datasets, gaze, paths, results, scoring, stats
 from vicrop.adapters.base import Adapter
-from vicrop.run import file_hash, weights_hash
+from vicrop.provenance import file_hash, weights_hash
 from vicrop.tiny import asking, curriculum, features, qwen_tower, vision
 from vicrop.tiny.curriculum import Phase
 from vicrop.tiny.fit import Schedule

@@ -1,0 +1,78 @@
+"""Where a run's records come from: hashes, versions, machine, and what it took."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import resource
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from vicrop import datasets
+from vicrop.adapters.base import Adapter
+from vicrop.types import RunConfig
+
+PACKAGES = ("vicrop", "torch", "transformers", "numpy", "pillow")
+
+
+def weights_hash(vlm: Adapter) -> str:
+    """SHA-256 over the model's parameters, names and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(vlm.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def identity(config: RunConfig, weights: str) -> dict[str, str]:
+    """Hashes of what the records depend on."""
+    return {
+        "parameters": config.digest(),
+        "weights": weights,
+        "data": file_hash(datasets.folder(config.dataset) / "data.json"),
+    }
+
+
+def meta(
+    config: RunConfig,
+    vlm: Adapter,
+    before: Mapping,
+    spent: Mapping[str, float],
+    errors: int,
+) -> dict:
+    """What is worth knowing of a run beside its records.
+
+    Args:
+        config: of the run.
+        vlm: its model.
+        before: the same of earlier, interrupted times.
+        spent: counts that are added to those of earlier times.
+        errors: samples that failed.
+    """
+    return {
+        **before,
+        "config": json.loads(config.model_dump_json()),
+        "layer": vlm.layer,
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **{name: before.get(name, 0) + value for name, value in spent.items()},
+        "peak_memory_mb": _peak_bytes(vlm.device) // 2**20,
+        "errors": errors,
+        "finished": True,
+    }
+
+
+def _peak_bytes(device: torch.device) -> int:
+    """Most memory used so far: the GPU's, or this process's on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
