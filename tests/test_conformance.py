@@ -220,7 +220,7 @@ class AnyQuestion(Idefics3):
 
 
 class EverythingSeesEverything(Idefics3):
-    def hidden(self, embeddings, cache, positions=None):
+    def hidden(self, embeddings, cache, positions=None, mask=None):
         length = embeddings.shape[1] + cache.get_seq_length()
         mask = torch.ones(len(embeddings), 1, embeddings.shape[1], length).bool()
         return self.text_model(
@@ -229,7 +229,7 @@ class EverythingSeesEverything(Idefics3):
 
 
 class PositionsFromZero(Idefics3):
-    def hidden(self, embeddings, cache, positions=None):
+    def hidden(self, embeddings, cache, positions=None, mask=None):
         positions = torch.arange(embeddings.shape[1])[None]
         return super().hidden(embeddings, cache, positions)
 

@@ -191,6 +191,7 @@ def test_interrupted_question_can_be_asked_again(vlm, picture, method, monkeypat
     with pytest.raises(KeyboardInterrupt):
         view.importance(QUESTION, method)
     assert all(m.config is c for m, c in zip(vlm.attention, configs, strict=True))
+    assert not any("forward" in vars(module) for module in vlm.end)
     assert view.whole._seen is None or view.whole._seen.graph is None
     again = view.importance(QUESTION, method).values
     np.testing.assert_allclose(again, alone, rtol=1e-3, atol=1e-7)
@@ -234,6 +235,24 @@ def test_prompts_of_unequal_lengths_are_decoded_as_alone(vlm, picture, monkeypat
     assert len(cut[1]) <= 2 and vlm.decode(starts, 6) == cut
     lengths = [start.length for start in starts]
     assert [start.cache.get_seq_length() for start in starts] == lengths
+
+
+def test_last_layer_runs_only_the_token_that_is_read(vlm, picture):
+    prompt, ran = vlm.look(picture).prompt(QUESTION, BOX), []
+    handles = [
+        module.register_forward_hook(lambda *_: ran.append(1)) for module in vlm.end
+    ]
+    rows = []
+    down = vlm.end[1].down_proj.register_forward_pre_hook(
+        lambda module, given: rows.append(given[0].shape[1])
+    )
+    start = vlm.start(prompt)
+    for handle in [*handles, down]:
+        handle.remove()
+    assert rows == [1]
+    hidden, cache = vlm.run(prompt)  # the plain way
+    scores = vlm.logits(hidden[:, -1])
+    torch.testing.assert_close(start.scores, scores, rtol=1e-4, atol=1e-4)
 
 
 # Views kept.

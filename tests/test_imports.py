@@ -15,8 +15,8 @@ ROOT = PACKAGE.parent
 # design.md's order: each module imports only those before it.
 ORDER = (
     "types paths images geometry boxes datasets scoring results stats rescore"
-    " scorecard worked cache capture adapters attribution look tiles view views gaze"
-    " crops anatomy pipeline provenance run matrix preflight warm execute plots"
+    " scorecard worked cache tail capture adapters attribution look tiles view views"
+    " gaze crops anatomy pipeline provenance run matrix preflight warm execute plots"
     " panels tiny cli"
 ).split()
 # adapters.base makes Views, so that `vlm.look(image)` reads well.

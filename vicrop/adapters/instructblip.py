@@ -10,6 +10,7 @@ from vicrop import capture
 from vicrop.adapters.base import register
 from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words
 from vicrop.adapters.square import SquareTower
+from vicrop.tail import last_token_only
 
 
 def prompt_text(question: str) -> str:
@@ -127,7 +128,8 @@ class InstructBlip(SquareTower):
         with torch.enable_grad():
             prefix = self.prefix(prompt.words, prompt.seen[0])
             traced = self.follow(prompt.words, prompt.seen, prefix)
-            with capture.trace_row(self.attention[self.layer]) as rows:
+            module = self.attention[self.layer]
+            with capture.trace_row(module) as rows, last_token_only(self.end):
                 hidden, cache = self.run(traced)
             scores = self.logits(hidden[:, -1])
         # The pass is the plain answer's too: nothing of it is run again.

@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from vicrop import cache as kept
 from vicrop import capture
 from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words, Work
+from vicrop.tail import last_token_only
 
 
 class Language(ABC):
@@ -49,6 +50,12 @@ class Language(ABC):
     def attention(self) -> list[nn.Module]:
         """The language model's self-attention modules, lowest first."""
         return [layer.self_attn for layer in self.text_model.layers]
+
+    @property
+    def end(self) -> list[nn.Module]:
+        """What the last layer does after attention, with each token by itself."""
+        layer = self.text_model.layers[-1]
+        return [layer.self_attn.o_proj, layer.mlp]
 
     def token_count(self, seen: Seen) -> int:
         """Image tokens of one image in the prompt."""
@@ -190,7 +197,8 @@ class Language(ABC):
     def read_through(self, prompt: Prompt) -> Start:
         """Run a prompt's suffix to its first answer token, the map's row read on it."""
         cache = self._branch(prompt)
-        with capture.read_rows([self.attention[self.layer]], stop=False) as rows:
+        module = self.attention[self.layer]
+        with capture.read_rows([module], stop=False) as rows, last_token_only(self.end):
             hidden = self.hidden(prompt.suffix, cache, prompt.positions)
         place = None if prompt.positions is None else prompt.positions[..., -1:]
         return Start(self.logits(hidden[:, -1]), cache, place, rows[0])
@@ -268,7 +276,7 @@ class Language(ABC):
             place = None if place is None else place + 1
             mask = None if mask is None else functional.pad(mask, (0, 1), value=1)
             step = self.embed(torch.tensor(tokens)[:, None])
-            scores = self.logits(self.hidden(step, cache, place, mask)[:, -1])
+            scores = self.logits(self.hidden(step, cache, place, mask=mask)[:, -1])
 
     def choose(self, scores: Tensor) -> list[int]:
         """The likeliest token of each row of (rows, vocabulary)."""
