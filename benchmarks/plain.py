@@ -1,47 +1,177 @@
 """The procedure as the authors' code has it, on stock transformers: the yardstick.
 
-Every pass starts from the pixels, all layers' attention is kept, and the general map is
-computed again for every question.
+Every pass starts from the pixels and keeps all layers' attention with its graph, the
+general prompt is asked again for every question, and each answer is made from scratch.
+The model must be loaded with eager attention and weights that want gradients, as theirs
+is. Written for all families over the verbs that an adapter has.
 """
 
+from collections.abc import Callable, Sequence
+
+import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
+from transformers import DynamicCache
 
-from vicrop import boxes, geometry
-from vicrop.adapters.base import GENERAL_QUESTION
-from vicrop.adapters.llava import Llava, prompt_text
-from vicrop.types import Map
+from benchmarks import loops
+from vicrop import attribution, geometry
+from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from vicrop.adapters.parts import Seen, Words
+from vicrop.types import Box, Map
 
 
-def attention(vlm: Llava, image: Image.Image, question: str) -> torch.Tensor:
-    """(rows, cols) attention of the last token, all layers' attention computed."""
-    inputs = vlm.processor(
-        images=[image], text=prompt_text(question), return_tensors="pt"
+def unfreeze(vlm: Adapter) -> Adapter:
+    """A model as ``from_pretrained`` gives it: eager, its weights with gradients."""
+    vlm.model.set_attn_implementation("eager")
+    vlm.model.requires_grad_(True)
+    return vlm
+
+
+def whole(vlm: Adapter, seen: Sequence[Seen], words: Words, attentions: bool = False):
+    """The language model's output for a whole prompt, and the cache it filled."""
+    tokens = [vlm.image_tokens(one, words) for one in seen]
+    cache = DynamicCache(config=vlm.text_model.config)
+    output = vlm.text_model(
+        inputs_embeds=vlm.embed(words.ids, tokens),
+        position_ids=vlm.positions(words.ids, seen),
+        cache=cache,
+        use_cache=True,
+        output_attentions=attentions,
     )
-    output = vlm.model(**inputs, output_attentions=True)
-    places = inputs["input_ids"][0] == vlm.model.config.image_token_id
-    row = output.attentions[vlm.layer][0, :, -1].mean(0)
-    return row[places].reshape(vlm.grid).detach()
+    return output, cache
 
 
-def generate(vlm: Llava, images: list[Image.Image], question: str, tokens: int) -> str:
-    """The stock greedy answer from one image or two."""
-    text = prompt_text(question, len(images))
-    inputs = vlm.processor(images=images, text=text, return_tensors="pt")
-    output = vlm.model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
-    new = output[0, inputs["input_ids"].shape[1] :]
-    return vlm.tokenizer.decode(new, skip_special_tokens=True).strip()
+@torch.no_grad()
+def generate(
+    vlm: Adapter, pictures: Sequence[Image.Image], question: str, tokens: int
+) -> list[int]:
+    """Greedy answer from one image or two, from scratch."""
+    seen = [vlm.look_at([picture]) for picture in pictures]
+    words = vlm.words(question, seen)
+    output, cache = whole(vlm, seen, words)
+    places = vlm.positions(words.ids, seen)
+    place = None if places is None else places[..., -1:]
+    scores, said = vlm.logits(output.last_hidden_state[:, -1]), []
+    while True:
+        (token,) = vlm.choose(scores)
+        if token in vlm.end_ids:
+            return said
+        said.append(token)
+        if len(said) == tokens:
+            return said
+        place = None if place is None else place + 1
+        hidden = vlm.hidden(vlm.embed(torch.tensor([[token]])), cache, place)
+        scores = vlm.logits(hidden[:, -1])
+
+
+class Attended:
+    """A map's pass: attention of all layers, with the graph that it is part of.
+
+    Attributes:
+        row: (1, heads, queries, keys) of the map's layer.
+        cross: (1, heads, queries, patches) of the Q-Former's; None without one.
+        scores: (1, vocabulary) of the first answer token.
+    """
+
+    def __init__(self, vlm: Adapter, picture: Image.Image, question: str):
+        crossed: list[Tensor] = []
+        module = getattr(vlm, "cross_attention", None)
+        hook = module and module.register_forward_hook(
+            lambda module, given, output: crossed.append(output[1])
+        )
+        self.seen = vlm.see(*vlm.pixels([picture]))
+        self.words = vlm.words(question, [self.seen])
+        output, _ = whole(vlm, [self.seen], self.words, attentions=True)
+        if hook:
+            hook.remove()
+        self.row = output.attentions[vlm.layer]
+        self.cross = crossed[0] if crossed else None
+        # A stock forward scores every position.
+        self.scores = vlm.logits(output.last_hidden_state)[:, -1]
+        self.span = vlm.image_span(self.words.ids, self.seen)
+
+    def to_cells(self, row: Tensor, cross: Tensor | None) -> np.ndarray:
+        """(rows, cols) of the last token's attention, through the queries."""
+        rows, cols = self.seen.grid
+        values = row.mean(1)[0, -1, self.span]
+        if cross is not None:
+            values = values @ cross.mean(1)[0, : len(values), -rows * cols :]
+        return attribution.array(values.detach().float().reshape(rows, cols))
+
+
+def attention(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
+    """(rows, cols) attention of the prompt's last token."""
+    found = Attended(vlm, picture, question)
+    return found.to_cells(found.row, found.cross)
+
+
+def rel_att(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
+    """The question's attention over the general prompt's."""
+    asked, general = (attention(vlm, picture, q) for q in (question, GENERAL_QUESTION))
+    return attribution.relative(asked, general)
+
+
+def grad_att(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
+    """Attention times the positive part of the answer's gradient to it."""
+    found = Attended(vlm, picture, question)
+    steps = [step for step in (found.row, found.cross) if step is not None]
+    likelihood = attribution.log_likelihood(found.scores)
+    gradients = torch.autograd.grad(likelihood, steps)
+    weighted = [a * g.relu() for a, g in zip(steps, gradients, strict=True)]
+    return found.to_cells(*weighted, *([None] if found.cross is None else []))
+
+
+def gradient(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
+    """(1, height, width) norm of the answer's gradient to each pixel."""
+    pixels, grid = vlm.pixels([picture])
+    pixels.requires_grad_()
+    seen = vlm.see(pixels, grid)
+    output, _ = whole(vlm, [seen], vlm.words(question, [seen]))
+    likelihood = attribution.log_likelihood(vlm.logits(output.last_hidden_state)[:, -1])
+    (found,) = torch.autograd.grad(likelihood, pixels)
+    return attribution.array(vlm.picture(found.float(), grid).norm(dim=1))
+
+
+def pure_grad(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
+    """Pixel gradients, question over general, where there is detail."""
+    asked, general = (gradient(vlm, picture, q) for q in (question, GENERAL_QUESTION))
+    _, grid = vlm.pixels([picture])
+    return attribution.filtered(asked, general, [vlm.shown(picture)], grid)[0]
+
+
+MAPS: dict[str, Callable[[Adapter, Image.Image, str], np.ndarray]] = {
+    "rel-att": rel_att,
+    "grad-att": grad_att,
+    "pure-grad": pure_grad,
+}
+
+
+def box(vlm: Adapter, image: Image.Image, question: str, method: str) -> Box:
+    """The crop that a map points to, by loops over all windows."""
+    values = MAPS[method](vlm, image, question)
+    amap = Map(*geometry.place(values, vlm.fit, image.size))
+    return loops.select_box(amap, image.size, vlm.crop_px)
 
 
 def answer(
-    vlm: Llava, image: Image.Image, question: str, tokens: int = 20
-) -> tuple[str, str]:
-    """The plain answer, and the one with the crop that rel-att points to.
+    vlm: Adapter,
+    image: Image.Image,
+    question: str,
+    method: str,
+    tokens: int = 20,
+    crop: Box | None = None,
+) -> tuple[list[int], list[int]]:
+    """Tokens of the plain answer, and of the one with the crop that a map points to.
 
-    The model must have been loaded with eager attention.
+    Args:
+        vlm: see ``unfreeze``.
+        image: upright RGB.
+        question: the question.
+        method: key of ``MAPS``.
+        tokens: at most so many each.
+        crop: shown instead of the map's, so that costs can be compared at one size.
     """
     said = generate(vlm, [image], question, tokens)
-    values = attention(vlm, image, question) / attention(vlm, image, GENERAL_QUESTION)
-    amap = Map(values.numpy(), geometry.region(vlm.fit, image.size))
-    box = boxes.select_box(amap, image.size, vlm.crop_px)
-    return said, generate(vlm, [image, image.crop(box)], question, tokens)
+    found = box(vlm, image, question, method)
+    return said, generate(vlm, [image, image.crop(crop or found)], question, tokens)

@@ -52,6 +52,16 @@ def test_plain_answer_of_a_question_is_kept(calls, fresh):
     assert calls["generate"] == 2
 
 
+def test_answer_from_a_crop_is_said_once(calls, fresh):
+    """Several methods may choose the same crop."""
+    crops = [(0, 0, 90, 90), (0, 0, 90, 90), (0, 0, 91, 91)]
+    first, again, _ = (fresh.ask(QUESTION, crop, max_new_tokens=3) for crop in crops)
+    assert first == again and calls["generate"] == 3
+    fresh.ask(QUESTION, crops[0], max_new_tokens=2)
+    fresh.ask(OTHER, crops[0], max_new_tokens=3)
+    assert calls["generate"] == 7
+
+
 def test_general_map_is_kept_per_method(calls, fresh):
     fresh.importance(QUESTION)
     fresh.importance(OTHER)

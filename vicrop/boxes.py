@@ -48,13 +48,13 @@ def select_box(
         amap = Map(np.asarray(amap))
     if choice not in CHOICES:
         raise ValueError(f"unknown choice {choice!r}; known: {', '.join(CHOICES)}")
-    region = amap.region or (0, 0, *image_size)
+    region, table = amap.region or (0, 0, *image_size), integral(amap.values)
     found = []
     for ratio in ratios:
         size = window_size(amap.shape, region, crop_px * ratio)
         if size == amap.shape:
             break
-        found.append((*best_window(amap.values, size, choice), size, ratio))
+        found.append((*_best(_sums(table, size), size, choice), size, ratio))
     if not found:
         return Box(0, 0, *image_size)
     # The first of equals wins, as in the authors' code.
@@ -90,18 +90,21 @@ def window_sums(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     (rows, cols), (height, width) = values.shape, size
     if not (1 <= height <= rows and 1 <= width <= cols):
         raise ValueError(f"window {size} does not fit a map of shape {values.shape}")
-    table = integral(values)
-    return (
-        table[height:, width:]
-        - table[:-height, width:]
-        - table[height:, :-width]
-        + table[:-height, :-width]
-    )
+    return _sums(integral(values), size)
+
+
+def _sums(table: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    height, width = size
+    bands = table[height:] - table[:-height]
+    return bands[:, width:] - bands[:, :-width]
 
 
 def integral(values: np.ndarray) -> np.ndarray:
     """(rows + 1, cols + 1) float64 sums of all cells above and left."""
-    return np.pad(np.asarray(values, np.float64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    rows, cols = values.shape
+    table = np.zeros((cols + 1, rows + 1)).T  # columns are searched first
+    np.cumsum(values, 0, np.float64, table[1:, 1:])
+    return np.cumsum(table, 1, out=table)
 
 
 def best_window(
@@ -118,8 +121,13 @@ def best_window(
         (top, left, score), the score by ``choice``; of equal sums the leftmost, then
         the topmost wins.
     """
-    sums = window_sums(values, size)
-    left, top = map(int, np.unravel_index(sums.T.argmax(), sums.T.shape))
+    return _best(window_sums(values, size), size, choice)
+
+
+def _best(
+    sums: np.ndarray, size: tuple[int, int], choice: str
+) -> tuple[int, int, float]:
+    left, top = divmod(int(sums.T.argmax()), sums.shape[0])  # columns first
     return top, left, CHOICES[choice](sums, (top, left), size)
 
 
@@ -132,7 +140,7 @@ def sharpness(sums: np.ndarray, place: tuple[int, int], size: tuple[int, int]) -
         for y, x in shifts
         if 0 <= y < sums.shape[0] and 0 <= x < sums.shape[1]
     ]
-    gain = sums[top, left] - np.mean(near) if near else 0.0
+    gain = sums[top, left] - sum(near) / len(near) if near else 0.0
     return float(gain / (size[0] * size[1]))
 
 

@@ -21,8 +21,8 @@ class View:
     """Asks and looks without encoding the image again.
 
     Kept: the image's features, its prefix in the language model's cache, the last
-    question as far as it was run, the general prompt's map of each kind, and the plain
-    answer of each question. ``close``, or leaving a ``with`` block, frees all of it.
+    question as far as it was run, the general prompt's map of each kind, and what was
+    answered. ``close``, or leaving a ``with`` block, frees all of it.
 
     Attributes:
         vlm: the model.
@@ -48,7 +48,7 @@ class View:
         self._fit = fit
         self.whole = Look(vlm, [vlm.fitted(image, fit)], geometry)
         self.tiled = Tiled(vlm, image, fit, geometry)
-        self._plain: dict[tuple[str, int], str] = {}
+        self._said: dict[tuple[str, tuple | None, int], str] = {}
 
     @property
     def fit(self) -> str:
@@ -94,9 +94,9 @@ class View:
         """
         if lockstep and crop is not None:
             return self._ask_both(question, crop, max_new_tokens)
-        text = plain = self._ask_plain(question, max_new_tokens)
-        if crop is not None:
-            text = self._generate(self.prompt(question, crop), max_new_tokens)
+        plain, text = (
+            self._say(question, shown, max_new_tokens) for shown in (None, crop)
+        )
         visible = self.vlm.visible(self.image.size, self._fit)
         return Answer(text, plain, crop, visible=visible)
 
@@ -107,14 +107,13 @@ class View:
         visible = self.vlm.visible(self.image.size, self._fit)
         return Answer(text, plain, crop, visible=visible)
 
-    def _ask_plain(self, question: str, max_new_tokens: int) -> str:
-        key = (question, max_new_tokens)
-        if key not in self._plain:
-            self._plain[key] = self._generate(self.prompt(question), max_new_tokens)
-        return self._plain[key]
-
-    def _generate(self, prompt: Prompt, max_new_tokens: int) -> str:
-        return self.vlm.text(self.vlm.generate(prompt, max_new_tokens))
+    def _say(self, question: str, crop: Box | None, max_new_tokens: int) -> str:
+        """An answer, said once: several methods may choose the same crop."""
+        key = (question, crop and tuple(crop), max_new_tokens)
+        if key not in self._said:
+            prompt = self.prompt(question, crop)
+            self._said[key] = self.vlm.text(self.vlm.generate(prompt, max_new_tokens))
+        return self._said[key]
 
     def importance(self, question: str, method: str = "rel-att") -> Map:
         """Where the model looks for the answer.
@@ -175,7 +174,7 @@ class View:
         """Free all that is kept; what is asked next is looked at anew."""
         self.whole.close()
         self.tiled.close()
-        self._plain = {}
+        self._said = {}
 
     def __enter__(self) -> View:
         return self
