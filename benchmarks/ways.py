@@ -54,6 +54,12 @@ class Case:
         prompts = view.prompt(question), view.prompt(question, self.crop)
         return tuple(self.vlm.generate(prompt, TOKENS) for prompt in prompts)
 
+    def answers(self) -> tuple:
+        """Ours without a map: the plain answer, and one with a crop from nowhere."""
+        view = self.vlm.look(self.image)
+        prompts = view.prompt(QUESTION), view.prompt(QUESTION, self.crop)
+        return tuple(self.vlm.generate(prompt, TOKENS) for prompt in prompts)
+
     def plain(self, question: str = QUESTION) -> tuple:
         """The same, as the authors' code makes it."""
         return plain.answer(

@@ -1,0 +1,75 @@
+"""The ways of middling models and on the meta device, and the file they end in."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import __main__ as main
+from benchmarks import counting, models, parts, plain, ways
+from vicrop import attribution, costs
+
+
+@pytest.mark.parametrize("family", models.KEYS)
+def test_middling_models_ways_give_the_same_answers(family):
+    vlm, eager = models.mid(family), plain.unfreeze(models.mid(family))
+    assert len(vlm.attention) == 8 and vlm.layer == (5 if "qwen" in family else 3)
+    image = ways.photo(448, 448)
+    case = ways.Case(vlm, eager, image, ways.middle(image, vlm.crop_px), "rel-att")
+    ours = case.ours()
+    assert case.plain() == ours == case.answers()
+    assert case.told() == ours[1]
+    further = case.further()
+    assert further == case.ours(vlm.look(image), ways.OTHER)
+    assert case.tokens["answer_tokens"] == ways.TOKENS
+
+
+def test_real_model_is_counted_on_meta(monkeypatch):
+    """InstructBLIP, the smallest prompt: the committed file's own numbers."""
+    monkeypatch.setattr(attribution, "array", parts._numbers)
+    vlm = models.real("instructblip")
+    assert vlm.device.type == "meta"
+    image = ways.photo(*parts.PHOTO)
+    case = ways.Case(vlm, vlm, image, ways.middle(image, 224), "rel-att")
+    frame = costs.read(main.FILE).ways
+    rows = frame[(frame["shape"] == "real") & (frame.family == "instructblip")]
+    rows = rows[rows.method == "rel-att"].set_index(["way", "question"])
+    for way, call in (("told", case.told), ("ours", case.ours)):
+        found = counting.flops_on_meta(call)
+        assert found.dense + found.full == rows.flops[way, "first"]
+        assert found.dense + found.causal == rows.flops_causal[way, "first"]
+    assert rows.text_tokens.iloc[0] == case.tokens["text_tokens"]
+
+
+def test_ways_take_turns_and_the_first_round_may_warm_up():
+    order = []
+    calls = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    taken = parts.in_turn(calls, 2, "turns")
+    assert order == ["a", "b"] * 3
+    assert [len(spent) for spent in taken.values()] == [2, 2]
+    assert all(spent >= 0 for row in taken.values() for spent in row)
+
+
+def test_one_part_is_measured_anew_and_the_others_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    monkeypatch.setattr(torch, "set_flush_denormal", lambda on: None)
+    rows = iter([[{"x": 1}], [{"x": 2}, {"x": 3}]])
+    monkeypatch.setitem(main.PARTS, "tiles", ("tiles", lambda rounds: next(rows)))
+    file = tmp_path / "found.json"
+    file.write_text(json.dumps({"ways": [{"part": "real"}], "tiles": []}))
+    for _ in range(2):
+        main.main(only="tiles", rounds=1, out=file)
+    found = json.loads(file.read_text())
+    assert found["ways"] == [{"part": "real"}]
+    assert found["tiles"] == [{"part": "tiles", "x": 2}, {"part": "tiles", "x": 3}]
+    assert found["machine"]["torch"] == torch.__version__
+
+
+def test_unknown_part_is_named(tmp_path):
+    with pytest.raises(Exception, match="'speed' is none of real, seconds"):
+        main.main(only="speed", out=tmp_path / "found.json")
+
+
+def test_methods_are_the_matrixs():
+    names = parts.methods_of("tiny-llava", "plates")
+    assert names[:2] == ["no-crop", "rel-att"] and len(names) == len(set(names))

@@ -1,0 +1,101 @@
+"""Figures of costs: ratios with intervals, and accuracy for the price."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from vicrop import costs, plots
+
+MARKS = "osD^v<>Xp*hP"
+
+
+def pair(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Ratios of each case and map as dots with intervals, a panel a ratio.
+
+    Args:
+        frame: of ``costs.seconds``.
+        names: of the ratios, columns.
+    """
+    figure, axes = plt.subplots(1, len(names), figsize=(11, 3.4), squeeze=False)
+    for number, (ax, name) in enumerate(zip(axes[0], names, strict=True)):
+        rows = {
+            f"{row['model']}, {row['map']}": row[name]
+            for row in frame.to_dict("records")
+        }
+        plots.forest(rows, ax, name, null=1)
+        if number:
+            ax.set_yticklabels([])
+    figure.tight_layout()
+    return figure
+
+
+def fronts(frame: pd.DataFrame, cost: str) -> Figure:
+    """Accuracy against a cost, a panel a model; the Pareto front as a line.
+
+    Args:
+        frame: of ``costs.with_accuracy``.
+        cost: key of ``costs.COSTS``.
+    """
+    models = list(dict.fromkeys(frame.model))
+    figure, axes = plt.subplots(
+        1, len(models), figsize=(11, 3.6), sharey=True, squeeze=False
+    )
+    for ax, model in zip(axes[0], models, strict=True):
+        front(frame[frame.model == model], cost, ax).set_title(model)
+    axes[0, 0].set_ylabel("accuracy, %")
+    _legend(figure, axes[0])
+    return figure
+
+
+def prices(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Accuracy of one model's methods against several costs, a panel a cost."""
+    figure, axes = plt.subplots(
+        1, len(names), figsize=(11, 3.4), sharey=True, squeeze=False
+    )
+    for ax, cost in zip(axes[0], names, strict=True):
+        front(frame, cost, ax)
+    axes[0, 0].set_ylabel("accuracy, %")
+    _legend(figure, axes[0])
+    return figure
+
+
+def front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
+    """Methods as marks with intervals, those on the Pareto front joined."""
+    on = costs.front(frame, cost)
+    best = frame[on].sort_values(cost)
+    heights = [100 * found.value for found in best.accuracy]
+    ax.step(best[cost], heights, where="post", color=plots.GREY, lw=1, zorder=0)
+    for number, (place, row) in enumerate(frame.iterrows()):
+        found = row.accuracy.times(100)
+        ends = [[found.value - found.low], [found.high - found.value]]
+        ax.errorbar(
+            row[cost],
+            found.value,
+            ends,
+            fmt=MARKS[number % len(MARKS)],
+            color=plt.get_cmap("tab10")(number % 10),
+            mec="black" if on[place] else "none",
+            capsize=2,
+            lw=1,
+            label=row.method,
+        )
+    ax.set_xlabel(costs.COSTS[cost])
+    ax.set_xlim(0, 1.08 * float(np.max(frame[cost])))
+    return ax
+
+
+def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One for all panels: the panel with most methods has all."""
+    most = max(axes, key=lambda ax: len(ax.containers))
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    figure.legend(
+        *most.get_legend_handles_labels(),
+        loc="lower center",
+        ncols=6,
+        frameon=False,
+        fontsize="small",
+    )

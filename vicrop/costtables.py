@@ -1,0 +1,71 @@
+"""Tables of costs, to be read: `costs` has the numbers behind them."""
+
+import pandas as pd
+
+from vicrop import costs
+from vicrop.costs import Measured
+from vicrop.stats import Estimate
+
+
+def where(measured: Measured) -> pd.DataFrame:
+    """The machine, versions and day of the measurement."""
+    said = {name: value or "none" for name, value in measured.machine.items()}
+    return pd.DataFrame({"what": said.keys(), "is": map(str, said.values())})
+
+
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Estimates as text with their intervals, and how many rounds they are from."""
+    text = frame.copy()
+    for name in frame:
+        if isinstance(frame[name].iloc[0], Estimate):
+            text[name] = [found.format() for found in frame[name]]
+            text["n"] = [found.n for found in frame[name]]
+    return text.round(1)
+
+
+def memory(measured: Measured) -> pd.DataFrame:
+    """Peak memory, MiB, and over a plain answer's: a row a model."""
+    frame = costs.memory(measured)
+    cells = [
+        f"{mib:,.1f} ({over:.3f})"
+        for mib, over in zip(frame.mib, frame.over_answer, strict=True)
+    ]
+    wide = frame.assign(cell=cells).pivot(
+        index=["family", "shape"], columns="what", values="cell"
+    )
+    return wide[list(dict.fromkeys(frame.what))].reset_index()
+
+
+def others(measured: Measured) -> pd.DataFrame:
+    """Plain over ours of all that is not one question's way."""
+    box = costs.medians(measured, "box_search", "loops", "ours", ["cells"])
+    tiles = costs.medians(measured, "tiles", "plain", "ours", ["tiles"])
+    runs = costs.medians(measured, "matrix", "plain", "ours", ["model"])
+    found = {
+        **{f"box search, {cells}×{cells} cells": one for cells, one in box.items()},
+        **{f"rel-att-high, {tiles} tiles": one for tiles, one in tiles.items()},
+        **{f"all runs of {model}": one for model, one in runs.items()},
+        "all runs of all embedded models": costs.whole_matrix(measured),
+    }
+    return pd.DataFrame(
+        {"what": name, "plain / ours": one.format(), "n": one.n}
+        for name, one in found.items()
+    )
+
+
+def priced(frame: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy and all costs of each model's methods, the Pareto front in FLOPs marked.
+
+    Args:
+        frame: of ``costs.with_accuracy``.
+    """
+    on = pd.concat(
+        costs.front(rows, "flops") for _, rows in frame.groupby("model", sort=False)
+    )
+    text = frame[["model", "method"]].assign(
+        **{"accuracy, %": [one.format(1, scale=100) for one in frame.accuracy]},
+        n=[one.n for one in frame.accuracy],
+        **{said: frame[name].round(1) for name, said in costs.COSTS.items()},
+        **{"questions timed": frame.questions},
+    )
+    return text.assign(front=["yes" if on[place] else "" for place in frame.index])
