@@ -14,17 +14,18 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import parts
+from benchmarks import machinery, parts
 
 FILE = Path(__file__).with_name("measured.json")
 PARTS = {
     "real": ("ways", parts.real_flops),
-    "seconds": ("ways", parts.cpu_seconds),
+    "seconds": ("ways", parts.seconds_of_ways),
+    "gpu": ("ways", parts.gpu_seconds),
     "memory": ("memory", parts.memory),
-    "box-search": ("box_search", parts.box_search),
-    "tiles": ("tiles", parts.tiles),
-    "matrix": ("matrix", parts.whole_matrix),
-    "methods": ("methods", parts.methods),
+    "box-search": ("box_search", machinery.box_search),
+    "tiles": ("tiles", machinery.tiles),
+    "matrix": ("matrix", machinery.whole_matrix),
+    "methods": ("methods", machinery.methods),
 }
 """Name on the command line: key in the file, and what makes its rows."""
 
@@ -51,7 +52,7 @@ def machine() -> dict[str, object]:
 
 def main(
     only: Annotated[str, typer.Option(help=f"one of {', '.join(PARTS)}")] = "",
-    rounds: Annotated[int, typer.Option(help="calls of each way")] = 4,
+    rounds: Annotated[int, typer.Option(help="calls of each way")] = 3,
     out: Annotated[Path, typer.Option(help="the JSON, added to")] = FILE,
 ) -> None:
     """Measure all parts, or ONLY one, and write them down."""

@@ -90,6 +90,16 @@ def real(family: str, attention: str = "sdpa", **options) -> Adapter:
     return kind(model, processor, spec.layer, **{**spec.options, **options})
 
 
+def on_gpu(family: str) -> Adapter:
+    """A model of real size, in 16 bits, random weights, on the GPU."""
+    spec = MODELS[KEYS[family]]
+    config, processor = _configured(REAL[KEYS[family]], family)
+    kind = FAMILIES[family].model_class()
+    with torch.device("cuda"):
+        model = kind._from_config(config, dtype=torch.bfloat16).eval()
+    return adapters.wrap(model, processor, family, spec.layer, **spec.options)
+
+
 def mid(family: str) -> Adapter:
     """A random model of middling size, the map's layer as deep as the real one's."""
     config = copy.deepcopy(REAL[KEYS[family]])

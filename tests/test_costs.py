@@ -127,6 +127,14 @@ def test_ratio_resamples_rounds_in_pairs():
     assert costs.ratio([3 * one for one in fast], fast) == Estimate(3, 3, 3, 4)
 
 
+def test_gpus_seconds_are_shown_where_there_are_any(measured):
+    assert costtables.on_gpu(measured).iloc[0, 0].startswith("not measured")
+    timed = [way(*key, shape="gpu", seconds=[n, n]) for key, n in WAYS.items()]
+    rows = {**measured.rows, "ways": [*measured.rows["ways"], *timed]}
+    table = costtables.on_gpu(Measured(measured.machine, rows))
+    assert table["plain / ours"].iloc[0] == "2.50 [2.50, 2.50]"
+
+
 def test_memory_is_over_the_plain_answers_of_the_same_model(measured):
     frame = costs.memory(measured).set_index("what")
     assert frame.mib["rel-att map"] == 5

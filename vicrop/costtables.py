@@ -23,6 +23,13 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     return text.round(1)
 
 
+def on_gpu(measured: Measured) -> pd.DataFrame:
+    """As ``readable`` at real size on a GPU; or that there was none."""
+    if "gpu" in set(measured.ways["shape"]):
+        return readable(costs.seconds(measured, "gpu"))
+    return pd.DataFrame({"": ["not measured: the machine has no GPU"]})
+
+
 def memory(measured: Measured) -> pd.DataFrame:
     """Peak memory, MiB, and over a plain answer's: a row a model."""
     frame = costs.memory(measured)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as main
-from benchmarks import counting, models, parts, plain, ways
+from benchmarks import counting, machinery, models, parts, plain, ways
 from vicrop import attribution, costs
 
 
@@ -50,6 +50,24 @@ def test_ways_take_turns_and_the_first_round_may_warm_up():
     assert all(spent >= 0 for row in taken.values() for spent in row)
 
 
+def test_without_a_gpu_nothing_is_said_of_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert list(parts.gpu_seconds(1)) == []
+
+
+def test_gpus_ways_are_timed_at_real_size(monkeypatch):
+    """On stand-ins: a middling model for the GPU's, the CPU's clock for its."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(models, "on_gpu", models.mid)
+    monkeypatch.setattr(models, "KEYS", {"instructblip": models.KEYS["instructblip"]})
+    monkeypatch.setattr(parts, "METHODS", ("rel-att",))
+    monkeypatch.setattr(parts, "gpu_time", parts.seconds)
+    rows = list(parts.gpu_seconds(1))
+    assert [row["way"] for row in rows] == ["told", "answers", "ours", "ours", "plain"]
+    assert {(row["shape"], row["device"]) for row in rows} == {("gpu", "cuda")}
+    assert all(len(row["seconds"]) == 1 and row["seconds"][0] > 0 for row in rows)
+
+
 def test_one_part_is_measured_anew_and_the_others_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     monkeypatch.setattr(torch, "set_flush_denormal", lambda on: None)
@@ -71,5 +89,5 @@ def test_unknown_part_is_named(tmp_path):
 
 
 def test_methods_are_the_matrixs():
-    names = parts.methods_of("tiny-llava", "plates")
+    names = machinery.methods_of("tiny-llava", "plates")
     assert names[:2] == ["no-crop", "rel-att"] and len(names) == len(set(names))
