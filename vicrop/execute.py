@@ -98,8 +98,9 @@ def package_files() -> list[Path]:
 
 def record_files() -> list[Path]:
     """Records of all runs, and what else only pages read."""
-    also = [*paths.ROOT.glob("data_prep/*.py"), *paths.ROOT.glob("tests/golden/*.json")]
-    return [*paths.runs().glob("*/records.jsonl"), *also]
+    also = ("data_prep/*.py", "tests/golden/*.json", "benchmarks/*.json")
+    others = [file for pattern in also for file in paths.ROOT.glob(pattern)]
+    return [*paths.runs().glob("*/records.jsonl"), *others]
 
 
 def is_current(job: Job, mark: str) -> bool:

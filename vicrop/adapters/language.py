@@ -206,8 +206,7 @@ class Language(ABC):
     @torch.no_grad()
     def start(self, prompt: Prompt) -> Start:
         """A prompt at its first answer token: run once, for its map and its answer."""
-        if prompt.start is None:
-            prompt.start = self.read_through(prompt)
+        prompt.start = prompt.start or self.read_through(prompt)
         return prompt.start
 
     @torch.no_grad()
@@ -294,9 +293,7 @@ def _places(starts: Sequence[Start]) -> Tensor | None:
     """Positions of the prompts' last tokens; None where one prompt's are counted."""
     if len(starts) == 1:
         return starts[0].place
-    counted = [torch.full_like(s.scores[:, :1], s.length - 1).long() for s in starts]
-    places = [
-        number if start.place is None else start.place
-        for number, start in zip(counted, starts, strict=True)
-    ]
-    return torch.cat(places, -2)
+    if starts[0].place is not None:
+        return torch.cat([start.place for start in starts], -2)
+    ends = [torch.full_like(one.scores[:, :1], one.length - 1) for one in starts]
+    return torch.cat(ends).long()
