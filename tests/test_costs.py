@@ -204,7 +204,7 @@ def test_goals_take_the_worst_case():
             row["flops"] *= 1.5
     frame = Measured({}, {"ways": both})
     assert goals._flops("ours / told", "llava", "rel-att")(frame) == 1.8
-    name = "further question: plain / ours"
+    name = "further, plain / ours"
     assert goals._flops(name, "llava", "rel-att")(frame) == 4
 
 
@@ -299,10 +299,21 @@ def test_figures_show_every_method(priced, committed):
     assert len(pair.axes[0].get_yticklabels()) == len(frame)
 
 
+def test_numbers_are_written_with_their_digits_and_words_are_not():
+    frame = pd.DataFrame({"a": [1.23456, 1234.5], "b": ["x", "y"], "c": [3, 4]})
+    text = costtables.rounded(frame, 2)
+    assert text.to_dict("list") == {
+        "a": ["1.23", "1,234.50"],
+        "b": ["x", "y"],
+        "c": [3, 4],
+    }
+
+
 def test_priced_methods_are_listed_with_the_front(priced):
     table = costtables.priced(priced)
     assert list(table.front) == ["yes", "yes", ""]
     assert table["accuracy, %"].iloc[0].startswith("25.0 [")
+    assert list(table["GFLOP a question"]) == ["1.000", "2.000", "3.000"]
 
 
 def test_default_file_is_the_repositorys():

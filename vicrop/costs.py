@@ -88,8 +88,8 @@ def ratio(over: list[float], under: list[float]) -> Estimate:
 RATIOS = {
     "ours / told": (("ours", "first"), ("told", "first")),
     "plain / ours": (("plain", "first"), ("ours", "first")),
-    "further question: ours / told": (("ours", "further"), ("told", "first")),
-    "further question: plain / ours": (("plain", "first"), ("ours", "further")),
+    "further, ours / told": (("ours", "further"), ("told", "first")),
+    "further, plain / ours": (("plain", "first"), ("ours", "further")),
 }
 """Which way over which: (way, question) of each."""
 

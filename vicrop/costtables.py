@@ -6,11 +6,22 @@ from vicrop import costs
 from vicrop.costs import Measured
 from vicrop.stats import Estimate
 
+DIGITS = {"flops": 3, "visual_tokens": 0}
+"""Of costs in a table, where not one."""
+
 
 def where(measured: Measured) -> pd.DataFrame:
     """The machine, versions and day of the measurement."""
     said = {name: value or "none" for name, value in measured.machine.items()}
     return pd.DataFrame({"what": said.keys(), "is": map(str, said.values())})
+
+
+def rounded(frame: pd.DataFrame, digits: int) -> pd.DataFrame:
+    """Fractions written with so many digits; whole numbers and words as they are."""
+    text = frame.copy()
+    for name in frame.select_dtypes("floating"):
+        text[name] = [f"{value:,.{digits}f}" for value in frame[name]]
+    return text
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -20,7 +31,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         if isinstance(frame[name].iloc[0], Estimate):
             text[name] = [found.format() for found in frame[name]]
             text["n"] = [found.n for found in frame[name]]
-    return text.round(1)
+    return rounded(text, 1)
 
 
 def on_gpu(measured: Measured) -> pd.DataFrame:
@@ -72,7 +83,10 @@ def priced(frame: pd.DataFrame) -> pd.DataFrame:
     text = frame[["model", "method"]].assign(
         **{"accuracy, %": [one.format(1, scale=100) for one in frame.accuracy]},
         n=[one.n for one in frame.accuracy],
-        **{said: frame[name].round(1) for name, said in costs.COSTS.items()},
+        **{
+            said: rounded(frame[[name]], DIGITS.get(name, 1))[name]
+            for name, said in costs.COSTS.items()
+        },
         **{"questions timed": frame.questions},
     )
     return text.assign(front=["yes" if on[place] else "" for place in frame.index])

@@ -96,13 +96,13 @@ GOALS = (
         "further question, FLOPs, ours / told: llava, rel-att",
         "≤",
         0.55,
-        _flops("further question: ours / told", "llava", "rel-att"),
+        _flops("further, ours / told", "llava", "rel-att"),
     ),
     Goal(
         "further question, FLOPs, plain / ours: llava, rel-att",
         "≥",
         4.7,
-        _flops("further question: plain / ours", "llava", "rel-att"),
+        _flops("further, plain / ours", "llava", "rel-att"),
     ),
     Goal(
         "whole embedded matrix, CPU time, plain / ours",
@@ -119,7 +119,7 @@ GOALS = (
         _map_memory,
     ),
 )
-"""The aims of this project, set before anything was measured."""
+"""The aims of this project, set from a prototype's figures before it was built."""
 
 
 def table(measured: costs.Measured) -> pd.DataFrame:
@@ -128,7 +128,7 @@ def table(measured: costs.Measured) -> pd.DataFrame:
         {
             "figure": goal.figure,
             "aim": f"{goal.sign} {goal.aim:g}",
-            "measured": f"{goal.value(measured):.4g}",
+            "measured": f"{goal.value(measured):.4f}",
             "reached": "yes" if goal.reached(measured) else "no",
         }
         for goal in GOALS
