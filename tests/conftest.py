@@ -71,6 +71,29 @@ def random_llava():
 
 
 @pytest.fixture(scope="session")
+def llama():
+    """A random Llama with grouped queries, weights large enough to look somewhere."""
+    import torch
+    from transformers import LlamaConfig, LlamaModel
+
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        attn_implementation="sdpa",
+    )
+    model = LlamaModel(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(8 if weight.ndim > 1 else 1)
+    return model
+
+
+@pytest.fixture(scope="session")
 def processor():
     from vicrop.tiny import models
 

@@ -1,23 +1,8 @@
 import pytest
 import torch
-from transformers import DynamicCache, LlamaConfig, LlamaModel
+from transformers import DynamicCache
 
 from vicrop import cache as kept
-
-
-@pytest.fixture(scope="module")
-def llama():
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=50,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-    )
-    return LlamaModel(config).eval()
-
 
 IDS = torch.arange(22).reshape(2, 11)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import DynamicCache, LlamaConfig, LlamaModel
+from transformers import DynamicCache, LlamaModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import eager_attention_forward
@@ -63,26 +63,6 @@ def test_row_of_half_precision_inputs_is_computed_in_float32():
         query.bfloat16().float(), key.bfloat16().float(), value, None, 0.3
     )
     torch.testing.assert_close(row, wanted)
-
-
-@pytest.fixture(scope="module")
-def llama():
-    """A random Llama with grouped queries, weights large enough to look somewhere."""
-    torch.manual_seed(1)
-    config = LlamaConfig(
-        vocab_size=50,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        attn_implementation="sdpa",
-    )
-    model = LlamaModel(config).eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.mul_(8 if weight.ndim > 1 else 1)
-    return model
 
 
 def attention(model):
