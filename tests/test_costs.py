@@ -299,6 +299,12 @@ def test_figures_show_every_method(priced, committed):
     assert len(pair.axes[0].get_yticklabels()) == len(frame)
 
 
+def test_methods_that_are_always_right_are_drawn(measured):
+    runs = {"m": {"no-crop": records([1] * 7), "rel-att": records([0] * 7)}}
+    frame = costs.with_accuracy(measured, runs)
+    assert len(costplots.fronts(frame, "flops").axes[0].containers) == 2
+
+
 def test_numbers_are_written_with_their_digits_and_words_are_not():
     frame = pd.DataFrame({"a": [1.23456, 1234.5], "b": ["x", "y"], "c": [3, 4]})
     text = costtables.rounded(frame, 2)
