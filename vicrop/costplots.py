@@ -71,7 +71,7 @@ def front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
     ax.step(best[cost], heights, where="post", color=plots.GREY, lw=1, zorder=0)
     for number, (place, row) in enumerate(frame.iterrows()):
         found = row.accuracy.times(100)
-        # Wilson's interval of a mean of 1 ends at 1, less what floats lose; so does 0's.
+        # Wilson's interval of a mean of 0 or 1 ends there, less what floats lose.
         ends = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]]
         ax.errorbar(
             row[cost],
