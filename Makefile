@@ -35,6 +35,7 @@ lab: $(VENV)/ok  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 bench: $(VENV)/ok  ## measure ours against the plain way, side by side
+	$(BIN)/python -m data_prep.plates
 	$(BIN)/python -m benchmarks
 
 train: $(VENV)/ok  ## train the four tiny models anew (some four hours)
