@@ -180,3 +180,29 @@ def random_weights(saved_weights, monkeypatch):
 
     monkeypatch.setattr(paths, "WEIGHTS", saved_weights)
     return saved_weights
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """Three scenes with two questions each, ground-truth boxes included."""
+    from vicrop.tiny import questions, scenes
+
+    folder = tmp_path_factory.mktemp("drawn")
+    (folder / "images").mkdir()
+    rows = []
+    for number in range(3):
+        scene, pixels = scenes.draw(scenes.PLATES, seed=number)
+        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
+        for kind, plate in zip(("read", "color"), scene.plates, strict=False):
+            asked = questions.ask(kind, plate, np.random.default_rng(number))
+            rows.append(
+                {
+                    "id": f"{number}-{kind}",
+                    "question": asked.text,
+                    "labels": [asked.answer],
+                    "image_path": f"{number}.png",
+                    "boxes": [plate.box],
+                }
+            )
+    (folder / "data.json").write_text(json.dumps(rows))
+    return folder

@@ -7,8 +7,8 @@ import sys
 import pytest
 from PIL import Image
 
-from vicrop import adapters, cli, geometry
-from vicrop.results import RunFolder
+from vicrop import adapters, cli, geometry, options
+from vicrop.runfolder import RunFolder
 from vicrop.types import RunConfig
 from vicrop.view import GEOMETRIES, View
 
@@ -204,7 +204,7 @@ def test_options_reach_the_run_and_its_name(vicrop, data):
 
 
 def test_fits_and_geometries_offered_are_those_there_are():
-    offered = {"fit": cli.Fit, "geometry": cli.Geometry}
+    offered = {"fit": options.Fit, "geometry": options.Geometry}
     names = {
         name: re.findall(r"'([\w-]+)'", str(kind)) for name, kind in offered.items()
     }

@@ -352,7 +352,9 @@ def test_runs_made_together_keep_the_order_of_their_files(
         assert made.folder.name == config.run_id
         assert [r.error for r in records] == [None] * 4
         alone = [
-            run.answer_one(vlm.look(folder / "images" / r_row["image_path"]), config, s)
+            run.answer_one(
+                vlm.look(folder / "images" / r_row["image_path"]), config, s
+            )[0]
             for r_row, s in zip(rows, run.askable(config), strict=True)
         ]
         by_id = {record.id: record for record in records}

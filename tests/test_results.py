@@ -6,8 +6,6 @@ from vicrop import results
 from vicrop.results import RunFolder
 from vicrop.types import Box, Record, RunConfig
 
-IDENTITY = {"parameters": "p", "weights": "w", "data": "d"}
-
 
 def record(name, **changes):
     good = {
@@ -29,81 +27,20 @@ def failed(name):
 @pytest.fixture
 def run(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    folder.open(IDENTITY)
+    folder.folder.mkdir()
     return folder
 
 
-def test_run_folder_is_where_its_config_says(results_folder):
-    folder = RunFolder.of(RunConfig(limit=3))
-    assert folder.folder == results_folder / "runs" / RunConfig(limit=3).run_id
-
-
-def test_records_come_back_in_the_order_of_appending(run):
-    made = [record("b"), failed("a"), record("c", answer="ü\n“")]
-    for one in made:
-        run.append(one)
-    assert list(run.records()) == made
-    assert run.open(IDENTITY) == {"a", "b", "c"}
-
-
-def test_new_run_has_no_records(tmp_path):
-    assert RunFolder(tmp_path / "new").open(IDENTITY) == set()
-
-
-@pytest.mark.parametrize("torn", ['{"id": "c", "ques', "{", "\x00\x00\x00", "ü"])
-def test_torn_last_line_is_cut_off(run, torn):
-    run.append(record("a"))
-    run.append(record("b"))
-    whole = run.records_file.read_bytes()
-    with run.records_file.open("ab") as file:
-        file.write(torn.encode()[:-1] or b"{")
-    assert run.open(IDENTITY) == {"a", "b"}
-    assert run.records_file.read_bytes() == whole
-
-
-def test_torn_only_line_leaves_no_record(run):
-    run.records_file.write_text('{"id": "a"')
-    assert run.open(IDENTITY) == set()
-    run.append(record("a"))
-    assert [one.id for one in run.records()] == ["a"]
-
-
-@pytest.mark.parametrize("line", ["not json\n", '{"id": "a"}\n', "\n", "[]\n"])
-def test_broken_line_in_the_middle_is_named(run, line):
-    run.append(record("a"))
-    with run.records_file.open("a") as file:
-        file.write(line)
-    run.append(record("b"))
-    with pytest.raises(ValueError, match="records.jsonl line 2 is not a record"):
-        run.open(IDENTITY)
-
-
-@pytest.mark.parametrize("part", IDENTITY)
-def test_records_of_another_identity_are_refused(run, part):
-    run.append(record("a"))
-    before = run.records_file.read_bytes()
-    with pytest.raises(ValueError, match=f"holds records made with other {part};"):
-        run.open({**IDENTITY, part: "other"})
-    assert run.records_file.read_bytes() == before
-    assert run.open(IDENTITY) == {"a"}
-
-
-def test_meta_is_replaced_whole(run):
-    run.write_meta({"finished": True})
-    assert run.meta() == {"finished": True}
-    assert sorted(file.name for file in run.folder.iterdir()) == ["meta.json"]
-
-
-def test_reopening_keeps_the_rest_of_meta(run):
-    run.write_meta({**run.meta(), "seconds": 3.0})
-    run.open(IDENTITY)
-    assert run.meta() == {"identity": IDENTITY, "seconds": 3.0}
+def write(run, *records):
+    """Records on the disk, as a run leaves them."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.records_file.write_text("".join(one.line() for one in records))
 
 
 def test_find_lists_finished_runs_of_the_models_asked_for(results_folder):
     for name, model, finished in (("b", "x", 1), ("a", "y", 1), ("c", "x", 0)):
         folder = RunFolder(results_folder / "runs" / name)
-        folder.open(IDENTITY)
+        write(folder)
         folder.write_meta({"config": {"model": model}, "finished": bool(finished)})
     assert [run.folder.name for run in results.find()] == ["a", "b"]
     assert [run.folder.name for run in results.find("x")] == ["b"]
@@ -115,8 +52,7 @@ def test_find_without_any_run_is_empty(results_folder):
 
 
 def test_table_has_a_row_a_sample_and_keeps_failures(run):
-    run.append(record("a", size=0.004))
-    run.append(failed("b"))
+    write(run, record("a", size=0.004), failed("b"))
     frame = results.table(run)
     assert list(frame.index) == ["a", "b"]
     assert frame.loc["a", "group"] == "small"
@@ -127,7 +63,7 @@ def test_table_has_a_row_a_sample_and_keeps_failures(run):
 
 
 def test_table_of_failures_only_has_no_scores(run):
-    run.append(failed("a"))
+    write(run, failed("a"))
     frame = results.table(run)
     assert frame["score"].dtype == float and frame["score"].isna().all()
 
@@ -154,7 +90,7 @@ def test_size_groups_are_the_papers(size, group):
 
 
 def test_every_line_of_the_file_is_json(run):
-    run.append(record("a"))
+    write(run, record("a"))
     assert json.loads(run.records_file.read_text())["box"] == [0, 0, 5, 5]
 
 
@@ -162,9 +98,7 @@ def finish(model="tiny-llava", method="rel-att", dataset="plates", **changes):
     """A finished run of two records on the disk."""
     config = RunConfig(model=model, method=method, dataset=dataset, **changes)
     run = RunFolder.of(config)
-    run.open(IDENTITY)
-    run.append(record("a", size=0.001))
-    run.append(record("b", size=0.1))
+    write(run, record("a", size=0.001), record("b", size=0.1))
     meta = {"config": json.loads(config.model_dump_json()), "finished": True}
     run.write_meta(meta | {"seconds": 3.0, "answered": 2, "peak_memory_mb": 500})
     return run
@@ -252,8 +186,7 @@ def test_costs_are_a_question(results_folder):
 
 
 def test_size_bins_are_equally_filled_and_lose_nobody(run):
-    for number in range(12):
-        run.append(record(str(number), size=(number + 1) ** 2 / 1e4))
+    write(run, *(record(str(n), size=(n + 1) ** 2 / 1e4) for n in range(12)))
     bins = results.size_bins(results.table(run), 4)
     assert [len(rows) for rows in bins.values()] == [3, 3, 3, 3]
     assert list(bins)[0].endswith("%")
@@ -281,8 +214,7 @@ def test_table_is_split_by_kind(write_data, row, run):
         row(id=name, meta={"kind": kind})
         for name, kind in zip("abc", "xyx", strict=True)
     ]
-    for name in "abc":
-        run.append(record(name))
+    write(run, *map(record, "abc"))
     split = results.by_kind(results.table(run), str(write_data(rows)))
     assert {kind: list(part.index) for kind, part in split.items()} == {
         "x": ["a", "c"],
@@ -297,9 +229,11 @@ def test_examples_show_every_sort_of_answer(run):
         "wrong": (0, 0),
         "right": (1, 1),
     }
-    for sort, (plain, score) in scores.items():
-        for number in range(3):
-            run.append(record(f"{sort}{number}", plain_score=plain, score=score))
-    run.append(failed("failed"))
+    made = [
+        record(f"{sort}{number}", plain_score=plain, score=score)
+        for sort, (plain, score) in scores.items()
+        for number in range(3)
+    ]
+    write(run, *made, failed("failed"))
     shown = results.examples(results.table(run), each=1)
     assert shown == ["fixed0", "broken0", "wrong0", "right0"]

@@ -6,42 +6,15 @@ import shutil
 import signal
 import time
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from vicrop import adapters, boxes, datasets, provenance, run
-from vicrop.results import RunFolder, size_group
 from vicrop.run import failures
-from vicrop.tiny import questions, scenes
+from vicrop.runfolder import RunFolder, Writer
 from vicrop.types import RunConfig
 
 pytestmark = pytest.mark.usefixtures("random_weights", "results_folder")
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """Three scenes with two questions each, ground-truth boxes included."""
-    folder = tmp_path_factory.mktemp("drawn")
-    (folder / "images").mkdir()
-    rows = []
-    for number in range(3):
-        scene, pixels = scenes.draw(scenes.PLATES, seed=number)
-        Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
-        for kind, plate in zip(("read", "color"), scene.plates, strict=False):
-            asked = questions.ask(kind, plate, np.random.default_rng(number))
-            rows.append(
-                {
-                    "id": f"{number}-{kind}",
-                    "question": asked.text,
-                    "labels": [asked.answer],
-                    "image_path": f"{number}.png",
-                    "boxes": [plate.box],
-                }
-            )
-    (folder / "data.json").write_text(json.dumps(rows))
-    return folder
 
 
 @pytest.fixture
@@ -156,13 +129,13 @@ def kill_after(records: int, made: RunFolder, config: RunConfig) -> None:
     """Run in a forked process, killed once so many records are on the disk."""
 
     def slowly():
-        append = RunFolder.append
+        append = Writer.append
 
-        def append_and_wait(self, record):
-            append(self, record)
+        def append_and_wait(self, *args):
+            append(self, *args)
             time.sleep(0.3)
 
-        RunFolder.append = append_and_wait
+        Writer.append = append_and_wait
         go(config)
 
     process = multiprocessing.get_context("fork").Process(target=slowly)
@@ -286,7 +259,9 @@ def test_records_of_other_weights_are_refused(config, random_llava, processor):
 
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"max_new_tokens": 3}])
 def test_records_of_other_parameters_are_refused(config, changes):
-    RunFolder.of(config).open({"parameters": config.digest()})
+    made = RunFolder.of(config)
+    made.folder.mkdir(parents=True)
+    made.write_meta({"identity": {"parameters": config.digest()}})
     with pytest.raises(ValueError, match="records made with other parameters"):
         go(config.model_copy(update=changes))
 
@@ -397,42 +372,6 @@ def test_runs_of_other_parameters_are_not_made_together(config, other):
     changed = config.model_copy(update={"method": "no-crop", **other})
     with pytest.raises(ValueError, match="may differ in their method only"):
         run.run_together([config, changed], progress=False)
-
-
-def test_example_is_a_small_object_that_the_model_gets_wrong(config, folder):
-    vlm = adapters.load("tiny-llava")
-    small = [
-        sample
-        for sample in datasets.load(str(folder))
-        if size_group(datasets.object_size(sample, (448, 448))) == "small"
-        and vlm.look(datasets.image_path(str(folder), sample)).ask(sample.question).text
-        not in sample.labels
-    ]
-    assert small
-    for number, sample in enumerate(small):
-        found = run.example(vlm, "", "", number, dataset=str(folder))
-        assert found[1:] == (sample.question, sample.boxes)
-    with pytest.raises(ValueError, match=f"has only {len(small)} such samples"):
-        run.example(vlm, "", "", len(small), dataset=str(folder))
-
-
-def test_example_may_be_the_callers(folder):
-    photo = str(folder / "images" / "1.png")
-    picture, question, boxes = run.example(None, photo, "what is this?")
-    assert (picture.size, question, boxes) == ((448, 448), "what is this?", ())
-    with pytest.raises(ValueError, match="the question is empty"):
-        run.example(None, photo, "")
-
-
-def test_replay_shows_what_was_recorded(config):
-    records = {record.id: record for record in go(config).records()}
-    shown = run.replay(config, run.load(config), ["2-color", "0-read"])
-    assert [sample.id for *_, sample in shown] == ["2-color", "0-read"]
-    for picture, answer, sample in shown:
-        assert picture.size == (448, 448)
-        assert answer.text == records[sample.id].answer
-        assert answer.box == records[sample.id].box
-        assert answer.amap is not None
 
 
 def test_weights_hash_changes_with_one_weight(random_llava, processor):

@@ -21,6 +21,7 @@ def write_run(tmp_path):
     def write(dataset, answers, name="run"):
         run = RunFolder(tmp_path / name)
         run.folder.mkdir()
+        text = ""
         for number, (plain, answer, labels, changes) in enumerate(answers):
             fields = {
                 "id": str(number),
@@ -31,7 +32,8 @@ def write_run(tmp_path):
                 "plain_score": 0.0,
                 "score": 0.0,
             }
-            run.append(Record(**fields | changes))
+            text += Record(**fields | changes).line()
+        run.records_file.write_text(text)
         config = RunConfig(model="m", method="rel-att", dataset=dataset)
         run.write_meta({"config": json.loads(config.model_dump_json())})
         return run

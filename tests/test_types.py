@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vicrop.types import Answer, Box, Map, Record, RunConfig, Sample, check_question
+from vicrop.types import (
+    HOW,
+    Answer,
+    Box,
+    Map,
+    Record,
+    RunConfig,
+    Sample,
+    check_question,
+)
 
 
 def test_box_measures_itself_in_pixels():
@@ -126,9 +135,27 @@ def test_every_parameter_changes_the_digest():
         "geometry": "upstream",
         "options": {"max_pixels": 9216},
     }
-    assert changed.keys() == RunConfig.model_fields.keys()
+    assert changed.keys() == RunConfig.model_fields.keys() - set(HOW)
     digests = {RunConfig(**{key: value}).digest() for key, value in changed.items()}
     assert len(digests | {RunConfig().digest()}) == len(changed) + 1
+
+
+def test_how_a_run_is_made_does_not_change_the_digest():
+    how = {
+        "shard": 1,
+        "shards": 3,
+        "batch_size": "auto",
+        "sample_timeout": 2.5,
+        "save_maps": True,
+    }
+    assert tuple(how) == HOW
+    assert RunConfig(**how).digest() == RunConfig().digest()
+    assert RunConfig(**how).run_id == RunConfig().run_id
+
+
+def test_shard_that_is_not_there_is_refused():
+    with pytest.raises(ValidationError, match="shard 2 is not one of 2, counted from"):
+        RunConfig(shard=2, shards=2)
 
 
 def test_run_id_names_what_was_asked_and_is_one_folder():

@@ -26,7 +26,7 @@ _HOMES = {
 }
 _MODULES = (
     "adapters attribution boxes capture datasets execute gaze geometry images paths"
-    " pipeline plots results run scoring stats types view"
+    " pipeline plots results run scoring show stats types view"
 ).split()
 
 __all__ = [*_HOMES, *_MODULES]

@@ -1,4 +1,4 @@
-"""``vicrop answer | run | score | models``: the package from a shell.
+"""``vicrop answer | run | merge | status | verify | score | models``, from a shell.
 
 ``vicrop prep`` is the ``data_prep`` package's, found by its entry point.
 """
@@ -9,8 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from vicrop import runcli
+from vicrop.options import (
+    Device,
+    Dtype,
+    Family,
+    Fit,
+    Geometry,
+    Method,
+    Model,
+    Options,
+    numbers,
+)
+from vicrop.stopping import STOPPED, Stopped
 
 if TYPE_CHECKING:
     from vicrop.adapters import ModelSpec
@@ -21,26 +34,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Model = Annotated[
-    str, typer.Option(help="Key (see `vicrop models`), folder or hub id.")
-]
-Method = Annotated[str, typer.Option(help="Map or control, e.g. rel-att, no-crop.")]
-Family = Annotated[str | None, typer.Option(help="Of a model without a key.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")]
-Dtype = Annotated[str, typer.Option(help="float32, float16 or bfloat16.")]
-Fit = Annotated[
-    Literal["pad", "squash", "centre-crop"] | None,
-    typer.Option(help="How images are made square; default: as the processor does."),
-]
-Geometry = Annotated[
-    Literal["exact", "upstream"],
-    typer.Option(help="upstream: maps laid over the whole image, as the authors do."),
-]
-Options = Annotated[
-    list[str] | None,
-    typer.Option("--option", help="KEY=VALUE of the family, e.g. max_pixels=200704."),
-]
 
 
 @app.command()
@@ -71,7 +64,7 @@ def answer(
     check_question(question)
     picture = images.load(image)
     vlm = adapters.load(
-        model, family=family, device=device, dtype=dtype, **_numbers(option)
+        model, family=family, device=device, dtype=dtype, **numbers(option)
     )
     said = pipeline.ViCrop(vlm).answer(
         picture,
@@ -92,50 +85,6 @@ def answer(
 
 
 @app.command()
-def run(
-    model: Model = "tiny-llava",
-    method: Method = "rel-att",
-    dataset: Annotated[str, typer.Option(help="Key, or a folder with data.json.")] = (
-        "plates"
-    ),
-    limit: Annotated[int, typer.Option(help="Samples; 0 for all.", min=0)] = 0,
-    seed: Annotated[int, typer.Option(help="Of the subset and random boxes.")] = 0,
-    layer: Annotated[int | None, typer.Option(help="Of the map, from 0.")] = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    fit: Fit = None,
-    geometry: Geometry = "exact",
-    option: Options = None,
-) -> None:
-    """Answer a data set; interrupted, it goes on where it was."""
-    from vicrop.run import failures
-    from vicrop.run import run as run_all
-    from vicrop.types import RunConfig
-
-    config = RunConfig(
-        model=model,
-        method=method,
-        dataset=dataset,
-        limit=limit,
-        seed=seed,
-        layer=layer,
-        device=device,
-        dtype=dtype,
-        fit=fit,
-        geometry=geometry,
-        options=_numbers(option),
-    )
-    folder = run_all(config)
-    failed = failures(folder)
-    typer.echo(f"records: {folder.records_file}")
-    for record in failed[:10]:
-        typer.echo(f"failed: {record.id}: {record.error}", err=True)
-    if failed:
-        typer.echo(f"{len(failed)} samples failed; see their `error`", err=True)
-        raise typer.Exit(1)
-
-
-@app.command()
 def score(
     runs: list[Path],
     out: Annotated[
@@ -153,7 +102,7 @@ def score(
         table = Table(*made.columns, title=path.name)
         for row in made.itertuples(index=False):
             table.add_row(*map(str, row))
-        _print(table)
+        runcli.show(table)
     for file in scorecard.write(lines, out or paths.results() / "scores"):
         typer.echo(f"written: {file}")
 
@@ -176,7 +125,7 @@ def models() -> None:
             _weights(spec),
             "yes" if spec.is_here() else "no",
         )
-    _print(table)
+    runcli.show(table)
 
 
 def _weights(spec: "ModelSpec") -> str:
@@ -195,36 +144,23 @@ def _count(parameters: float) -> str:
     return f"{parameters / (1e9 if billions else 1e6):.3g} {'B' if billions else 'M'}"
 
 
-def _numbers(options: list[str] | None) -> dict[str, int]:
-    """``KEY=VALUE`` pairs as keyword arguments.
-
-    Raises:
-        ValueError: for one of another form.
-    """
-    pairs = [option.partition("=") for option in options or []]
-    for (key, _, value), option in zip(pairs, options or [], strict=True):
-        if not (key.isidentifier() and value.isdecimal()):
-            raise ValueError(
-                f"--option {option!r} is not KEY=VALUE with a whole number, such as "
-                "max_pixels=200704"
-            )
-    return {key: int(value) for key, _, value in pairs}
-
-
-def _print(table: Table) -> None:
-    """At the terminal's width; whole where there is none."""
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
+for one in (runcli.run, runcli.merge, runcli.status, runcli.verify):
+    app.command()(one)
 for command in entry_points(group="vicrop.commands"):
     app.command(command.name)(command.load())
 
 
 def main() -> None:
-    """Entry point: a caller's mistake is one line on stderr and exit status 2."""
+    """Entry point: a caller's mistake is one line on stderr and exit status 2.
+
+    A run that a signal stopped exits with status 75: the same command goes on.
+    """
     try:
         app()
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except Stopped as stopped:
+        typer.echo(f"vicrop: {stopped}", err=True)
+        sys.exit(STOPPED)
+    except (ValueError, OSError, RuntimeError) as error:
         line = " ".join(str(error).split())
         typer.echo(f"vicrop: {line}", err=True)
         sys.exit(2)

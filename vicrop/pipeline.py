@@ -1,5 +1,6 @@
 """ViCrop end to end: image and question -> map, box, answers; and the controls."""
 
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from numpy.random import Generator
 
 from vicrop import attribution, boxes, geometry, images
 from vicrop.adapters.base import Adapter
-from vicrop.types import Answer, Box, Map
+from vicrop.types import Answer, Box, Map, RunConfig, Sample
 from vicrop.view import View
 from vicrop.views import Views
 
@@ -141,6 +142,41 @@ def cheapest_first(method: str) -> int:
     return 0 if kind.from_pixels else 1
 
 
+def crop_of(
+    view: View, question: str, method: str, truth: Truth, rng: Generator
+) -> tuple[Box | None, Map | None]:
+    """A method's crop for a question, and the map that chose it (None for a control).
+
+    Args:
+        view: of the image.
+        question: that the map is made for.
+        method: key.
+        truth: ground-truth boxes.
+        rng: for ``random-crop``.
+
+    Raises:
+        ValueError: for a map that is not finite, or a box that is needed and missing.
+    """
+    if method in CONTROLS:
+        return CONTROLS[method](view, truth, rng), None
+    amap = view.importance(question, method)
+    return boxes.select_box(amap, view.image.size, view.vlm.crop_px), amap
+
+
+def choose(
+    view: View, sample: Sample, config: RunConfig
+) -> tuple[Box | None, Map | None]:
+    """A run's crop for a sample, and the map that chose it.
+
+    Raises:
+        ValueError: as ``crop_of``.
+    """
+    # A sample's random box depends on the seed and its id, not on its place in the run.
+    rng = np.random.default_rng((config.seed, zlib.crc32(sample.id.encode())))
+    question = sample.short_question or sample.question
+    return crop_of(view, question, config.method, sample.boxes, rng)
+
+
 class ViCrop:
     """Visual cropping with one model.
 
@@ -196,13 +232,9 @@ class ViCrop:
         method = resolve(method)
         view = image if isinstance(image, View) else self._look(image, fit, geometry)
         rng = np.random.default_rng(0) if rng is None else rng
-        amap: Map | None = None
-        if method in CONTROLS:
-            box = CONTROLS[method](view, truth, rng)
-        else:
+        if method not in CONTROLS:
             method = with_high_res(method, high_res, view.image.size)
-            amap = view.importance(short_question or question, method)
-            box = boxes.select_box(amap, view.image.size, self.vlm.crop_px)
+        box, amap = crop_of(view, short_question or question, method, truth, rng)
         said = view.ask(question, box, max_new_tokens, lockstep)
         return Answer(said.text, said.plain, box, amap, said.visible)
 

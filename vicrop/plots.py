@@ -94,7 +94,7 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
     """A row a sample: image; map with crop (red) and truth (dashed green); crop.
 
     Args:
-        shown: as ``run.replay`` makes it.
+        shown: as ``show.replay`` makes it.
     """
     rows = len(shown)
     figure, grid = plt.subplots(

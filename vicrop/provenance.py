@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import platform
 import resource
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -41,38 +40,21 @@ def identity(config: RunConfig, weights: str) -> dict[str, str]:
     }
 
 
-def meta(
-    config: RunConfig,
-    vlm: Adapter,
-    before: Mapping,
-    spent: Mapping[str, float],
-    errors: int,
-) -> dict:
-    """What is worth knowing of a run beside its records.
-
-    Args:
-        config: of the run.
-        vlm: its model.
-        before: the same of earlier, interrupted times.
-        spent: counts that are added to those of earlier times.
-        errors: samples that failed.
-    """
+def meta(config: RunConfig, vlm: Adapter) -> dict:
+    """What made a run's records, and where."""
     return {
-        **before,
         "config": json.loads(config.model_dump_json()),
         "layer": vlm.layer,
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "machine": platform.machine(),
-        **{name: before.get(name, 0) + value for name, value in spent.items()},
-        "peak_memory_mb": _peak_bytes(vlm.device) // 2**20,
-        "errors": errors,
-        "finished": True,
+        "host": platform.node(),
+        "peak_memory_mb": peak_memory_mb(vlm.device),
     }
 
 
-def _peak_bytes(device: torch.device) -> int:
+def peak_memory_mb(device: torch.device) -> int:
     """Most memory used so far: the GPU's, or this process's on a CPU."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return torch.cuda.max_memory_allocated(device) // 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10

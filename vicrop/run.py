@@ -1,32 +1,37 @@
 """One run: loop, resume, append. The only place that catches a sample's failure."""
 
-import time
-import zlib
+import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import partial
 
-import numpy as np
-from PIL import Image
-from tqdm import tqdm
-
-from vicrop import adapters, boxes, datasets, images, pipeline, provenance, scoring
+from vicrop import adapters, boxes, datasets, pipeline, provenance, scoring, shards
+from vicrop import task as tasks
 from vicrop.adapters.base import Adapter
-from vicrop.adapters.parts import Work
-from vicrop.results import RunFolder, size_group
-from vicrop.types import Answer, Record, RunConfig, Sample, check_question
+from vicrop.batches import Batches
+from vicrop.looker import Looker
+from vicrop.progress import Progress
+from vicrop.runfolder import RunFolder
+from vicrop.stopping import at_most, gently
+from vicrop.task import Task
+from vicrop.types import Answer, Map, Record, RunConfig, Sample
 from vicrop.view import View
-from vicrop.views import Views
 
 
 def run(
-    config: RunConfig, progress: bool = True, vlm: Adapter | None = None
+    config: RunConfig,
+    progress: bool = True,
+    vlm: Adapter | None = None,
+    again: bool = False,
 ) -> RunFolder:
     """Answer every sample that has no record yet.
 
     Args:
         config: model, method, dataset and how much of it.
         vlm: the model, if it is loaded already.
-        progress: whether to show a bar.
+        progress: whether to say how far it is.
+        again: whether samples that failed are tried again.
 
     Returns:
         The run's folder. Samples that failed are recorded with their error; see
@@ -36,12 +41,19 @@ def run(
         ValueError: for an unknown model, method or dataset, a method that the data do
             not fit, or if the folder holds records of another model, of other data or
             parameters.
+        RuntimeError: if another process is at this run.
+        Stopped: after SIGTERM or SIGINT; what was recorded stays, and the same call
+            goes on.
+        OSError: if the records cannot be written.
     """
-    return run_together([config], progress, vlm)[0]
+    return run_together([config], progress, vlm, again)[0]
 
 
 def run_together(
-    configs: Sequence[RunConfig], progress: bool = True, vlm: Adapter | None = None
+    configs: Sequence[RunConfig],
+    progress: bool = True,
+    vlm: Adapter | None = None,
+    again: bool = False,
 ) -> list[RunFolder]:
     """Runs that differ in their method only: each image is looked at once for all.
 
@@ -52,34 +64,17 @@ def run_together(
         ValueError: as ``run``; or if the runs differ in more than their method.
     """
     configs = [_resolved(config) for config in configs]
-    if (
-        len({config.model_copy(update={"method": ""}).digest() for config in configs})
-        > 1
-    ):
-        raise ValueError("runs made together may differ in their method only")
-    wanted = [askable(config) for config in configs]
+    _check_together(configs)
+    wanted = [asked(config) for config in configs]
     vlm = load(configs[0]) if vlm is None else vlm
     weights = provenance.weights_hash(vlm)
-    tasks = [
-        Task.of(config, weights, samples)
-        for config, samples in zip(configs, wanted, strict=True)
-    ]
-    look = Looker(vlm, configs[0])
-    name = configs[0].run_id if len(configs) == 1 else f"{len(configs)} runs"
-    total = sum(map(len, wanted))
-    left = sum(len(task.left) for task in tasks)
-    bar = tqdm(desc=name, total=total, initial=total - left, disable=not progress)
-    order = sorted(tasks, key=lambda task: pipeline.cheapest_first(task.config.method))
-    # In GQA and POPE, the questions about an image are not side by side.
-    for sample in sorted(max(wanted, key=len), key=lambda asked: asked.image_path):
-        for task in (task for task in order if sample.id in task.left):
-            task.answer(look, sample)
-            bar.update()
-    bar.close()
-    look.views.close()
-    for task in tasks:
-        task.close(vlm)
-    return [task.folder for task in tasks]
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(tasks.opened(config, vlm, weights, samples, again))
+            for config, samples in zip(configs, wanted, strict=True)
+        ]
+        _answer_all(opened, progress)
+    return [task.folder for task in opened]
 
 
 def _resolved(config: RunConfig) -> RunConfig:
@@ -91,72 +86,60 @@ def _resolved(config: RunConfig) -> RunConfig:
     return config.model_copy(update=keys)
 
 
-class Looker:
-    """Looks at samples' images; neighbours that share an image share a View."""
-
-    def __init__(self, vlm: Adapter, config: RunConfig):
-        self.vlm, self.config, self.views = vlm, config, Views()
-
-    def __call__(self, sample: Sample) -> View:
-        """The view of a sample's image."""
-        return self.views.get(sample.image_path, lambda: self._look(sample))
-
-    def _look(self, sample: Sample) -> View:
-        file = datasets.image_path(self.config.dataset, sample)
-        return self.vlm.look(file, self.config.fit, self.config.geometry)
-
-
-@dataclass
-class Task:
-    """What is left to do of a run.
-
-    Attributes:
-        config: of the run.
-        folder: where its records go.
-        left: ids of samples without a record.
-        seconds: spent on it so far.
-        work: of the language model on it so far.
-        answered: records made.
-    """
-
-    config: RunConfig
-    folder: RunFolder
-    left: set[str]
-    seconds: float = 0.0
-    work: Work = Work()
-    answered: int = 0
-
-    @classmethod
-    def of(cls, config: RunConfig, weights: str, samples: list[Sample]) -> "Task":
-        """Open a run's folder; ``weights`` is the model's hash."""
-        folder = RunFolder.of(config)
-        done = folder.open(provenance.identity(config, weights))
-        return cls(config, folder, {sample.id for sample in samples} - done)
-
-    def answer(self, look: Looker, sample: Sample) -> None:
-        """Record one sample, or how it failed."""
-        started, before = time.perf_counter(), look.vlm.work
-        self.folder.append(record_of(look, self.config, sample))
-        self.left.discard(sample.id)
-        self.answered += 1
-        self.seconds += time.perf_counter() - started
-        self.work += look.vlm.work - before
-
-    def close(self, vlm: Adapter) -> None:
-        """Write down what is worth knowing of the run."""
-        spent = {
-            "answered": self.answered,
-            "seconds": round(self.seconds, 3),
-            **asdict(self.work),
-        }
-        errors = len(failures(self.folder))
-        self.folder.write_meta(
-            provenance.meta(self.config, vlm, self.folder.meta(), spent, errors)
+def _check_together(configs: Sequence[RunConfig]) -> None:
+    shared = [config.model_copy(update={"method": ""}) for config in configs]
+    if any(other != shared[0] for other in shared):
+        raise ValueError("runs made together may differ in their method only")
+    main = threading.current_thread() is threading.main_thread()
+    if configs[0].sample_timeout and not main:
+        raise ValueError(
+            f"sample_timeout is {configs[0].sample_timeout:g} s, but only the main "
+            "thread of a process can be interrupted; leave it out here"
         )
 
 
+def _answer_all(opened: Sequence[Task], shown: bool) -> None:
+    """Answer what is left of several runs, image by image."""
+    config, vlm = opened[0].config, opened[0].vlm
+    samples = shards.in_order(
+        {s.id: s for task in opened for s in task.writer.samples.values()}.values()
+    )
+    left = [sample for sample in samples if any(t.lacks(sample) for t in opened)]
+    order = sorted(opened, key=lambda task: pipeline.cheapest_first(task.config.method))
+    with (
+        gently() as stop,
+        closing(Looker(vlm, config, left)) as look,
+        closing(_progress(opened, shown)) as bar,
+    ):
+        for batch in Batches(look, order, left):
+            for sample in batch:
+                for task in (task for task in order if task.lacks(sample)):
+                    record = task.answer(partial(record_of, look, task.config, sample))
+                    bar.add(task.config.method, record)
+                stop.check()
+
+
+def _progress(opened: Sequence[Task], shown: bool) -> Progress:
+    first = opened[0]
+    name = first.folder.name if len(opened) == 1 else f"{len(opened)} runs"
+    total = sum(len(task.writer.samples) for task in opened)
+    done = sum(len(task.writer.done) for task in opened)
+    return Progress(
+        name, total, done, shown, lambda: provenance.peak_memory_mb(first.vlm.device)
+    )
+
+
+def asked(config: RunConfig) -> list[Sample]:
+    """The samples of a run, or of its shard, in the order in which they are answered.
+
+    Raises:
+        ValueError: as ``askable``.
+    """
+    return shards.part(askable(config), config.shard, config.shards)
+
+
 def askable(config: RunConfig) -> list[Sample]:
-    """The samples of a run: human crops are only given where there is a box.
+    """The samples of a whole run: human crops are only given where there is a box.
 
     Raises:
         ValueError: if that leaves none.
@@ -184,84 +167,39 @@ def load(config: RunConfig) -> Adapter:
     )
 
 
-def replay(
-    config: RunConfig, vlm: Adapter, ids: Sequence[str]
-) -> list[tuple[Image.Image, Answer, Sample]]:
-    """Answer single samples again, this time with image and map, to be shown."""
-    known = {sample.id: sample for sample in datasets.load(config.dataset)}
-    shown = []
-    for sample in (known[name] for name in ids):
-        file = datasets.image_path(config.dataset, sample)
-        view = vlm.look(file, config.fit, config.geometry)
-        shown.append((view.image, answer_sample(view, config, sample), sample))
-    return shown
-
-
-def example(
-    vlm: Adapter, image: str, question: str, number: int = 0, dataset: str = "plates"
-) -> tuple[Image.Image, str, tuple]:
-    """An image and a question to show: the caller's, or one of a data set.
-
-    Args:
-        vlm: the model.
-        image: path of an image; empty for one of the data set.
-        question: the question; empty for the data set's.
-        number: which of the small objects' questions that the model answers wrongly
-            without a crop, from 0.
-        dataset: where from.
-
-    Returns:
-        The image, the question and the ground-truth boxes (none for a caller's).
-    """
-    if image:
-        return images.load(image), check_question(question), ()
-    missed = 0
-    for sample in datasets.load(dataset):
-        picture = images.load(datasets.image_path(dataset, sample))
-        size = datasets.object_size(sample, picture.size)
-        if size_group(size) != "small":
-            continue
-        said = vlm.look(picture).ask(sample.question)
-        missed += not scoring.score(dataset, said.text, sample.labels)
-        if missed > number:
-            return picture, question or sample.question, sample.boxes
-    raise ValueError(f"{dataset} has only {missed} such samples, asked for {number}")
-
-
-def record_of(look: Looker, config: RunConfig, sample: Sample) -> Record:
-    """One sample's record; with its error if it failed."""
+def record_of(
+    look: Looker, config: RunConfig, sample: Sample
+) -> tuple[Record, Map | None]:
+    """One sample's record, with its error if it failed; and its map."""
     try:
-        return answer_one(look(sample), config, sample)
+        with at_most(config.sample_timeout):
+            return answer_one(look(sample), config, sample)
     except Exception as error:
-        return Record(
+        failed = Record(
             id=sample.id,
             question=sample.question,
             labels=sample.labels,
             meta=sample.meta,
             error=f"{type(error).__name__}: {error}",
         )
+        return failed, None
 
 
-def answer_one(view: View, config: RunConfig, sample: Sample) -> Record:
-    """One sample's record."""
+def answer_one(
+    view: View, config: RunConfig, sample: Sample
+) -> tuple[Record, Map | None]:
+    """One sample's record and map."""
     datasets.check_boxes(sample, view.image.size)
     answer = answer_sample(view, config, sample)
-    return _record(sample, answer, config.dataset, view.image.size)
+    record = _record(sample, answer, config.dataset, view.image.size)
+    return record, answer.amap
 
 
 def answer_sample(view: View, config: RunConfig, sample: Sample) -> Answer:
     """One sample's answers, box and map."""
-    # A sample's random box depends on the seed and its id, not on its place in the run.
-    rng = np.random.default_rng((config.seed, zlib.crc32(sample.id.encode())))
-    return pipeline.ViCrop(view.vlm).answer(
-        view,
-        sample.question,
-        config.method,
-        short_question=sample.short_question,
-        truth=sample.boxes,
-        rng=rng,
-        max_new_tokens=config.max_new_tokens,
-    )
+    box, amap = pipeline.choose(view, sample, config)
+    said = view.ask(sample.question, box, config.max_new_tokens)
+    return replace(said, amap=amap)
 
 
 def _record(

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from vicrop import rescore, results, scoring, stats
-from vicrop.results import RunFolder
+from vicrop.runfolder import META, RECORDS, RunFolder
 from vicrop.stats import Estimate
 
 LEFT_OUT = {"aokvqa": "difficult_direct_answer"}
@@ -87,13 +87,13 @@ def _variants(dataset: str) -> list[str]:
 def _read(run: RunFolder) -> tuple[pd.DataFrame, dict[str, Any]]:
     if not run.records_file.exists():
         raise FileNotFoundError(
-            f"no {results.RECORDS} in {run.folder}; give the folder of a run, as "
+            f"no {RECORDS} in {run.folder}; give the folder of a run, as "
             "`vicrop run` prints it"
         )
     config = run.meta().get("config")
     if config is None:
         raise ValueError(
-            f"{run.folder / results.META} has no parameters of the run; let `vicrop "
+            f"{run.folder / META} has no parameters of the run; let `vicrop "
             "run` finish it"
         )
     return results.table(run), config

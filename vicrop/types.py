@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from vicrop import lines
 
 Region = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels of the original image; may be fractional."""
@@ -176,6 +178,24 @@ class RunConfig(_Strict):
     """``upstream``: maps laid over the whole image, as the authors' code does."""
     options: dict[str, int] = {}
     """Of the model's family, such as Qwen2.5-VL's ``max_pixels``."""
+    shard: Annotated[int, Field(ge=0)] = 0
+    """Which part of the run, counted from 0."""
+    shards: Annotated[int, Field(ge=1)] = 1
+    """Parts that the run is cut into."""
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    """Images that are run together; halved where memory does not suffice."""
+    sample_timeout: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds after which a sample has failed; 0: never."""
+    save_maps: bool = False
+    """Whether the maps are kept beside the records."""
+
+    @model_validator(mode="after")
+    def _has_that_shard(self) -> Self:
+        if self.shard >= self.shards:
+            raise ValueError(
+                f"shard {self.shard} is not one of {self.shards}, counted from 0"
+            )
+        return self
 
     @property
     def run_id(self) -> str:
@@ -190,9 +210,16 @@ class RunConfig(_Strict):
         return name + "".join(f"__{key}{value}" for key, value in options)
 
     def digest(self) -> str:
-        """SHA-256 of the parameters, for telling whether records belong to them."""
-        text = json.dumps(self.model_dump(), sort_keys=True)
+        """SHA-256 of what the answers depend on, to tell whether records belong to it.
+
+        Shards of a run share it, and so do runs in batches of other sizes.
+        """
+        text = json.dumps(self.model_dump(exclude=set(HOW)), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+HOW = ("shard", "shards", "batch_size", "sample_timeout", "save_maps")
+"""What of a run's settings says how it is made, not what its records are."""
 
 
 class Record(_Strict):
@@ -219,13 +246,17 @@ class Record(_Strict):
     error: str | None = None
 
     def line(self) -> str:
-        """The record as one line of JSON, newline included."""
-        return self.model_dump_json() + "\n"
+        """The record as one line of JSON with its checksum, newline included."""
+        return lines.seal(self.model_dump_json())
 
     @classmethod
     def from_line(cls, line: str) -> Self:
-        """Read what ``line`` wrote."""
-        return cls.model_validate_json(line)
+        """Read what ``line`` wrote.
+
+        Raises:
+            ValueError: if it is no record, or was changed.
+        """
+        return cls.model_validate_json(lines.unseal(line))
 
 
 def check_question(question: str) -> str:

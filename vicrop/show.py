@@ -1,0 +1,55 @@
+"""Single samples to be shown: answered again with image and map, or found."""
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from vicrop import datasets, images, scoring
+from vicrop.adapters.base import Adapter
+from vicrop.results import size_group
+from vicrop.run import answer_sample
+from vicrop.types import Answer, RunConfig, Sample, check_question
+
+
+def replay(
+    config: RunConfig, vlm: Adapter, ids: Sequence[str]
+) -> list[tuple[Image.Image, Answer, Sample]]:
+    """Answer single samples again, this time with image and map, to be shown."""
+    known = {sample.id: sample for sample in datasets.load(config.dataset)}
+    shown = []
+    for sample in (known[name] for name in ids):
+        file = datasets.image_path(config.dataset, sample)
+        view = vlm.look(file, config.fit, config.geometry)
+        shown.append((view.image, answer_sample(view, config, sample), sample))
+    return shown
+
+
+def example(
+    vlm: Adapter, image: str, question: str, number: int = 0, dataset: str = "plates"
+) -> tuple[Image.Image, str, tuple]:
+    """An image and a question to show: the caller's, or one of a data set.
+
+    Args:
+        vlm: the model.
+        image: path of an image; empty for one of the data set.
+        question: the question; empty for the data set's.
+        number: which of the small objects' questions that the model answers wrongly
+            without a crop, from 0.
+        dataset: where from.
+
+    Returns:
+        The image, the question and the ground-truth boxes (none for a caller's).
+    """
+    if image:
+        return images.load(image), check_question(question), ()
+    missed = 0
+    for sample in datasets.load(dataset):
+        picture = images.load(datasets.image_path(dataset, sample))
+        size = datasets.object_size(sample, picture.size)
+        if size_group(size) != "small":
+            continue
+        said = vlm.look(picture).ask(sample.question)
+        missed += not scoring.score(dataset, said.text, sample.labels)
+        if missed > number:
+            return picture, question or sample.question, sample.boxes
+    raise ValueError(f"{dataset} has only {missed} such samples, asked for {number}")
