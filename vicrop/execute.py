@@ -1,18 +1,18 @@
 """papermill: run configurations and pages -> executed notebooks for the book.
 
-``python -m vicrop.execute`` executes the embedded size of ``workflow/matrix.yaml``;
-``--size`` another, ``--dry-run`` tells what a size needs.
+``python -m vicrop.execute`` is what the workflow calls once records are there.
 """
 
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any
 
 import nbformat
 import papermill
@@ -22,13 +22,10 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
-from vicrop import matrix as sizes
-from vicrop import paths, preflight, results, warm
-from vicrop.run import run_together
-from vicrop.types import RunConfig
+from vicrop import paths, plans, results, warm
+from vicrop.types import HOW, RunConfig
 
 TEMPLATE = "run"
-MATRIX = paths.ROOT / "workflow" / "matrix.yaml"
 
 
 @dataclass(frozen=True)
@@ -57,21 +54,11 @@ class Job:
 
 def run_job(config: RunConfig) -> Job:
     """The template with a run's parameters."""
-    given = config.model_dump(exclude_defaults=True)
+    given = config.model_dump(exclude_defaults=True, exclude=set(HOW))
     named = {"model": config.model, "method": config.method, "dataset": config.dataset}
     title = f"{config.model} · {results.label(config)} · {config.dataset}"
     parameters = {**given, **named, "limit": config.limit, "progress": False}
     return Job(TEMPLATE, f"runs/{config.run_id}", parameters, title, config)
-
-
-def read_matrix(file: Path, size: str) -> tuple[list[Job], list[Job]]:
-    """The run notebooks of a size, and the pages that read their records.
-
-    Raises:
-        ValueError: for a size that the file does not have, or a matrix that is wrong.
-    """
-    configs, pages = sizes.chosen(file, size)
-    return [run_job(config) for config in configs], [Job(p, p, {}) for p in pages]
 
 
 def fingerprint(job: Job, depends: Iterable[Path]) -> str:
@@ -182,7 +169,7 @@ def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]
     todo = [(job, mark) for job, mark in marked if not is_current(job, mark)]
     failed = []
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm, of ipywidgets
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with _pool(workers) as pool:
         futures = {pool.submit(execute, *one): one[0] for one in todo}
         bar = tqdm(as_completed(futures), desc="notebooks", total=len(futures))
         for future in bar:
@@ -197,90 +184,61 @@ def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]
     return failed
 
 
-def answer_together(configs: list[RunConfig], workers: int) -> list[str]:
-    """Make the records of runs, those of the same images together; what failed.
-
-    The run notebooks then find their records made: every image is looked at once for
-    all methods instead of once for each.
-    """
-    failed = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {
-            pool.submit(_answer, group): name for name, group in groups(configs).items()
-        }
-        for future in tqdm(as_completed(futures), desc="answers", total=len(futures)):
-            error = future.exception()
-            if error is not None:
-                failed.append(f"answers of {futures[future]}: {error}")
-    return failed
+def _pool(workers: int) -> ProcessPoolExecutor:
+    """Processes of their own, which end with this one however it ends."""
+    return ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=end_with_parent
+    )
 
 
-def groups(configs: Iterable[RunConfig]) -> dict[str, list[RunConfig]]:
-    """Runs that can be made together: they differ in their method only."""
-    found: dict[str, list[RunConfig]] = {}
-    for config in configs:
-        shared = config.model_copy(update={"method": ""})
-        found.setdefault(shared.run_id, []).append(config)
-    return found
+def end_with_parent() -> None:
+    """Let this process end when its parent does: a killed one tells nobody."""
+    parent = parent_process()
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def _answer(configs: list[RunConfig]) -> None:
-    run_together(configs, progress=False)
+def make_runs(configs: Iterable[RunConfig], workers: int) -> list[str]:
+    """Execute the notebooks of runs whose records are there; what failed."""
+    return execute_all(
+        [run_job(config) for config in configs], package_files(), workers
+    )
 
 
-def make(runs: list[Job], pages: list[Job], workers: int) -> list[str]:
-    """Answers, their notebooks, the pages that read them; what failed, a line each."""
-    failed = answer_together([job.config for job in runs if job.config], workers)
-    if not failed:
-        failed = execute_all(runs, package_files(), workers)
-    if not failed:
-        failed = execute_all(pages, [*package_files(), *record_files()], workers)
-    return failed
-
-
-def describe(size: str, runs: int, found: preflight.Survey) -> list[str]:
-    """What a size would do, a line each."""
-    counts = [f"  {name}: {n} questions" for name, n in found.questions.items()]
-    told = f"{size}: {runs} runs, {found.answers} answers from the data that are here"
-    return [told, *counts]
-
-
-def _stop(lines: list[str], code: int) -> NoReturn:
-    for line in lines:
-        typer.echo(line, err=True)
-    raise typer.Exit(code)
-
-
-def _workers(configs: list[RunConfig]) -> int:
-    """One for a GPU, whose memory several models would overfill; else one a core."""
-    on_gpu = any(config.device.startswith("cuda") for config in configs)
-    return 1 if on_gpu else os.cpu_count() or 1
+def make_pages(pages: Iterable[str], workers: int) -> list[str]:
+    """Execute the pages that read the runs' records; what failed, a line each."""
+    jobs = [Job(page, page, {}) for page in pages]
+    return execute_all(jobs, [*package_files(), *record_files()], workers)
 
 
 def main(
-    matrix: Path = MATRIX,
     size: str = "embedded",
-    workers: int = 0,
-    dry_run: bool = False,
+    group: Annotated[
+        str, typer.Option(help="Only the run notebooks of this group of the plan.")
+    ] = "",
+    pages: Annotated[
+        bool, typer.Option("--pages", help="Only the pages that read the records.")
+    ] = False,
+    workers: Annotated[int, typer.Option(help="0: one a core.", min=0)] = 0,
 ) -> None:
-    """Execute all run notebooks of a size, then the pages that read their records."""
-    try:
-        runs, pages = read_matrix(matrix, size)
-    except (OSError, ValueError) as error:
-        _stop([f"vicrop.execute: {error}"], 2)
-    configs = [job.config for job in runs if job.config]
-    found = preflight.survey(configs)
-    missing = [f"missing: {line}" for line in found.missing]
-    if dry_run:
-        typer.echo("\n".join([*describe(size, len(runs), found), *missing]))
-        return
-    if missing:
-        _stop([f"{size}: nothing was run; get these first", *missing], 2)
-    workers = workers or _workers(configs)
+    """Execute the notebooks of a size whose records are there; no others."""
+    plan = plans.read(size)
+    workers = workers or os.cpu_count() or 1
     # Threads of several workers would fight for the same cores.
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
-    failed = make(runs, pages, workers)
-    _stop([f"failed: {line}" for line in failed], 1 if failed else 0)
+    chosen = [plan.groups[group]] if group else list(plan.groups.values())
+    failed = []
+    if not pages:
+        failed += make_runs([c for one in chosen for c in one.configs], workers)
+    if not group and not failed:
+        failed += make_pages(plan.pages, workers)
+    for line in failed:
+        typer.echo(f"failed: {line}", err=True)
+    raise typer.Exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ class _Strict(BaseModel):
             ) from None
 
 
-NAMED = ("model", "method", "dataset")
+NAMED = ("model", "method", "dataset", "shard", "shards")
 Settings = create_model(
     "Settings",
     __base__=_Strict,
@@ -93,7 +93,7 @@ Settings = create_model(
         if name not in NAMED
     },
 )
-"""All of a run but its model, method and data set."""
+"""All of a run but its model, method, data set and shards."""
 
 
 class Method(Settings):
@@ -104,6 +104,7 @@ class Method(Settings):
 
 Model = Annotated[str, AfterValidator(_model)]
 DataSet = Annotated[str, AfterValidator(_dataset)]
+Count = Annotated[int, Field(ge=1)]
 Page = Annotated[str, AfterValidator(_page)]
 Methods = Annotated[
     list[Annotated[Method, BeforeValidator(_as_mapping)]], Field(min_length=1)
@@ -111,24 +112,35 @@ Methods = Annotated[
 
 
 class Block(Settings):
-    """Models × data sets × methods, and what all these runs share."""
+    """Models × data sets × methods, and what all these runs share.
+
+    Attributes:
+        shards: parts of each run; of those of some data sets, if a mapping.
+    """
 
     models: Annotated[list[Model], Field(min_length=1)]
     datasets: Annotated[dict[DataSet, Methods], Field(min_length=1)]
+    shards: Count | dict[DataSet, Count] = 1
 
     def configs(self) -> list[RunConfig]:
         """Its runs, model by model."""
-        shared = self.model_dump(exclude_unset=True, exclude={"models", "datasets"})
+        own = {"models", "datasets", "shards"}
+        shared = self.model_dump(exclude_unset=True, exclude=own)
         return [
             RunConfig(
                 model=model,
                 dataset=dataset,
+                shards=self._shards(dataset),
                 **{**shared, **method.model_dump(exclude_unset=True)},
             )
             for model in self.models
             for dataset, methods in self.datasets.items()
             for method in methods
         ]
+
+    def _shards(self, dataset: str) -> int:
+        of_all = isinstance(self.shards, int)
+        return self.shards if of_all else self.shards.get(dataset, 1)
 
 
 class Size(_Strict):

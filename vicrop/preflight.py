@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -19,18 +19,24 @@ class Survey:
         questions: of each data set that is here, those of the run that asks most.
         answers: of all runs whose data are here.
         missing: what is not here, a line each, with the command that gets it.
+        counts: answers of a run, by what it asks (see ``count``).
     """
 
     questions: dict[str, int]
     answers: int
     missing: list[str]
+    counts: dict[tuple, int] = field(default_factory=dict)
+
+    def count(self, config: RunConfig) -> int | None:
+        """Answers that a run will have; None if its data are not here."""
+        return self.counts.get(_asks(config))
 
 
 def survey(configs: Iterable[RunConfig]) -> Survey:
     """Read the data that runs need, and look for their weights and devices."""
     configs = list(configs)
     questions: dict[str, int] = {}
-    answers, missing = 0, []
+    answers, missing, counts = 0, [], {}
     for asked, times in _alike(configs):
         try:
             count = len(askable(asked))
@@ -39,16 +45,21 @@ def survey(configs: Iterable[RunConfig]) -> Survey:
             continue
         questions[asked.dataset] = max(count, questions.get(asked.dataset, 0))
         answers += times * count
+        counts[_asks(asked)] = count
     missing += [_weights_fault(name) for name in _models(configs)]
     missing += [_device_fault(name) for name in _devices(configs)]
-    return Survey(questions, answers, list(dict.fromkeys(missing)))
+    return Survey(questions, answers, list(dict.fromkeys(missing)), counts)
+
+
+def _asks(config: RunConfig) -> tuple[str, int, int, bool]:
+    """What decides which questions a run asks."""
+    truth = config.method in pipeline.NEEDS_TRUTH
+    return config.dataset, config.limit, config.seed, truth
 
 
 def _alike(configs: list[RunConfig]) -> list[tuple[RunConfig, int]]:
     """Runs that ask the same questions: one that stands for them, and how many."""
-    alike = Counter(
-        (c.dataset, c.limit, c.seed, c.method in pipeline.NEEDS_TRUTH) for c in configs
-    )
+    alike = Counter(map(_asks, configs))
     methods = {True: pipeline.NEEDS_TRUTH[0], False: "no-crop"}
     return [
         (RunConfig(dataset=name, limit=limit, seed=seed, method=methods[truth]), times)

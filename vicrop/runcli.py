@@ -20,6 +20,7 @@ from vicrop.options import (
     Options,
     Seed,
     Shards,
+    Tokens,
     numbers,
 )
 
@@ -36,6 +37,7 @@ def run(
     fit: Fit = None,
     geometry: Geometry = "exact",
     option: Options = None,
+    max_new_tokens: Tokens = 20,
     shard: Annotated[int, typer.Option(help="Which part, from 0.", min=0)] = 0,
     shards: Shards = 1,
     batch_size: Annotated[
@@ -72,6 +74,7 @@ def run(
             fit=fit,
             geometry=geometry,
             options=numbers(option),
+            max_new_tokens=max_new_tokens,
             shard=shard,
             shards=shards,
             batch_size=_size(batch_size),
@@ -123,6 +126,7 @@ def merge(
     fit: Fit = None,
     geometry: Geometry = "exact",
     option: Options = None,
+    max_new_tokens: Tokens = 20,
 ) -> None:
     """Put the shards of a run together, if they are whole and of one kind."""
     from vicrop import shards as parts
@@ -142,6 +146,7 @@ def merge(
             fit=fit,
             geometry=geometry,
             options=numbers(option),
+            max_new_tokens=max_new_tokens,
             shards=shards,
         )
         merged = parts.merge(config, askable(config))
