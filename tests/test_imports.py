@@ -16,8 +16,8 @@ ROOT = PACKAGE.parent
 ORDER = (
     "types paths images geometry boxes datasets scoring results stats rescore"
     " scorecard worked cache tail capture adapters attribution look tiles view views"
-    " gaze crops anatomy pipeline provenance run matrix preflight warm execute plots"
-    " panels costs goals roofline costtables costplots tiny cli"
+    " together gaze crops anatomy pipeline provenance run matrix preflight warm execute"
+    " plots panels costs goals roofline costtables costplots tiny cli"
 ).split()
 # adapters.base makes Views, so that `vlm.look(image)` reads well.
 EXCEPTIONS = {("adapters", "view")}
