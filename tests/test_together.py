@@ -1,5 +1,7 @@
 """Batches over different images: counted, and equal to each image by itself."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -163,6 +165,21 @@ def test_eager_attention_is_batched_too(pictures):
         same_start(prompt.start, alone)
 
 
+def test_half_precision_is_batched_too(vlm, views):
+    """Equal to nothing: it rounds. But numbers, of the same kind as alone."""
+    half = type(vlm)(copy.deepcopy(vlm.model).bfloat16(), vlm.processor, vlm.layer)
+    views = [half.look(view.image) for view in views]
+    together.general(views, REL)
+    prompts = prompts_of(views, MIXED)
+    together.start(half, prompts)
+    for prompt in prompts:
+        alone = half.read_through(prompt)
+        assert prompt.start.scores.dtype == alone.scores.dtype == torch.bfloat16
+        assert prompt.start.scores.isfinite().all()
+        sums = prompt.start.row.sum(-1)
+        torch.testing.assert_close(sums, torch.ones_like(sums))
+
+
 def test_general_maps_are_those_alone(vlm, pictures, views):
     together.general(views, REL)
     for view, picture in zip(views, pictures, strict=True):
@@ -252,6 +269,14 @@ def test_all_is_run_once_for_all_images(vlm, views, calls):
     for view, question, box in zip(views, QUESTIONS, BOXES, strict=True):
         view.ask(question, box, max_new_tokens=1)
     assert calls["tower"] == 2 and calls["language"] == 4 + again
+
+
+def test_connector_that_reads_the_question_is_run_once_for_all(pictures):
+    """Once for the images, once for their crops."""
+    vlm, ran = make("instructblip"), []
+    vlm.model.qformer.register_forward_hook(lambda *_: ran.append(1))
+    together.say(cases(map(vlm.look, pictures), BOXES), 1)
+    assert len(ran) == 2
 
 
 def test_what_is_made_is_not_made_again(vlm, views, calls):

@@ -3,8 +3,9 @@
 A GPU is fast on batches, and a View asks about its image alone. What is made here, in
 any order or not at all, the ordinary calls find and go on from: the images seen, the
 general prompt's maps, questions run to their first answer tokens, answers. Prompts of
-unequal lengths are padded and the padding is cut out of all that is kept; where only
-one image is asked about, or nothing is left to do, little or nothing happens.
+unequal lengths are padded, and the padding is cut out of all that is kept; it goes
+through the model, though, and is counted in its ``work``. What is there already is not
+made again.
 
 In float32 a batch gives what images one by one give, to rounding (tests). In half
 precision a batch rounds otherwise: a map's last digits, and a word where two were all
@@ -13,7 +14,7 @@ but equally likely, may differ.
 Maps of gradients (``grad-att``, ``pure-grad``) are made one by one by their View: a
 batch would have to keep every image's graph at once, for ``pure-grad`` some 5 GB of a
 7B model each (estimate), and ``grad-att`` adds a single token to the answer's pass,
-which is made here.
+which is made here. Only InstructBLIP's ``grad-att`` is a pass of its own.
 
 Memory that runs out (``torch.OutOfMemoryError``) is the caller's to see. A View is
 given only what is finished, so that the same can be asked again in smaller batches.
@@ -29,11 +30,15 @@ from transformers import DynamicCache
 from vicrop import attribution, capture
 from vicrop import cache as kept
 from vicrop.adapters.base import GENERAL_QUESTION, Adapter
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Start
+from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words
 from vicrop.attribution import Attribution
+from vicrop.look import Look
 from vicrop.tail import last_token_only
 from vicrop.types import Box
 from vicrop.view import View
+
+Asked = tuple[View, str, Box | None]
+"""A question about a view's image, or about the image and a crop of it."""
 
 
 @torch.no_grad()
@@ -97,9 +102,7 @@ def general(views: Sequence[View], kind: Attribution) -> None:
 
 
 @torch.no_grad()
-def say(
-    asked: Sequence[tuple[View, str, Box | None]], max_new_tokens: int = 20
-) -> None:
+def say(asked: Sequence[Asked], max_new_tokens: int = 20) -> None:
     """Answer several questions at once; ``View.ask`` then has them ready.
 
     Args:
@@ -126,29 +129,41 @@ def say(
         view._said[key] = vlm.text(tokens)
 
 
-def _prompts(
-    vlm: Adapter, asked: Sequence[tuple[View, str, Box | None]]
-) -> list[Prompt]:
+def _prompts(vlm: Adapter, asked: Sequence[Asked]) -> list[Prompt]:
     """Prompts not run yet, all images and crops looked at."""
     see([view for view, _, _ in asked])
     crops = _crops(vlm, asked)
-    return [
-        view.prompt(question)
-        if crop is None
-        else view.whole.prompt(question, crops[view, tuple(crop)])
+    cases = [
+        (view.whole, question, None if crop is None else crops[view, tuple(crop)])
         for view, question, crop in asked
+    ]
+    ready = iter(_connected(vlm, [case for case in cases if case[2] is not None]))
+    return [
+        look.ask(question) if crop is None else look.follow(*next(ready))
+        for look, question, crop in cases
     ]
 
 
-def _crops(
-    vlm: Adapter, asked: Sequence[tuple[View, str, Box | None]]
-) -> dict[tuple[View, tuple], Seen]:
+def _crops(vlm: Adapter, asked: Sequence[Asked]) -> dict[tuple[View, tuple], Seen]:
     """Crops through the vision tower at once, each once."""
     wanted = {(view, tuple(crop)): crop for view, _, crop in asked if crop is not None}
     if not wanted:
         return {}
     parts = [view.part(crop) for (view, _), crop in wanted.items()]
     return dict(zip(wanted, vlm.look_apart(parts), strict=True))
+
+
+def _connected(
+    vlm: Adapter, asked: Sequence[tuple[Look, str, Seen]]
+) -> list[tuple[Words, Seen, list[Tensor]]]:
+    """Words, crop and its image tokens, a connector run once for all."""
+    if not asked:
+        return []
+    words = [look.words(question, crop) for look, question, crop in asked]
+    crops = [crop for _, _, crop in asked]
+    read = vlm.connect(crops, words)
+    tokens = [[made] for made, _ in read]
+    return list(zip(words, crops, tokens, strict=True))
 
 
 def _model(views: Sequence[View]) -> Adapter:
