@@ -62,3 +62,31 @@ def test_size_is_that_of_keys_and_values(llama, filled):
     # layers · (keys, values) · batch · key heads · tokens · head size · float32
     assert kept.size(filled) == 4 * 2 * 2 * 2 * 7 * 8 * 4
     assert kept.size(None) == kept.size(DynamicCache(config=llama.config)) == 0
+
+
+@torch.no_grad()
+def test_batch_taken_apart_is_what_was_put_together(llama):
+    """Caches of 7 and 4 tokens, grown side by side by 2 and 3 of theirs."""
+    lengths, grown, caches = [7, 4], [2, 3], []
+    for row, length in enumerate(lengths):
+        caches.append(DynamicCache(config=llama.config))
+        llama(IDS[row : row + 1, :length], cache=caches[-1], use_cache=True)
+    both, mask = kept.side_by_side(caches, depth=3)
+    assert len(both.layers) == 3
+    assert mask.tolist() == [[1] * 7, [0] * 3 + [1] * 4]
+    for layer in both.layers:
+        more = torch.arange(2 * 2 * 3 * 8.0).reshape(2, 2, 3, 8)
+        layer.update(more, -more)
+    one, other = kept.apart(both, kept.cuts([1, 1], lengths, grown))
+    assert [found.get_seq_length() for found in (one, other)] == [9, 7]
+    assert kept.tensors(both) == []
+    for found, cache, count, row in ((one, caches[0], 2, 0), (other, caches[1], 3, 1)):
+        for layer, parent in zip(found.layers, cache.layers[:3], strict=True):
+            wanted = torch.cat([parent.keys, more[row : row + 1, :, 3 - count :]], 2)
+            assert torch.equal(layer.keys, wanted)
+
+
+def test_cuts_are_stretches_of_their_own_rows():
+    one, other = kept.cuts([1, 2], [3, 5], [4, 1])
+    assert one == kept.Cut(slice(0, 1), (slice(2, 5), slice(5, 9)))
+    assert other == kept.Cut(slice(1, 3), (slice(0, 5), slice(8, 9)))

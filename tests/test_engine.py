@@ -197,6 +197,22 @@ def test_interrupted_question_can_be_asked_again(vlm, picture, method, monkeypat
     np.testing.assert_allclose(again, alone, rtol=1e-3, atol=1e-7)
 
 
+def test_interrupted_deepening_of_a_prefix_is_done_again(vlm, picture, monkeypatch):
+    """The general question asked itself, its prefix run to the map's layer only."""
+    wanted = vlm.look(picture).ask(GENERAL_QUESTION, max_new_tokens=4)
+    view, last = vlm.look(picture), vlm.text_model.layers[-1]
+    view.importance(QUESTION)
+    with monkeypatch.context() as broken:
+
+        def interrupt(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        broken.setattr(last, "forward", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            view.ask(GENERAL_QUESTION, max_new_tokens=4)
+    assert view.ask(GENERAL_QUESTION, max_new_tokens=4) == wanted
+
+
 def test_last_layer_of_a_prefix_computes_keys_and_values_alone(vlm, picture):
     ran = []
     handle = vlm.text_model.layers[-1].mlp.register_forward_hook(

@@ -44,10 +44,20 @@ def attention_to_image(
         first = vlm.start(prompt).row[None]  # the answer's own pass
     else:
         first = vlm.attend(prompt, [vlm.layer] if layers is None else layers)[0]
-    step = prompt.prefix.connector
-    chain = [first.mean(2), *([] if step is None else [step.mean(1)])]
-    values = to_image(chain, prompt)
+    values = from_rows(first, prompt)
     return values[0] if layers is None else values
+
+
+def from_rows(rows: Tensor, prompt: Prompt) -> np.ndarray:
+    """(layers, images, rows, cols) attention to the image, mean over heads.
+
+    Args:
+        rows: (layers, images, heads, keys) what the prompt's last token attends to.
+        prompt: whose prefix was run.
+    """
+    step = prompt.prefix.connector
+    chain = [rows.mean(2), *([] if step is None else [step.mean(1)])]
+    return to_image(chain, prompt)
 
 
 def weighted_attention(vlm: Adapter, prompt: Prompt) -> np.ndarray:

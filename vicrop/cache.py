@@ -2,6 +2,8 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -34,15 +36,20 @@ def detached(cache: DynamicCache) -> DynamicCache:
 
 
 def side_by_side(
-    caches: Sequence[DynamicCache],
+    caches: Sequence[DynamicCache], depth: int | None = None
 ) -> tuple[DynamicCache, Tensor | None]:
     """Caches as one batch, the shorter ones padded on the left.
+
+    Args:
+        caches: of any lengths.
+        depth: layers that are wanted of them; None for all.
 
     Returns:
         The batch, and (rows, keys) which of its keys are none of the padding; None
         where one cache is branched and there is none.
     """
     new = branch(caches[0])
+    new.layers = new.layers[:depth]
     if len(caches) == 1:
         return new, None
     longest = max(cache.get_seq_length() for cache in caches)
@@ -58,6 +65,60 @@ def side_by_side(
 def _padded(tensor: Tensor, length: int) -> Tensor:
     """(rows, heads, tokens, size) with nothing before it, up to so many tokens."""
     return functional.pad(tensor, (0, 0, length - tensor.shape[2], 0))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One prompt's place in a padded batch.
+
+    Attributes:
+        rows: of the batch.
+        keys: its stretches of the batch's keys, between which is padding.
+    """
+
+    rows: slice
+    keys: tuple[slice, ...]
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """(rows, heads, keys, …) without padding, in memory of its own."""
+        return torch.cat([tensor[self.rows, :, keys] for keys in self.keys], 2)
+
+
+def cuts(rows: Sequence[int], *stretches: Sequence[int]) -> list[Cut]:
+    """Where each prompt is in a batch whose stretches are padded on the left.
+
+    Args:
+        rows: of each prompt.
+        stretches: for each stretch of the batch, how much of it each prompt has.
+    """
+    last, ends = list(accumulate(rows)), list(accumulate(map(max, stretches)))
+    return [
+        Cut(
+            slice(stop - count, stop),
+            tuple(
+                slice(end - length, end) for end, length in zip(ends, own, strict=True)
+            ),
+        )
+        for count, stop, *own in zip(rows, last, *stretches, strict=True)
+    ]
+
+
+def apart(cache: DynamicCache, places: Sequence[Cut]) -> list[DynamicCache]:
+    """A batch's caches each by itself, without padding, in memory of its own.
+
+    Args:
+        cache: of the batch; emptied layer by layer, so that none is held twice.
+        places: of each.
+    """
+    each = [branch(cache) for _ in places]
+    for number, layer in enumerate(cache.layers):
+        if layer.keys is None:  # above the last layer that was run
+            continue
+        for one, place in zip(each, places, strict=True):
+            own = one.layers[number]
+            own.keys, own.values = place.of(layer.keys), place.of(layer.values)
+        layer.keys = layer.values = None
+    return each
 
 
 def tensors(cache: DynamicCache) -> list[Tensor]:

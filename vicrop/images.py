@@ -15,6 +15,9 @@ from vicrop.types import Box
 MAX_PIXELS = 178_956_970
 """Largest image that is opened, 13,377 × 13,377: from there on Pillow refuses too."""
 
+MOST_STRETCHED = 200
+"""Qwen2.5-VL's processor takes no longer image; the others would need gigabytes."""
+
 ImageLike = Image.Image | np.ndarray | str | PathLike
 
 
@@ -65,6 +68,29 @@ def check_size(size: tuple[int, int], name: str = "image") -> None:
         raise ValueError(f"{name} is {width}×{height}, expected at least 1×1 pixels")
     if width * height > MAX_PIXELS:
         raise ValueError(f"{_too_large(name)} (it is {width}×{height})")
+
+
+def check_shape(size: tuple[int, int], patch_px: int) -> None:
+    """Refuse an image that a model could not be given.
+
+    Args:
+        size: (width, height).
+        patch_px: side of the model's patches.
+
+    Raises:
+        ValueError: if it is smaller than one patch, or far longer than wide.
+    """
+    width, height = size
+    if min(size) < patch_px:
+        raise ValueError(
+            f"image of {width}×{height} pixels is smaller than one "
+            f"patch of the model ({patch_px} pixels); enlarge it first"
+        )
+    if max(size) > MOST_STRETCHED * min(size):
+        raise ValueError(
+            f"image of {width}×{height} pixels: one side is more than "
+            f"{MOST_STRETCHED} times the other; cut it into pieces first"
+        )
 
 
 def _too_large(name: str) -> str:

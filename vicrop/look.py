@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from vicrop import attribution
 from vicrop import cache as kept
@@ -58,16 +59,32 @@ class Look:
             self._asked = question, self.prompt(question, answered=self.answered)
         return self._asked[1]
 
-    @torch.no_grad()
     def prompt(
         self, question: str, crop: Seen | None = None, answered: bool = True
     ) -> Prompt:
         """A question about the pictures, or about one and a crop of it; not run yet."""
-        seen = [self.seen] if crop is None else [self.seen, crop]
-        words = self.vlm.checked_words(question, seen)
-        prompt = self.vlm.follow(words, seen, self._prefix(words, answered))
+        return self.follow(self.words(question, crop), crop, answered=answered)
+
+    def words(self, question: str, crop: Seen | None = None) -> Words:
+        """The tokens of such a question."""
+        return self.vlm.checked_words(question, self._shown(crop))
+
+    @torch.no_grad()
+    def follow(
+        self,
+        words: Words,
+        crop: Seen | None = None,
+        tokens: Sequence[Tensor] | None = None,
+        answered: bool = True,
+    ) -> Prompt:
+        """``prompt`` from its words, and the crop's image tokens if made already."""
+        prefix = self._prefix(words, answered)
+        prompt = self.vlm.follow(words, self._shown(crop), prefix, tokens)
         prompt.answered = answered
         return prompt
+
+    def _shown(self, crop: Seen | None) -> list[Seen]:
+        return [self.seen] if crop is None else [self.seen, crop]
 
     def _prefix(self, words: Words, answered: bool) -> Prefix:
         """Kept while the words' connector reads the same (see ``prefix_key``)."""

@@ -13,16 +13,14 @@ from vicrop.tiles import Tiled
 from vicrop.types import Answer, Box, Map
 
 GEOMETRIES = ("exact", "upstream")
-MOST_STRETCHED = 200
-"""Qwen2.5-VL's processor takes no longer image; the others would need gigabytes."""
 
 
 class View:
     """Asks and looks without encoding the image again.
 
     Kept: the image's features, its prefix in the language model's cache, the last
-    question as far as it was run, the general prompt's map of each kind, and what was
-    answered. ``close``, or leaving a ``with`` block, frees all of it.
+    question as far as it was run, the general prompt's map of each kind, maps made and
+    what was answered. ``close``, or leaving a ``with`` block, frees all of it.
 
     Attributes:
         vlm: the model.
@@ -43,12 +41,13 @@ class View:
         if geometry not in GEOMETRIES:
             known = ", ".join(GEOMETRIES)
             raise ValueError(f"unknown geometry {geometry!r}; known: {known}")
-        _check_size(image.size, vlm.patch_px)
+        images.check_shape(image.size, vlm.patch_px)
         self.vlm, self.image, self.geometry = vlm, image, geometry
         self._fit = fit
         self.whole = Look(vlm, [vlm.fitted(image, fit)], geometry)
         self.tiled = Tiled(vlm, image, fit, geometry)
         self._said: dict[tuple[str, tuple | None, int], str] = {}
+        self._maps: dict[tuple[str, str], Map] = {}
 
     @property
     def fit(self) -> str:
@@ -69,8 +68,11 @@ class View:
         """A question about the image, or about the image and a crop of it."""
         if crop is None:
             return self.whole.ask(question)
-        part = self.vlm.fitted(images.crop(self.image, crop), self._fit)
-        return self.whole.prompt(question, self.vlm.look_at([part]))
+        return self.whole.prompt(question, self.vlm.look_at([self.part(crop)]))
+
+    def part(self, crop: Box) -> Image.Image:
+        """A crop as it is given to the processor."""
+        return self.vlm.fitted(images.crop(self.image, crop), self._fit)
 
     def ask(
         self,
@@ -129,9 +131,13 @@ class View:
         Raises:
             ValueError: for an unknown method, or a map that is not finite.
         """
-        kind, high = attribution.split(method)
-        if high:
-            return self.tiled.importance(question, kind)
+        if (question, method) not in self._maps:
+            kind, high = attribution.split(method)
+            made = self.tiled.importance if high else self._whole_map
+            self._maps[question, method] = made(question, kind)
+        return self._maps[question, method]
+
+    def _whole_map(self, question: str, kind: str) -> Map:
         return self._map(self.whole.maps(question, kind)[0])
 
     def layer_maps(self, question: str, method: str = "rel-att") -> list[Map]:
@@ -174,25 +180,10 @@ class View:
         """Free all that is kept; what is asked next is looked at anew."""
         self.whole.close()
         self.tiled.close()
-        self._said = {}
+        self._said, self._maps = {}, {}
 
     def __enter__(self) -> View:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _check_size(size: tuple[int, int], patch_px: int) -> None:
-    """Refuse an image that a model could not be given."""
-    width, height = size
-    if min(size) < patch_px:
-        raise ValueError(
-            f"image of {width}×{height} pixels is smaller than one "
-            f"patch of the model ({patch_px} pixels); enlarge it first"
-        )
-    if max(size) > MOST_STRETCHED * min(size):
-        raise ValueError(
-            f"image of {width}×{height} pixels: one side is more than "
-            f"{MOST_STRETCHED} times the other; cut it into pieces first"
-        )

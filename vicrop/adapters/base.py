@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from vicrop import cache as kept
 from vicrop import geometry, images
-from vicrop.adapters.parts import Graph, Prompt, Seen, Start
+from vicrop.adapters.parts import Graph, Prompt, Seen, Start, Words
 from vicrop.adapters.prompting import Prompting
 from vicrop.types import Region
 
@@ -148,6 +148,37 @@ class Adapter(Prompting):
         )
         return pixels[..., :height, :width]
 
+    def see_apart(
+        self, pixels: Sequence[Tensor], grids: Sequence[tuple[int, int]]
+    ) -> list[Seen]:
+        """Images of any sizes through the vision tower at once, each kept by itself.
+
+        Args:
+            pixels: the tower's input for each image.
+            grids: (rows, cols) of each one's map.
+        """
+        if len({one.shape for one in pixels}) > 1:
+            return [self.see(*one) for one in zip(pixels, grids, strict=True)]
+        features = self.see(torch.cat(list(pixels)), grids[0]).features
+        parts = features.split(len(features) // len(pixels))
+        # Clones: what is closed is freed, whoever was looked at with it.
+        return [
+            Seen(own, part.clone(), grid)
+            for own, part, grid in zip(pixels, parts, grids, strict=True)
+        ]
+
+    def connect(
+        self, seen: Sequence[Seen], words: Sequence[Words]
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Image tokens of several images, each asked about in words of its own.
+
+        Returns:
+            Of each, (images, tokens, hidden), and a connector's attention as a
+            ``Prefix`` keeps it.
+        """
+        pairs = zip(seen, words, strict=True)
+        return [(self.image_tokens(*pair), None) for pair in pairs]
+
     # What all families share.
 
     def look(
@@ -197,6 +228,12 @@ class Adapter(Prompting):
     def look_at(self, pictures: Sequence[Image.Image]) -> Seen:
         """Images of one size through the processor and the vision tower."""
         return self.see(*self.pixels(pictures))
+
+    @torch.no_grad()
+    def look_apart(self, pictures: Sequence[Image.Image]) -> list[Seen]:
+        """Images of any sizes as ``look_at`` sees each, the tower run once for all."""
+        made = [self.pixels([one]) for one in pictures]
+        return self.see_apart([one for one, _ in made], [grid for _, grid in made])
 
     def look_with_graph(self, pictures: Sequence[Image.Image]) -> Seen:
         """``look_at``, with the way from the pixels kept for gradients."""

@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from vicrop import capture
 from vicrop.adapters.base import register
@@ -101,14 +103,34 @@ class InstructBlip(SquareTower):
 
     def image_tokens(self, seen: Seen, words: Words) -> Tensor:
         """The queries, once they have read the question and the patches."""
-        count = self.token_count(seen)
-        images = len(seen.features)
-        asked = words.asked.to(self.device).expand(images, -1)
+        asked = words.asked.expand(len(seen.features), -1)
+        return self._queries(seen.features, asked, torch.ones_like(asked))
+
+    def connect(
+        self, seen: Sequence[Seen], words: Sequence[Words]
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Each image's queries read its own question; the shorter ones are padded."""
+        counts = [len(image.features) for image in seen]
+        rows = [
+            one.asked[0] for one, n in zip(words, counts, strict=True) for _ in range(n)
+        ]
+        asked = pad_sequence(rows, batch_first=True)
+        mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        with capture.trace_all(self.cross_attention) as cross:
+            features = torch.cat([image.features for image in seen])
+            tokens = self._queries(features, asked, mask)
+        steps = [step.clone() for step in cross[0].split(counts)]
+        return list(zip(tokens.split(counts), steps, strict=True))
+
+    def _queries(self, features: Tensor, asked: Tensor, mask: Tensor) -> Tensor:
+        """(images, queries, hidden) from (images, tokens) of questions and a mask."""
+        query = self.model.query_tokens
+        count = query.shape[1]
         output = self.model.qformer(
-            input_ids=asked,
-            attention_mask=asked.new_ones(images, count + asked.shape[1]),
-            query_embeds=self.model.query_tokens.expand(images, -1, -1),
-            encoder_hidden_states=seen.features,
+            input_ids=asked.to(self.device),
+            attention_mask=functional.pad(mask, (count, 0), value=1).to(self.device),
+            query_embeds=query.expand(len(features), -1, -1),
+            encoder_hidden_states=features,
         )
         project = self.model.language_projection
         return project(output.last_hidden_state[:, :count].to(project.weight.dtype))

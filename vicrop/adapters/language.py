@@ -183,7 +183,8 @@ class Language(ABC):
         prefix = prompt.prefix
         depth = len(self.attention) if depth is None else depth
         if prefix.cache is None or prefix.depth < depth:
-            prefix.depth = max(prefix.depth, depth)
+            # If interrupted, a shallower cache must not be taken for one so deep.
+            prefix.depth, prefix.cache = max(prefix.depth, depth), None
             self.fill(prefix, prompt.words, prompt.seen[0])
         return kept.branch(prefix.cache)
 

@@ -86,9 +86,19 @@ class Prompting(Language):
         return self.words(check_question(question), seen)
 
     def follow(
-        self, words: Words, seen: Sequence[Seen], prefix: Prefix | None = None
+        self,
+        words: Words,
+        seen: Sequence[Seen],
+        prefix: Prefix | None = None,
+        tokens: Sequence[Tensor] | None = None,
     ) -> Prompt:
         """A prompt's tokens as what follows a prefix, kept or (None) yet to be run.
+
+        Args:
+            words: the whole prompt's tokens.
+            seen: what it shows.
+            prefix: of the (first) images.
+            tokens: (images, tokens, hidden) of each further image, if made already.
 
         Raises:
             RuntimeError: if the tokens do not begin with the prefix's.
@@ -100,7 +110,8 @@ class Prompting(Language):
                 "the prompt does not begin with the kept image tokens; was the view "
                 "made with another prompt or processor?"
             )
-        tokens = [self.image_tokens(image, words) for image in seen[1:]]
+        if tokens is None:
+            tokens = [self.image_tokens(image, words) for image in seen[1:]]
         suffix = self.embed(words.ids[:, length:], tokens)
         suffix = suffix.expand(len(seen[0].features), -1, -1)
         positions = self.positions(words.ids, seen)

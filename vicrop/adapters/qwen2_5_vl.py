@@ -99,6 +99,18 @@ class Qwen25VL(Adapter):
         output = self.model.model.get_image_features(pixels, image_grid_thw=shapes)
         return Seen(pixels, torch.stack(list(output.pooler_output)), grid)
 
+    def see_apart(
+        self, pixels: Sequence[Tensor], grids: Sequence[tuple[int, int]]
+    ) -> list[Seen]:
+        """Each image's patches look at their own image alone, whatever its shape."""
+        shapes = self._shapes(grids).to(self.device)
+        patches = torch.cat(list(pixels))
+        output = self.model.model.get_image_features(patches, image_grid_thw=shapes)
+        return [
+            Seen(own, part[None].clone(), grid)
+            for own, part, grid in zip(pixels, output.pooler_output, grids, strict=True)
+        ]
+
     def words(self, question: str, seen: Sequence[Seen]) -> Words:
         """The processor's chat template, its image placeholders expanded."""
         token = self.processor.image_token
