@@ -51,7 +51,7 @@ def snakemake(place, *args, **environment):
         },
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=300,
     )
 
 
@@ -92,7 +92,7 @@ def test_shards_are_run_and_merged_here(place, monkeypatch):
 
 @pytest.mark.slow
 def test_shards_survive_a_slurm_that_kills_jobs(place, monkeypatch):
-    """Every second job is preempted or loses its node; retries go on where it was."""
+    """Half of all starts end badly; requeued or tried again, they go on."""
     commands, home = place / "bin", place / "jobs"
     commands.mkdir(), home.mkdir()
     names = "sbatch sacct srun sacctmgr sshare scontrol scancel sinfo squeue".split()
@@ -100,11 +100,11 @@ def test_shards_survive_a_slurm_that_kills_jobs(place, monkeypatch):
         (commands / name).symlink_to(Path(__file__).parent / "slurm" / "stand_in.py")
     said = snakemake(
         place,
+        wholes(place),
         *("--profile", str(PROFILES / "slurm"), "--nolock"),
         *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"),
         *("--slurm-logdir", str(place / "logs"), "--jobs", "2", "--retries", "6"),
         *("--set-resources", "answers:gpu=1", "answers:runtime=30"),
-        wholes(place),
         PATH=f"{commands}:{os.environ['PATH']}",
         STAND_IN_HOME=str(home),
         STAND_IN_FAILS="0.5",
@@ -112,8 +112,9 @@ def test_shards_survive_a_slurm_that_kills_jobs(place, monkeypatch):
     )
     assert said.returncode == 0, said.stderr
     check_records(place, monkeypatch)
-    states = [file.read_text() for file in home.glob("*.state")]
-    assert {"PREEMPTED", "NODE_FAIL"} & set(states) and states.count("COMPLETED") == 3
+    states = [line.split()[1] for line in (home / "history").read_text().splitlines()]
+    assert states.count("COMPLETED") == 3
+    assert {"PREEMPTED", "NODE_FAIL"} & set(states) and "FAILED" in states
     told = [json.loads(file.read_text()) for file in home.glob("*.json")]
     for options in told:
         line = " ".join(options)

@@ -58,19 +58,12 @@ class Batches:
         """Run a batch; whether memory sufficed."""
         if len(batch) == 1:
             return True
-        first = self.order[0]
+        first, fits = self.order[0], True
         try:
             with first.timed():
                 self._run(batch)
         except torch.OutOfMemoryError:
-            self.look.views.close()
-            torch.cuda.empty_cache()
-            self.size = len(batch) // 2
-            first.notes.append(
-                f"out of memory with {len(batch)} images together; {self.size} from "
-                f"sample {batch[0].id} on"
-            )
-            return False
+            fits = False
         except Exception as error:
             # One by one, it is that sample's error alone, and recorded as such.
             self.look.views.close()
@@ -78,16 +71,31 @@ class Batches:
                 f"{len(batch)} images from sample {batch[0].id} on one by one, for "
                 f"together they gave {type(error).__name__}: {error}"
             )
-        return True
+        if not fits:  # only here: inside `except`, its traceback keeps tensors alive
+            self._halve(batch)
+        return fits
+
+    def _halve(self, batch: Sequence[Sample]) -> None:
+        """Free all, and go on with smaller batches."""
+        self.look.views.close()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self.size = len(batch) // 2
+        self.order[0].notes.append(
+            f"out of memory with {len(batch)} images together; {self.size} from "
+            f"sample {batch[0].id} on"
+        )
 
     def _run(self, batch: Sequence[Sample]) -> None:
         """See, start, choose boxes and answer, each for the whole batch."""
         seen = [(sample, view) for sample in batch for view in self._view(sample)]
         views = [view for _, view in seen]
-        together.see(views)
-        together.start([v.whole.ask(s.short_question or s.question) for s, v in seen])
-        for kind in self._kinds():
-            together.general(views, kind)
+        if not self._begins_with_gradients():
+            together.see(views)
+            for kind in self._kinds():
+                together.general(views, kind)
+            asked = [v.whole.ask(s.short_question or s.question) for s, v in seen]
+            together.start(self.look.vlm, asked)
         wanted = dict.fromkeys(
             (view, sample.question, box)
             for sample, view in seen
@@ -103,10 +111,16 @@ class Batches:
             return []
 
     def _kinds(self) -> list[attribution.Attribution]:
-        """Maps of the runs that divide by the general prompt's."""
+        """Maps of the runs that are not made tile by tile."""
         methods = [task.config.method for task in self.order]
-        maps = [m for m in methods if m in attribution.MAPS]
-        return [kind for kind in map(attribution.get, maps) if kind.needs_general]
+        return [attribution.get(one) for one in methods if one in attribution.MAPS]
+
+    def _begins_with_gradients(self) -> bool:
+        """Whether a pass for a gradient, made one by one, gives the others' starts."""
+        whole = self.look.vlm.trace_is_whole
+        return any(
+            kind.from_pixels or (kind.traced and whole) for kind in self._kinds()
+        )
 
     def _boxes(self, sample: Sample, view: View) -> list:
         """What each run that has yet to answer a sample will crop."""

@@ -169,7 +169,7 @@ def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]
     todo = [(job, mark) for job, mark in marked if not is_current(job, mark)]
     failed = []
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm, of ipywidgets
-    with _pool(workers) as pool:
+    with pool(workers) as pool:
         futures = {pool.submit(execute, *one): one[0] for one in todo}
         bar = tqdm(as_completed(futures), desc="notebooks", total=len(futures))
         for future in bar:
@@ -184,7 +184,7 @@ def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]
     return failed
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def pool(workers: int) -> ProcessPoolExecutor:
     """Processes of their own, which end with this one however it ends."""
     return ProcessPoolExecutor(
         workers, mp_context=get_context("spawn"), initializer=end_with_parent

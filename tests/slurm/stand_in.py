@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Stands in for SLURM: one file under its commands' names, running jobs on this machine.
+"""Stands in for SLURM: under its commands' names, it runs jobs on this machine.
 
-``sbatch`` notes what it was told and starts the job; ``sacct`` says how jobs are. A job
-is preempted (SIGTERM, a second later SIGKILL) or loses its node (SIGKILL) with the
-chance in ``STAND_IN_FAILS``, at a random moment of its first ``STAND_IN_WITHIN``
-seconds; the same job fails in the same way each time.
+``sbatch`` notes what it was told and starts the job; ``sacct`` says how jobs are. With the
+chance in ``STAND_IN_FAILS``, at a random moment of its first ``STAND_IN_WITHIN`` seconds,
+a job loses its node (SIGKILL) or is preempted (SIGTERM, a second later SIGKILL), after
+which it is started again if it may be requeued; or it is ended from outside and fails.
+The same job meets the same fate each time.
 """
 
 import json
@@ -23,8 +24,9 @@ WITHIN = float(os.environ.get("STAND_IN_WITHIN", "5"))
 
 def sbatch(told: list[str]) -> None:
     """Start a job; its number on stdout."""
-    number = 1 + len(list(HOME.glob("*.json")))
-    (HOME / f"{number}.json").write_text(json.dumps(told))
+    number = 1
+    while not claim(HOME / f"{number}.json", json.dumps(told)):
+        number += 1
     (HOME / f"{number}.state").write_text("PENDING")
     log = told[told.index("--output") + 1].replace("%j", str(number))
     with open(log, "a") as out:
@@ -38,34 +40,62 @@ def sbatch(told: list[str]) -> None:
     print(number)
 
 
+def claim(file: Path, text: str) -> bool:
+    """Write a file that is not there yet: two submissions may come at once."""
+    try:
+        with file.open("x") as new:
+            new.write(text)
+    except FileExistsError:
+        return False
+    return True
+
+
 def job(told: list[str]) -> None:
-    """Run a job to its end, or to what befalls it."""
+    """Run a job to its end, again from the start if it is to be requeued."""
     number = int(told[0])
     options = json.loads((HOME / f"{number}.json").read_text())
-    (command,) = [one.removeprefix("--wrap=") for one in options if "--wrap=" in one]
     state = HOME / f"{number}.state"
-    state.write_text("RUNNING")
+    state.write_text("FAILED")  # unless it gets further
+    (command,) = [one.removeprefix("--wrap=") for one in options if "--wrap=" in one]
+    for attempt in range(9):
+        state.write_text("RUNNING")
+        ended = run(command, number, random.Random(10 * number + attempt))
+        with (HOME / "history").open("a") as history:
+            history.write(f"{number} {ended}\n")
+        if ended not in ("PREEMPTED", "NODE_FAIL") or "--requeue" not in options:
+            break
+    state.write_text(ended)
+
+
+def run(command: str, number: int, chance: random.Random) -> str:
+    """Run a command once; the state in which it ends."""
     environment = {**os.environ, "SLURM_JOB_ID": str(number)}
     process = subprocess.Popen(
         command, shell=True, env=environment, start_new_session=True
     )
-    chance = random.Random(number)
     if chance.random() < FAILS:
-        preempted = chance.random() < 0.5
+        fate = chance.choice(["PREEMPTED", "NODE_FAIL", "FAILED"])
         time.sleep(chance.uniform(0, WITHIN))
         if process.poll() is None:
-            if preempted:
-                os.killpg(process.pid, signal.SIGTERM)
-                time.sleep(1)
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            state.write_text("PREEMPTED" if preempted else "NODE_FAIL")
-            return
-    state.write_text("FAILED" if process.wait() else "COMPLETED")
+            strike(process, fate)
+            return fate
+    return "FAILED" if process.wait() else "COMPLETED"
+
+
+def strike(process: subprocess.Popen, fate: str) -> None:
+    """End a job: a lost node at once, the others after a second to finish in."""
+    if fate != "NODE_FAIL":
+        os.killpg(process.pid, signal.SIGTERM)
+        time.sleep(1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def sacct(told: list[str]) -> None:
-    """How all jobs are."""
+    """How all jobs are; or where one ran, each on a node of its own."""
+    if "-o" in told:  # the plugin asks for the node that failed, to avoid it
+        print(f"node{told[told.index('-j') + 1]}")
+        return
     for file in sorted(HOME.glob("*.state")):
         print(f"{file.stem}|{file.read_text()}")
 

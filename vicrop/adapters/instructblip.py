@@ -35,6 +35,7 @@ class InstructBlip(SquareTower):
     processor_class = "InstructBlipProcessor"
     default_layer = 15  # of 32: paper, section 6
     options = ("qformer_layer",)
+    trace_is_whole = True
     refused = {
         "Blip2ForConditionalGeneration": "whose Q-Former does not read the question"
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Hashable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +24,12 @@ class Language(ABC):
         model: a transformers model.
         layer: of the map, counted from 0.
         work: what the language model has done so far.
+        trace_is_whole: whether ``trace`` runs the whole prompt, not its last token.
     """
 
     model: nn.Module
     layer: int
+    trace_is_whole: ClassVar[bool] = False
     work: Work = Work()
 
     # What a family may say otherwise.
