@@ -16,7 +16,11 @@ export TIMEFORMAT = make $@: %0lR
 export MALLOC_MMAP_MAX_ = 0
 export MALLOC_TRIM_THRESHOLD_ = 1000000000000
 
-.PHONY: help venv book test lab bench train clean
+SIZE ?= embedded
+PLANS := $(BIN)/python -m vicrop.plans --size
+SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/local
+
+.PHONY: help venv book run smoke test check lab bench soak train clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
@@ -24,9 +28,12 @@ help:  ## print this list
 venv: $(VENV)/ok  ## make the environment, in .venv (the others do so too)
 
 book: $(VENV)/ok $(MATHJAX)  ## run every notebook, then build the book from them
-	time { $(BIN)/python -m data_prep.plates && \
-	  $(BIN)/python -m vicrop.execute && \
-	  $(BIN)/jupyter-book build . -W --keep-going; }
+	time { $(BIN)/python -m data_prep.plates && $(PLANS) embedded && \
+	  $(SNAKEMAKE) book; }
+
+run: $(VENV)/ok  ## make another size here: make run SIZE=one-gpu
+	$(PLANS) $(SIZE) --check
+	time $(SNAKEMAKE) pages --config size=$(SIZE)
 
 test: $(VENV)/ok  ## run all tests, the notebooks' own defaults among them
 	time $(BIN)/python -m pytest -q --nbval-lax --nbval-cell-timeout=120 tests notebooks

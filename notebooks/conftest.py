@@ -9,7 +9,10 @@ import tempfile
 from pathlib import Path
 
 from data_prep import plates
-from vicrop.execute import MATRIX, answer_together, read_matrix
+from vicrop import matrix, plans
+from vicrop.execute import pool
+from vicrop.run import run_together
+from vicrop.types import RunConfig
 
 QUOTA = {"small": 7, "medium": 3, "large": 3, "exists": 1}
 
@@ -29,8 +32,11 @@ def make_smoke(folder: Path) -> None:
     for name, recipe in plates.RECIPES.items():
         small = plates.Recipe(recipe.spec, recipe.split, tuple(QUOTA.items()))
         plates.make(name, folder / "data", progress=False, recipe=small)
-    jobs, _ = read_matrix(MATRIX, "embedded")
-    configs = [job.config for job in jobs if job.config]
-    failed = answer_together(configs, workers=os.cpu_count() or 1)
-    if failed:
-        raise RuntimeError(f"no smoke runs for the notebooks: {failed}")
+    configs, _ = matrix.chosen(plans.MATRIX, "embedded")
+    with pool(os.cpu_count() or 1) as workers:
+        list(workers.map(answer, plans.grouped(configs).values()))
+
+
+def answer(configs: list[RunConfig]) -> None:
+    """Make the records of runs of the same images."""
+    run_together(configs, progress=False)

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from vicrop import adapters, datasets, matrix, pipeline
-from vicrop.execute import MATRIX
+from vicrop.plans import MATRIX
 
 SIZES = list(matrix.read(MATRIX))
 PAPER_DATA = {"textvqa", "docvqa", "gqa", "aokvqa", "pope", "vstar", "vqav2"}
@@ -149,7 +149,7 @@ WRONG = {
     ),
     "key of a block": (
         block(devices="cuda"),
-        r"s\.runs\[0\]: unknown key 'devices'; known: .*device, .*models, datasets$",
+        r"s\.runs\[0\]: unknown key 'devices'; .*device, .*models, datasets, shards$",
     ),
     "key of a method": (
         block(datasets={"plates": [{"method": "no-crop", "size": 1}]}),

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from vicrop import paths
-from vicrop.execute import MATRIX
+from vicrop.plans import MATRIX
 
 SOURCES = sorted(paths.notebooks().glob("*.ipynb"))
 

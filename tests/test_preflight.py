@@ -44,7 +44,10 @@ def runs(*methods, **settings):
 def test_nothing_is_missing_where_all_is_here(data):
     data("plates", [row(0), row(1, boxes=BOX), row(2)])
     found = preflight.survey(runs("no-crop", "rel-att", "human-crop"))
-    assert found == preflight.Survey({"plates": 3}, 3 + 3 + 1, [])
+    assert (found.questions, found.answers) == ({"plates": 3}, 3 + 3 + 1)
+    assert found.missing == []
+    counts = [found.count(one) for one in runs("grad-att", "human-crop-tight")]
+    assert counts == [3, 1] and found.count(RunConfig(limit=1)) is None
 
 
 def test_subset_counts_as_many_questions_as_it_has(data):

@@ -90,6 +90,16 @@ def test_shards_are_run_and_merged_here(place, monkeypatch):
     assert "Nothing to be done" in again.stderr
 
 
+def ask_for_gpus(place):
+    """Let the plan ask for what it would on a cluster; the jobs run on a CPU."""
+    assert snakemake(place, "-n", "--nolock", wholes(place)).returncode == 0
+    file = place / "results" / "plans" / "small.json"
+    plan = json.loads(file.read_text())
+    for group in plan["groups"].values():
+        group |= {"gpu": 1, "memory_mb": 18000, "minutes": 30}
+    file.write_text(json.dumps(plan))
+
+
 @pytest.mark.slow
 def test_shards_survive_a_slurm_that_kills_jobs(place, monkeypatch):
     """Half of all starts end badly; requeued or tried again, they go on."""
@@ -98,17 +108,18 @@ def test_shards_survive_a_slurm_that_kills_jobs(place, monkeypatch):
     names = "sbatch sacct srun sacctmgr sshare scontrol scancel sinfo squeue".split()
     for name in names:
         (commands / name).symlink_to(Path(__file__).parent / "slurm" / "stand_in.py")
+    ask_for_gpus(place)
     said = snakemake(
         place,
         wholes(place),
         *("--profile", str(PROFILES / "slurm"), "--nolock"),
         *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"),
         *("--slurm-logdir", str(place / "logs"), "--jobs", "2", "--retries", "6"),
-        *("--set-resources", "answers:gpu=1", "answers:runtime=30"),
         PATH=f"{commands}:{os.environ['PATH']}",
         STAND_IN_HOME=str(home),
         STAND_IN_FAILS="0.5",
         STAND_IN_WITHIN="8",
+        STAND_IN_SEED="9326",  # each of the first three starts meets another fate
     )
     assert said.returncode == 0, said.stderr
     check_records(place, monkeypatch)
@@ -118,7 +129,7 @@ def test_shards_survive_a_slurm_that_kills_jobs(place, monkeypatch):
     told = [json.loads(file.read_text()) for file in home.glob("*.json")]
     for options in told:
         line = " ".join(options)
-        for wanted in ("-A lab", "-p gpu", "-t 30", "--mem 2000", "--gpus=1"):
+        for wanted in ("-A lab", "-p gpu", "-t 30", "--mem 18000", "--gpus=1"):
             assert wanted in line, (wanted, line[:600])
         assert "--signal=TERM@120" in line and "--requeue" in line
 

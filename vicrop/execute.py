@@ -169,8 +169,8 @@ def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]
     todo = [(job, mark) for job, mark in marked if not is_current(job, mark)]
     failed = []
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm, of ipywidgets
-    with pool(workers) as pool:
-        futures = {pool.submit(execute, *one): one[0] for one in todo}
+    with pool(workers) as processes:
+        futures = {processes.submit(execute, *one): one[0] for one in todo}
         bar = tqdm(as_completed(futures), desc="notebooks", total=len(futures))
         for future in bar:
             job = futures[future]

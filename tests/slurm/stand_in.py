@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Stands in for SLURM: under its commands' names, it runs jobs on this machine.
 
-``sbatch`` notes what it was told and starts the job; ``sacct`` says how jobs are. With the
-chance in ``STAND_IN_FAILS``, at a random moment of its first ``STAND_IN_WITHIN`` seconds,
-a job loses its node (SIGKILL) or is preempted (SIGTERM, a second later SIGKILL), after
-which it is started again if it may be requeued; or it is ended from outside and fails.
-The same job meets the same fate each time.
+``sbatch`` notes what it was told and starts the job; ``sacct`` says how jobs are. With
+the chance in ``STAND_IN_FAILS``, at a random moment of its first ``STAND_IN_WITHIN``
+seconds, a job loses its node (SIGKILL) or is preempted (SIGTERM, a second later
+SIGKILL), and is started again if it may be requeued; or it is ended from outside and
+fails. With the same ``STAND_IN_SEED``, the same start of a job meets the same fate.
 """
 
 import json
@@ -19,6 +19,7 @@ from pathlib import Path
 
 HOME = Path(os.environ["STAND_IN_HOME"])
 FAILS = float(os.environ.get("STAND_IN_FAILS", "0"))
+SEED = os.environ.get("STAND_IN_SEED", "0")
 WITHIN = float(os.environ.get("STAND_IN_WITHIN", "5"))
 
 
@@ -59,7 +60,7 @@ def job(told: list[str]) -> None:
     (command,) = [one.removeprefix("--wrap=") for one in options if "--wrap=" in one]
     for attempt in range(9):
         state.write_text("RUNNING")
-        ended = run(command, number, random.Random(10 * number + attempt))
+        ended = run(command, number, random.Random(f"{SEED}.{number}.{attempt}"))
         with (HOME / "history").open("a") as history:
             history.write(f"{number} {ended}\n")
         if ended not in ("PREEMPTED", "NODE_FAIL") or "--requeue" not in options:
