@@ -45,6 +45,9 @@ bench: $(VENV)/ok  ## measure ours against the plain way, side by side
 	$(BIN)/python -m data_prep.plates
 	$(BIN)/python -m benchmarks
 
+soak: $(VENV)/ok  ## kill a sharded workflow a hundred times (some half an hour)
+	$(BIN)/python -m tests.soak
+
 train: $(VENV)/ok  ## train the four tiny models anew (some four hours)
 	$(BIN)/python -m data_prep.plates
 	$(BIN)/python -m vicrop.tiny.train
