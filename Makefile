@@ -17,23 +17,35 @@ export MALLOC_MMAP_MAX_ = 0
 export MALLOC_TRIM_THRESHOLD_ = 1000000000000
 
 SIZE ?= embedded
+DRAW := -m data_prep.plates
 PLANS := $(BIN)/python -m vicrop.plans --size
 SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/local
 
-.PHONY: help venv book run smoke test check lab bench soak train clean
+.PHONY: help venv book run smoke test check lab bench bench-shards soak train clean
 
 help:  ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 venv: $(VENV)/ok  ## make the environment, in .venv (the others do so too)
 
 book: $(VENV)/ok $(MATHJAX)  ## run every notebook, then build the book from them
-	time { $(BIN)/python -m data_prep.plates && $(PLANS) embedded && \
+	time { $(BIN)/python $(DRAW) && $(PLANS) embedded && \
 	  $(SNAKEMAKE) book; }
 
 run: $(VENV)/ok  ## make another size here: make run SIZE=one-gpu
 	$(PLANS) $(SIZE) --check
 	time $(SNAKEMAKE) pages --config size=$(SIZE)
+
+check: $(VENV)/ok  ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check vicrop data_prep tests benchmarks notebooks
+	$(BIN)/mypy
+
+# In a copy of the tree, so that a reader's pages and records stay as they are.
+smoke: $(VENV)/ok  ## the whole book from a few questions, in .smoke
+	rm -rf .smoke && mkdir .smoke
+	git ls-files -z | xargs -0 cp --parents --preserve=timestamps -t .smoke
+	cd .smoke && PYTHONPATH=$$PWD $(MAKE) book VENV=$(abspath $(VENV)) DRAW="$(DRAW) --smoke"
 
 test: $(VENV)/ok  ## run all tests, the notebooks' own defaults among them
 	time $(BIN)/python -m pytest -q --nbval-lax --nbval-cell-timeout=120 tests notebooks
@@ -45,6 +57,9 @@ bench: $(VENV)/ok  ## measure ours against the plain way, side by side
 	$(BIN)/python -m data_prep.plates
 	$(BIN)/python -m benchmarks
 
+bench-shards: $(VENV)/ok  ## measure shards beside a run in one piece
+	$(BIN)/python -m benchmarks.sharding
+
 soak: $(VENV)/ok  ## kill a sharded workflow a hundred times (some half an hour)
 	$(BIN)/python -m tests.soak
 
@@ -53,7 +68,7 @@ train: $(VENV)/ok  ## train the four tiny models anew (some four hours)
 	$(BIN)/python -m vicrop.tiny.train
 
 clean:  ## remove what was built and executed; the environment stays
-	rm -rf _build book/executed book/results book/_static/mathjax
+	rm -rf .smoke _build book/executed book/results book/_static/mathjax
 	rm -rf .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
 	find . -name .venv -prune -o -name __pycache__ -exec rm -rf {} +
 

@@ -5,11 +5,13 @@ and ``plates-wide`` (wide and tall ones); the map's layer is chosen on ``plates-
 the models are trained on other seeds again.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +67,10 @@ RECIPES = {
     ),
     "plates-val": Recipe(scenes.PLATES, "val", _quota(200, 60, 60, 40)),
 }
+
+
+SMOKE = {"small": 7, "medium": 3, "large": 3, "exists": 1}
+"""Questions of each sort that try every page out."""
 
 
 def _source_hash() -> str:
@@ -179,10 +185,19 @@ def _draw(job: tuple[Recipe, int, Path]) -> None:
     Image.fromarray(pixels).save(file, quality=JPEG_QUALITY, subsampling=0)
 
 
-def main(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+def with_quota(name: str, quota: Mapping[str, int] = SMOKE) -> Recipe:
+    """A data set's recipe, for other numbers of questions."""
+    return dataclasses.replace(RECIPES[name], quota=tuple(quota.items()))
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument()] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="A few questions.")] = False,
+) -> None:
     """Draw the data sets NAMES (all, if none is given) into the data folder."""
     for name in names or RECIPES:
-        typer.echo(f"{name}: {make(name, paths.data())}")
+        recipe = with_quota(name) if smoke else None
+        typer.echo(f"{name}: {make(name, paths.data(), recipe=recipe)}")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ from vicrop.execute import pool
 from vicrop.run import run_together
 from vicrop.types import RunConfig
 
-QUOTA = {"small": 7, "medium": 3, "large": 3, "exists": 1}
-
 
 def pytest_collection_finish(session):
     """Make them, if a notebook is among the tests."""
@@ -29,8 +27,8 @@ def make_smoke(folder: Path) -> None:
     """Every embedded data set and run, at smoke size, where notebooks look for them."""
     os.environ["VICROP_DATA"] = str(folder / "data")
     os.environ["VICROP_RESULTS"] = str(folder / "results")
-    for name, recipe in plates.RECIPES.items():
-        small = plates.Recipe(recipe.spec, recipe.split, tuple(QUOTA.items()))
+    for name in plates.RECIPES:
+        small = plates.with_quota(name)
         plates.make(name, folder / "data", progress=False, recipe=small)
     configs, _ = matrix.chosen(plans.MATRIX, "embedded")
     with pool(os.cpu_count() or 1) as workers:

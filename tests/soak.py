@@ -1,10 +1,10 @@
-"""``make soak``: a sharded workflow is killed a hundred times, and must not lose a line.
+"""``make soak``: a sharded workflow is killed a hundred times, and loses no line.
 
-A small matrix of three tiny models is made undisturbed. Then it is made again and again,
-each time ended by SIGKILL at a random moment: all of its processes, or only the one
-that writes records. After each kill the records on the disk are held against those
-before it and those of the undisturbed time; once the matrix is whole, its files must
-be the same to the last byte, and it begins anew. The report is ``benchmarks/soak.json``.
+A small matrix of three tiny models is made undisturbed. Then it is made again and
+again, each time ended by SIGKILL at a random moment: all of its processes, or only the
+one that writes records. After each kill the records on the disk are held against those
+before it and those of the undisturbed time; once the matrix is whole, its files must be
+the same to the last byte, and it begins anew. Report: ``benchmarks/soak.json``.
 """
 
 import json
@@ -66,8 +66,7 @@ class Soak:
     def draw(self) -> None:
         """The data, of a few scenes."""
         for name in ("plates", "plates-hd"):
-            recipe = plates.RECIPES[name]
-            small = plates.Recipe(recipe.spec, recipe.split, tuple(QUOTA.items()))
+            small = plates.with_quota(name, QUOTA)
             plates.make(name, self.place / "data", progress=False, recipe=small)
 
     def start(self, results: str) -> subprocess.Popen:

@@ -100,3 +100,22 @@ def _legend(figure: Figure, axes: Sequence[Axes]) -> None:
         frameon=False,
         fontsize="small",
     )
+
+
+def speedups(frames: dict[str, pd.DataFrame], ax: Axes | None = None) -> Axes:
+    """How much faster many workers are, beside as many times.
+
+    Args:
+        frames: of ``scaling.simulate``, by what they are called.
+        ax: where to draw.
+    """
+    ax = plt.figure(figsize=(5.5, 4)).add_subplot() if ax is None else ax
+    most = max(frame["workers"].max() for frame in frames.values())
+    ax.loglog([1, most], [1, most], color="0.6", linestyle=":", label="as many times")
+    for mark, (name, frame) in zip(MARKS, frames.items(), strict=False):
+        ax.loglog(frame["workers"], frame["times faster"], marker=mark, label=name)
+    ticks = frames[next(iter(frames))]["workers"]
+    ax.set_xticks(ticks, map(str, ticks))
+    ax.set(xlabel="workers", ylabel="times faster than one worker")
+    ax.legend(frameon=False)
+    return ax
