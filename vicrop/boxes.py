@@ -233,7 +233,7 @@ def random_box(
 def center_box(image_size: tuple[int, int], crop_px: int) -> Box:
     """The middle of the image, at the mean ratio of ``RATIOS``."""
     width, height = image_size
-    return square((width / 2, height / 2), crop_px * np.mean(RATIOS), image_size)
+    return square((width / 2, height / 2), crop_px * float(np.mean(RATIOS)), image_size)
 
 
 def overlap(box: Sequence[float], other: Sequence[float]) -> float:

@@ -4,11 +4,17 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import DynamicCache
+
+
+def _layers(cache: DynamicCache) -> list[Any]:
+    """Its layers: their class is the model's choice, all have keys and values."""
+    return cache.layers
 
 
 def branch(cache: DynamicCache) -> DynamicCache:
@@ -29,7 +35,7 @@ def without_last(cache: DynamicCache) -> DynamicCache:
 def detached(cache: DynamicCache) -> DynamicCache:
     """A branch that keeps no graph alive."""
     new = branch(cache)
-    for layer in new.layers:
+    for layer in _layers(new):
         if layer.keys is not None:
             layer.keys, layer.values = layer.keys.detach(), layer.values.detach()
     return new
@@ -53,11 +59,11 @@ def side_by_side(
     if len(caches) == 1:
         return new, None
     longest = max(cache.get_seq_length() for cache in caches)
-    for number, layer in enumerate(new.layers):
-        own = [cache.layers[number] for cache in caches]
+    for number, layer in enumerate(_layers(new)):
+        own = [_layers(cache)[number] for cache in caches]
         layer.keys = torch.cat([_padded(one.keys, longest) for one in own])
         layer.values = torch.cat([_padded(one.values, longest) for one in own])
-    ones = [torch.ones_like(cache.layers[0].keys[:, 0, :, 0]) for cache in caches]
+    ones = [torch.ones_like(_layers(cache)[0].keys[:, 0, :, 0]) for cache in caches]
     mask = [functional.pad(one, (longest - one.shape[1], 0)) for one in ones]
     return new, torch.cat(mask).long()
 
@@ -111,11 +117,11 @@ def apart(cache: DynamicCache, places: Sequence[Cut]) -> list[DynamicCache]:
         places: of each.
     """
     each = [branch(cache) for _ in places]
-    for number, layer in enumerate(cache.layers):
+    for number, layer in enumerate(_layers(cache)):
         if layer.keys is None:  # above the last layer that was run
             continue
         for one, place in zip(each, places, strict=True):
-            own = one.layers[number]
+            own = _layers(one)[number]
             own.keys, own.values = place.of(layer.keys), place.of(layer.values)
         layer.keys = layer.values = None
     return each
@@ -123,7 +129,7 @@ def apart(cache: DynamicCache, places: Sequence[Cut]) -> list[DynamicCache]:
 
 def tensors(cache: DynamicCache) -> list[Tensor]:
     """Keys and values of every layer that holds any."""
-    held = [layer for layer in cache.layers if layer.keys is not None]
+    held = [layer for layer in _layers(cache) if layer.keys is not None]
     return [tensor for layer in held for tensor in (layer.keys, layer.values)]
 
 

@@ -54,9 +54,9 @@ def reader(attention: nn.Module, function: Callable) -> Iterator[Callable]:
             f"attention cannot be read under attn_implementation={runs!r}; load the "
             f"model with one of {', '.join(READABLE)}"
         )
-    attention.config = copy.copy(config)
-    attention.config._attn_implementation_internal = _NAME
-    attention.config._reader = function
+    named = copy.copy(config)
+    named._attn_implementation_internal, named._reader = _NAME, function
+    attention.config = named
     try:
         yield ALL_ATTENTION_FUNCTIONS["sdpa" if runs == "eager" else runs]
     finally:

@@ -69,7 +69,8 @@ def front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
     best = frame[on].sort_values(cost)
     heights = [100 * found.value for found in best.accuracy]
     ax.step(best[cost], heights, where="post", color=plots.GREY, lw=1, zorder=0)
-    for number, (place, row) in enumerate(frame.iterrows()):
+    rows = zip(on, frame.iterrows(), strict=True)
+    for number, (leads, (_, row)) in enumerate(rows):
         found = row.accuracy.times(100)
         # Wilson's interval of a mean of 0 or 1 ends there, less what floats lose.
         ends = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]]
@@ -79,7 +80,7 @@ def front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
             ends,
             fmt=MARKS[number % len(MARKS)],
             color=plt.get_cmap("tab10")(number % 10),
-            mec="black" if on[place] else "none",
+            mec="black" if leads else "none",
             capsize=2,
             lw=1,
             label=row.method,

@@ -1,5 +1,6 @@
 """Tables of costs, to be read: `costs` has the numbers behind them."""
 
+import numpy as np
 import pandas as pd
 
 from vicrop import costs
@@ -19,7 +20,7 @@ def where(measured: Measured) -> pd.DataFrame:
 def rounded(frame: pd.DataFrame, digits: int) -> pd.DataFrame:
     """Fractions written with so many digits; whole numbers and words as they are."""
     text = frame.copy()
-    for name in frame.select_dtypes("floating"):
+    for name in frame.select_dtypes(np.floating):
         text[name] = [f"{value:,.{digits}f}" for value in frame[name]]
     return text
 

@@ -125,7 +125,7 @@ def hits(frame: pd.DataFrame) -> pd.DataFrame:
 def shares(frame: pd.DataFrame) -> dict[str, stats.Estimate]:
     """Share of samples whose object lies in the crop, by name."""
     found = hits(frame)
-    return {name: stats.accuracy(found[name]) for name in found}
+    return {str(name): stats.accuracy(found[name]) for name in found}
 
 
 def apart(
@@ -142,7 +142,7 @@ def apart(
 def sides(frame: pd.DataFrame) -> dict[str, stats.Estimate]:
     """Mean side of the crops, pixels, by name."""
     groups = frame.groupby("name", sort=False)["side"]
-    return {name: stats.bootstrap(rows.to_numpy()) for name, rows in groups}
+    return {str(name): stats.bootstrap(rows.to_numpy()) for name, rows in groups}
 
 
 def covered(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -170,7 +170,7 @@ def agreement(
         keys: the methods to pair.
     """
     rows = [
-        {"model": model, "methods": f"{one}, {other}"} | _agree(made[one], made[other])
+        {"model": model, "methods": f"{one}, {other}", **_agree(made[one], made[other])}
         for model, made in runs.items()
         for one, other in combinations(keys, 2)
     ]

@@ -194,6 +194,7 @@ def pool(workers: int) -> ProcessPoolExecutor:
 def end_with_parent() -> None:
     """Let this process end when its parent does: a killed one tells nobody."""
     parent = parent_process()
+    assert parent is not None
 
     def watch() -> None:
         parent.join()

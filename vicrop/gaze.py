@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -98,6 +98,7 @@ def views(
         if sample.image_path != path:
             path = sample.image_path
             view = vlm.look(datasets.image_path(dataset, sample))
+        assert view is not None
         yield sample, view
 
 
@@ -108,7 +109,8 @@ def covered_share(frame: pd.DataFrame) -> pd.Series:
 
 def best_layer(frame: pd.DataFrame) -> int:
     """The layer whose map's crop covers most objects; of equals the lowest."""
-    return int(covered_share(frame).idxmax())
+    best: Any = covered_share(frame).idxmax()  # of the index: a layer
+    return int(best)
 
 
 def with_answers(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -234,7 +236,7 @@ def measured(frame: pd.DataFrame) -> pd.DataFrame:
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, stats.Estimate]:
     """Paired differences of two runs on the same samples, by measure."""
     old, new = measured(before), measured(after)
-    return {name: stats.difference(old[name], new[name]) for name in old}
+    return {str(name): stats.difference(old[name], new[name]) for name in old}
 
 
 def comparison(frames: Mapping[str, pd.DataFrame], base: str) -> pd.DataFrame:
@@ -251,7 +253,7 @@ def comparison(frames: Mapping[str, pd.DataFrame], base: str) -> pd.DataFrame:
             found = stats.accuracy(values.dropna())
             row = {"measure": measure, "run": name, "n": found.n}
             row["%"] = found.format(1, scale=100)
-            gain = apart.get(measure)
+            gain = apart.get(str(measure))
             row[f"against {base}, points"] = (
                 gain.format(1, sign=True, scale=100) if gain else ""
             )

@@ -84,15 +84,13 @@ class _Strict(BaseModel):
 
 
 NAMED = ("model", "method", "dataset", "shard", "shards")
-Settings = create_model(
-    "Settings",
-    __base__=_Strict,
-    **{
-        name: (field.annotation, field)
-        for name, field in RunConfig.model_fields.items()
-        if name not in NAMED
-    },
-)
+_FIELDS: dict[str, Any] = {
+    name: (field.annotation, field)
+    for name, field in RunConfig.model_fields.items()
+    if name not in NAMED
+}
+# Any: mypy takes no class for a base that is made at run time.
+Settings: Any = create_model("Settings", __base__=_Strict, **_FIELDS)
 """All of a run but its model, method, data set and shards."""
 
 
@@ -139,8 +137,8 @@ class Block(Settings):
         ]
 
     def _shards(self, dataset: str) -> int:
-        of_all = isinstance(self.shards, int)
-        return self.shards if of_all else self.shards.get(dataset, 1)
+        shards = self.shards
+        return shards if isinstance(shards, int) else shards.get(dataset, 1)
 
 
 class Size(_Strict):

@@ -1,6 +1,6 @@
 """Options that several commands of the shell share."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,8 @@ Method = Annotated[str, typer.Option(help="Map or control, e.g. rel-att, no-crop
 Methods = Annotated[
     list[str], typer.Option("--method", help="Map or control; may be given again.")
 ]
+METHODS = ["rel-att"]
+"""What ``Methods`` is if none is given; nothing changes it."""
 Dataset = Annotated[str, typer.Option(help="Key, or a folder with data.json.")]
 Limit = Annotated[int, typer.Option(help="Samples; 0 for all.", min=0)]
 Seed = Annotated[int, typer.Option(help="Of the subset and random boxes.")]
@@ -33,7 +35,7 @@ Options = Annotated[
 ]
 
 
-def numbers(options: list[str] | None) -> dict[str, int]:
+def numbers(options: list[str] | None) -> dict[str, Any]:
     """``KEY=VALUE`` pairs as keyword arguments.
 
     Raises:

@@ -102,9 +102,10 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
     )
     for axes, (image, answer, sample) in zip(grid, shown, strict=True):
         show_image(image, axes[0]).set_xlabel(_wrapped(sample.question))
-        draw = show_image if answer.amap is None else show_map
-        about = () if answer.amap is None else (answer.amap,)
-        draw(image, *about, ax=axes[1])
+        if answer.amap is None:
+            show_image(image, axes[1])
+        else:
+            show_map(image, answer.amap, axes[1])
         axes[1].set_xlabel(f"label “{sample.labels[0]}”, image alone “{answer.plain}”")
         for box in sample.boxes:
             show_box(_beside(box, image.width), axes[1], TRUTH, linestyle="--")
@@ -289,7 +290,7 @@ def histogram(
 ) -> Axes:
     """Counts over a logarithmic axis, with borders marked."""
     edges = np.geomspace(min(values), max(values), 31)
-    ax.hist(values, edges, color=BLUE)
+    ax.hist(values, edges.tolist(), color=BLUE)
     for mark in marks:
         ax.axvline(mark, color=CROP, linestyle="--", lw=1)
     ax.set_xscale("log")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from vicrop import adapters, boxes, datasets, pipeline, provenance, scoring, shards
 from vicrop import task as tasks
@@ -158,12 +159,13 @@ def askable(config: RunConfig) -> list[Sample]:
 
 def load(config: RunConfig) -> Adapter:
     """The model of a run."""
+    options: dict[str, Any] = config.options  # as keywords: checked in ``load``
     return adapters.load(
         config.model,
         layer=config.layer,
         device=config.device,
         dtype=config.dtype,
-        **config.options,
+        **options,
     )
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vicrop.options import (
+    METHODS,
     Dataset,
     Device,
     Dtype,
@@ -27,7 +28,7 @@ from vicrop.options import (
 
 def run(
     model: Model = "tiny-llava",
-    method: Methods = ("rel-att",),
+    method: Methods = METHODS,
     dataset: Dataset = "plates",
     limit: Limit = 0,
     seed: Seed = 0,
@@ -116,7 +117,7 @@ def _size(text: str) -> int | Literal["auto"]:
 def merge(
     shards: Shards,
     model: Model = "tiny-llava",
-    method: Methods = ("rel-att",),
+    method: Methods = METHODS,
     dataset: Dataset = "plates",
     limit: Limit = 0,
     seed: Seed = 0,

@@ -126,7 +126,7 @@ def _lines(named: dict[str, str], rows: pd.DataFrame) -> list[Line]:
     before = rescore.rescored(kept, "plain", dataset, variant)
     after = rescore.rescored(kept, "answer", dataset, variant)
     changed = stats.changes(before, after)
-    common = named | {"n": len(kept), "errors": len(rows) - len(kept)}
+    common: dict[str, Any] = named | {"n": len(kept), "errors": len(rows) - len(kept)}
     first = Line(
         **common,
         metric=rescore.metric_name(dataset, variant),

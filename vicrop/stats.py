@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
@@ -43,7 +44,7 @@ class Estimate:
         return f"{value} [{low}, {high}]".replace("-", "−")
 
 
-def accuracy(scores: np.ndarray) -> Estimate:
+def accuracy(scores: ArrayLike) -> Estimate:
     """Mean of scores in [0, 1]: Wilson's interval if all are 0 or 1, else bootstrap."""
     scores = np.asarray(scores, float)
     if not len(scores):
@@ -54,7 +55,7 @@ def accuracy(scores: np.ndarray) -> Estimate:
     return Estimate(float(scores.mean()), float(low), float(high), len(scores))
 
 
-def bootstrap(values: np.ndarray, statistic=np.mean, seed: int = 0) -> Estimate:
+def bootstrap(values: ArrayLike, statistic=np.mean, seed: int = 0) -> Estimate:
     """A statistic with its percentile bootstrap interval.
 
     Args:
@@ -110,7 +111,7 @@ def _mean_of(levels: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return counts @ levels / counts.sum(-1)
 
 
-def gain(before: np.ndarray, after: np.ndarray) -> Estimate:
+def gain(before: ArrayLike, after: ArrayLike) -> Estimate:
     """Mean paired difference of scores, with its bootstrap interval over samples.
 
     Args:

@@ -42,12 +42,14 @@ class Tiled:
             look.forget_prompts()
         rows, cols = found[0].shape
         shape = (self.tiles.rows * rows, self.tiles.cols * cols)
-        whole = (0.0, 0.0, *map(float, self.image.size))
+        width, height = map(float, self.image.size)
+        whole = (0.0, 0.0, width, height)
         parts = (
             geometry.lay(*self._place(found[number], number), whole, shape)
             for number in found
         )
-        return Map(sum(parts), None if self.geometry == "upstream" else whole)
+        joined = np.asarray(sum(parts))
+        return Map(joined, None if self.geometry == "upstream" else whole)
 
     def looks(self, most: int) -> list[tuple[list[int], Look]]:
         """Tiles of one size together, at most so many at once; with their numbers."""

@@ -30,7 +30,7 @@ from transformers import DynamicCache
 from vicrop import attribution, capture
 from vicrop import cache as kept
 from vicrop.adapters.base import GENERAL_QUESTION, Adapter
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words
+from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words, not_none
 from vicrop.attribution import Attribution
 from vicrop.look import Look
 from vicrop.tail import last_token_only
@@ -44,8 +44,8 @@ Asked = tuple[View, str, Box | None]
 @torch.no_grad()
 def see(views: Sequence[View]) -> None:
     """Look at images that were not looked at yet, the vision tower run once for all."""
-    looks = dict.fromkeys(view.whole for view in views)
-    looks = [look for look in looks if look._seen is None]
+    wholes = dict.fromkeys(view.whole for view in views)
+    looks = [look for look in wholes if look._seen is None]
     if not looks:
         return
     seen = _model(views).look_apart([look.pictures[0] for look in looks])
@@ -67,7 +67,7 @@ def start(vlm: Adapter, prompts: Sequence[Prompt]) -> None:
         return
     _fill(vlm, waiting, len(vlm.attention))
     hidden, cache, rows = _read(vlm, waiting)
-    scores = vlm.logits(hidden[:, -1]).split(_rows(waiting))
+    scores = vlm.logits(not_none(hidden)[:, -1]).split(_rows(waiting))
     places = _cuts(waiting)
     caches = kept.apart(cache, places)
     for number, prompt in enumerate(waiting):
@@ -87,8 +87,8 @@ def general(views: Sequence[View], kind: Attribution) -> None:
     """
     if not kind.needs_general or kind.of_prompt is not attribution.attention_to_image:
         return
-    looks = dict.fromkeys(view.whole for view in views)
-    looks = [look for look in looks if kind.of_prompt not in look._general]
+    wholes = dict.fromkeys(view.whole for view in views)
+    looks = [look for look in wholes if kind.of_prompt not in look._general]
     if not looks:
         return
     see(views)
@@ -124,7 +124,7 @@ def say(asked: Sequence[Asked], max_new_tokens: int = 20) -> None:
     vlm = _model([view for view, _, _ in asked])
     prompts = _prompts(vlm, list(left.values()))
     start(vlm, prompts)
-    answers = vlm.decode([prompt.start for prompt in prompts], max_new_tokens)
+    answers = vlm.decode([not_none(one.start) for one in prompts], max_new_tokens)
     for (view, key), tokens in zip(left, answers, strict=True):
         view._said[key] = vlm.text(tokens)
 
@@ -137,7 +137,10 @@ def _prompts(vlm: Adapter, asked: Sequence[Asked]) -> list[Prompt]:
         (view.whole, question, None if crop is None else crops[view, tuple(crop)])
         for view, question, crop in asked
     ]
-    ready = iter(_connected(vlm, [case for case in cases if case[2] is not None]))
+    cropped = [
+        (look, question, crop) for look, question, crop in cases if crop is not None
+    ]
+    ready = iter(_connected(vlm, cropped))
     return [
         look.ask(question) if crop is None else look.follow(*next(ready))
         for look, question, crop in cases
@@ -203,7 +206,9 @@ def _fill_to(vlm: Adapter, prompts: Sequence[Prompt], depth: int) -> None:
         for one, (tokens, _) in zip(prefixes, read, strict=True)
     ]
     places = [vlm.positions(one.prefix.ids, one.seen[:1]) for one in prompts]
-    positions = None if places[0] is None else _batch(places, -1, after=True)
+    positions = None
+    if places[0] is not None:
+        positions = _batch([not_none(one) for one in places], -1, after=True)
     cache = DynamicCache(config=vlm.text_model.config)
     with capture.stop_at(vlm.attention[depth - 1]):
         vlm.hidden(_batch(embeddings, -2, after=True), cache, positions)
@@ -234,7 +239,9 @@ def _read(
         the map's row; all of the batch, padded.
     """
     hidden = None
-    cache, mask = kept.side_by_side([one.prefix.cache for one in prompts], depth)
+    cache, mask = kept.side_by_side(
+        [not_none(one.prefix.cache) for one in prompts], depth
+    )
     places = _batch([_places(one) for one in prompts], -1)
     module, stop = vlm.attention[vlm.layer], depth is not None
     if mask is not None:

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from vicrop import lines
 
+Stock = Any
+"""A transformers model or a part of one: what attributes it has is its own business."""
+
 Region = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels of the original image; may be fractional."""
 

@@ -1,6 +1,7 @@
 """Whether a run's records are what they were, and what they should be."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from vicrop import adapters, datasets, paths, provenance, scoring
 from vicrop.run import asked
@@ -103,8 +104,9 @@ def _of_scores(record: Record, config: RunConfig) -> Iterator[str]:
 
 def _of_weights(config: RunConfig, known: str) -> Iterator[str]:
     """Whether the model that is here is the one that answered."""
+    options: dict[str, Any] = config.options  # as keywords: checked in ``load``
     vlm = adapters.load(
-        config.model, device=config.device, dtype=config.dtype, **config.options
+        config.model, device=config.device, dtype=config.dtype, **options
     )
     if provenance.weights_hash(vlm) != known:
         yield f"{config.model} here has other weights than those that answered"

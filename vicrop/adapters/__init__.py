@@ -79,7 +79,7 @@ def _fetch(
     cls = FAMILIES[spec.family]
     # A pinned commit that is here can have no newer files: the hub is not asked.
     here = is_offline_mode() or bool(spec.revision and spec.is_here())
-    where = {"revision": spec.revision, "local_files_only": here}
+    where: dict[str, Any] = {"revision": spec.revision, "local_files_only": here}
     logging.disable_progress_bar()  # a widget that stays in notebooks otherwise
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, **where)
@@ -104,7 +104,9 @@ def _fetch(
 
 def _check_config(cls: type[Adapter], config: Any) -> None:
     """Refuse a checkpoint of another family, by its type and by its class's name."""
-    if config.model_type != cls.model_class().config_class.model_type:
+    known = cls.model_class().config_class
+    assert known is not None
+    if config.model_type != known.model_type:
         cls.check_class(CLASS_OF_TYPE.get(config.model_type, config.model_type))
     for architecture in config.architectures or []:
         cls.check_class(architecture)

@@ -102,7 +102,7 @@ class Adapter(Prompting):
             )
 
     @classmethod
-    def model_class(cls) -> type[nn.Module]:
+    def model_class(cls) -> type[transformers.PreTrainedModel]:
         """The transformers class of the family's architecture."""
         return getattr(transformers, cls.architecture)
 
@@ -222,7 +222,8 @@ class Adapter(Prompting):
 
     def shown(self, picture: Image.Image) -> Image.Image:
         """What of a picture that is given to the processor reaches the model."""
-        return picture.crop(tuple(map(round, self.visible(picture.size))))
+        left, top, right, bottom = map(round, self.visible(picture.size))
+        return picture.crop((left, top, right, bottom))
 
     @torch.no_grad()
     def look_at(self, pictures: Sequence[Image.Image]) -> Seen:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from vicrop.adapters.base import register
 from vicrop.adapters.parts import Seen, Words
 from vicrop.adapters.square import SquareTower
+from vicrop.types import Stock
 
 INSTRUCTION = "Answer the question using a single word or phrase."
 WHOLE = {"rows": [[0]], "cols": [[0]]}  # what the processor says of an unsplit image
@@ -25,7 +26,7 @@ class Idefics3(SquareTower):
     fit = "squash"
 
     @property
-    def text_model(self) -> nn.Module:
+    def text_model(self) -> Stock:
         """A Llama without its head."""
         return self.model.model.text_model
 

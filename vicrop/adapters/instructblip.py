@@ -10,9 +10,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from vicrop import capture
 from vicrop.adapters.base import register
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words
+from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words, not_none
 from vicrop.adapters.square import SquareTower
 from vicrop.tail import last_token_only
+from vicrop.types import Stock
 
 
 def prompt_text(question: str) -> str:
@@ -59,7 +60,7 @@ class InstructBlip(SquareTower):
         super().__init__(model, processor, layer)
         crossing = [
             layer.crossattention.attention
-            for layer in model.qformer.encoder.layer
+            for layer in self.model.qformer.encoder.layer
             if layer.has_cross_attention
         ]
         if not 0 <= qformer_layer < len(crossing):
@@ -70,7 +71,7 @@ class InstructBlip(SquareTower):
         self.cross_attention = crossing[qformer_layer]
 
     @property
-    def text_model(self) -> nn.Module:
+    def text_model(self) -> Stock:
         """The Llama without its head."""
         return self.model.language_model.model
 
@@ -104,7 +105,7 @@ class InstructBlip(SquareTower):
 
     def image_tokens(self, seen: Seen, words: Words) -> Tensor:
         """The queries, once they have read the question and the patches."""
-        asked = words.asked.expand(len(seen.features), -1)
+        asked = not_none(words.asked).expand(len(seen.features), -1)
         return self._queries(seen.features, asked, torch.ones_like(asked))
 
     def connect(
@@ -113,7 +114,9 @@ class InstructBlip(SquareTower):
         """Each image's queries read its own question; the shorter ones are padded."""
         counts = [len(image.features) for image in seen]
         rows = [
-            one.asked[0] for one, n in zip(words, counts, strict=True) for _ in range(n)
+            not_none(one.asked)[0]
+            for one, n in zip(words, counts, strict=True)
+            for _ in range(n)
         ]
         asked = pad_sequence(rows, batch_first=True)
         mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
@@ -138,7 +141,7 @@ class InstructBlip(SquareTower):
 
     def prefix_key(self, words: Words) -> Hashable:
         """The question: it changes what the queries bring."""
-        return tuple(words.asked[0].tolist())
+        return tuple(not_none(words.asked)[0].tolist())
 
     def fill(self, prefix: Prefix, words: Words, seen: Seen) -> None:
         """The queries through the Llama; A_ti is the Q-Former's cross-attention."""
@@ -158,7 +161,7 @@ class InstructBlip(SquareTower):
         # The pass is the plain answer's too: nothing of it is run again.
         prompt.prefix.take(prefix)
         self.begun(prompt, Start(scores, cache, None, rows[0].detach()))
-        return scores, [rows[0], prefix.connector]
+        return scores, [rows[0], not_none(prefix.connector)]
 
     def unpack(self, inputs: Any) -> tuple[Words, Tensor, tuple[int, int]]:
         """The processor gives the question's tokens for the Q-Former too."""

@@ -13,8 +13,9 @@ from transformers import DynamicCache
 
 from vicrop import cache as kept
 from vicrop import capture
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words, Work
+from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words, Work, not_none
 from vicrop.tail import last_token_only
+from vicrop.types import Stock
 
 
 class Language(ABC):
@@ -27,7 +28,7 @@ class Language(ABC):
         trace_is_whole: whether ``trace`` runs the whole prompt, not its last token.
     """
 
-    model: nn.Module
+    model: Stock
     layer: int
     trace_is_whole: ClassVar[bool] = False
     work: Work = Work()
@@ -35,7 +36,7 @@ class Language(ABC):
     # What a family may say otherwise.
 
     @property
-    def text_model(self) -> nn.Module:
+    def text_model(self) -> Stock:
         """The language model without its head."""
         return self.model.model.language_model
 
@@ -189,7 +190,7 @@ class Language(ABC):
             # If interrupted, a shallower cache must not be taken for one so deep.
             prefix.depth, prefix.cache = max(prefix.depth, depth), None
             self.fill(prefix, prompt.words, prompt.seen[0])
-        return kept.branch(prefix.cache)
+        return kept.branch(not_none(prefix.cache))
 
     # Where a prompt looks, and what it says.
 
@@ -298,6 +299,6 @@ def _places(starts: Sequence[Start]) -> Tensor | None:
     if len(starts) == 1:
         return starts[0].place
     if starts[0].place is not None:
-        return torch.cat([start.place for start in starts], -2)
+        return torch.cat([not_none(start.place) for start in starts], -2)
     ends = [torch.full_like(one.scores[:, :1], one.length - 1) for one in starts]
     return torch.cat(ends).long()

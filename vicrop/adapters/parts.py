@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import astuple, dataclass, field
 from operator import add, sub
+from typing import TypeVar
 
 from torch import Tensor
 from transformers import DynamicCache
 
 from vicrop import cache as kept
+
+T = TypeVar("T")
+
+
+def not_none(value: T | None) -> T:
+    """What by now is there, or the code that was to make it is wrong."""
+    assert value is not None
+    return value
 
 
 @dataclass(eq=False)
@@ -80,7 +89,7 @@ class Prefix:
     def take(self, other: Prefix) -> None:
         """What another run of the same tokens computed, if this one has nothing."""
         if self.cache is None:
-            self.depth, self.cache = other.depth, kept.detached(other.cache)
+            self.depth, self.cache = other.depth, kept.detached(not_none(other.cache))
             step = other.connector
             self.connector = None if step is None else step.detach()
 

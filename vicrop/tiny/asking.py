@@ -111,6 +111,7 @@ def asked_in_vain(question: Question, scene: Scene, rng: Generator) -> Question:
     if question.kind not in ("digit", "letter"):
         return question
     color = next(color for color in COLORS if f" {color} " in absent.text)
+    assert question.plate is not None
     text = question.text.replace(question.plate.color, color)
     return Question(question.kind, text, "", None)
 

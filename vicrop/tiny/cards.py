@@ -40,7 +40,7 @@ class Subject:
     sources: Sequence[features.Source]
     start: str | None = None
     look_late: float = curriculum.LOOK_LATE
-    options: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 STAGES = {

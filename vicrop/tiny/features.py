@@ -68,7 +68,7 @@ def pictures(
     whole = Image.fromarray(pixels)
     part = whole.crop((left, top, left + side, top + side))
     small = [
-        np.asarray(image.resize((IMAGE_PX, IMAGE_PX), Image.BICUBIC))
+        np.asarray(image.resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BICUBIC))
         for image in (whole, part)
     ]
     return scene, (left, top, side), np.stack(small)
@@ -160,7 +160,9 @@ def _scene(numbers: list[int]) -> tuple[Scene, tuple[int, int, int]]:
     texture, left, top, side, *flat = numbers
     colors, chars = list(COLORS), scenes.CHARS
     plates = tuple(
-        Plate(*flat[n : n + 3], colors[flat[n + 3]], chars[flat[n + 4]])
+        Plate(
+            flat[n], flat[n + 1], flat[n + 2], colors[flat[n + 3]], chars[flat[n + 4]]
+        )
         for n in range(0, len(flat), 5)
         if flat[n] >= 0
     )

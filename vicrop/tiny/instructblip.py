@@ -21,6 +21,7 @@ from transformers.models.blip import BlipImageProcessorPil
 
 from vicrop.tiny import models
 from vicrop.tiny.models import IMAGE_PX, PATCH_PX
+from vicrop.types import Stock
 
 WORDS = (*models.WORDS, "Question:", "Short", "answer:")
 """tiny-llava's words and numbers first."""
@@ -173,6 +174,7 @@ def see_as_clip(tower: InstructBlipVisionModel, clip: CLIPVisionModel) -> None:
     """
     seen, shown = tower.embeddings, clip.embeddings
     seen.patch_embedding.weight.copy_(FADED * shown.patch_embedding.weight)
+    assert seen.patch_embedding.bias is not None
     seen.patch_embedding.bias.zero_()
     seen.class_embedding.copy_(FADED * shown.class_embedding.view(1, 1, -1))
     seen.position_embedding.copy_(FADED * shown.position_embedding.weight[None])
@@ -183,7 +185,7 @@ def see_as_clip(tower: InstructBlipVisionModel, clip: CLIPVisionModel) -> None:
     tower.post_layernorm.reset_parameters()
 
 
-def _normalise(layer: nn.Module, norm: nn.LayerNorm) -> None:
+def _normalise(layer: Stock, norm: nn.LayerNorm) -> None:
     """Make a layer add the normalised input to its input, and nothing else."""
     layer.self_attn.projection.weight.zero_()
     layer.self_attn.projection.bias.zero_()
@@ -197,7 +199,7 @@ def _normalise(layer: nn.Module, norm: nn.LayerNorm) -> None:
     layer.mlp.fc2.weight[:, : 2 * width] = torch.cat([one, -one], 1)
 
 
-def _copy_layer(layer: nn.Module, twin: nn.Module) -> None:
+def _copy_layer(layer: Stock, twin: Stock) -> None:
     """A CLIP layer's weights; query, key and value are one matrix here."""
     parts = [twin.self_attn.q_proj, twin.self_attn.k_proj, twin.self_attn.v_proj]
     layer.self_attn.qkv.weight.copy_(torch.cat([part.weight for part in parts]))

@@ -199,7 +199,8 @@ def batch(
 
 def _row(made: list[Turn], images: int) -> tuple[list[int], ...]:
     """Tokens, labels, turn numbers, positions and answering flags of one row."""
-    tokens, labels, number, position, answering = [], [], [], [], []
+    tokens, labels, number, answering = [], [], [], []
+    position: list[int] = []
     for n, one in enumerate(made, start=1):
         inputs = one.prompt + one.answer[:-1]
         before = len(one.prompt) - 1
@@ -216,12 +217,12 @@ class Learner(nn.Module):
     """What is alike in all language models that learn to answer.
 
     Attributes:
-        say: writes a turn.
+        weight: of each word in the loss.
         last: the token that ends a prompt.
     """
 
-    say: ClassVar[Say] = staticmethod(turn)
     last: ClassVar[int] = WORDS.index("ASSISTANT:")
+    weight: Tensor
 
     def __init__(self, vocabulary: Sequence[str]):
         super().__init__()
@@ -230,6 +231,11 @@ class Learner(nn.Module):
         # What is asked for counts more than the words around it.
         weight[[vocabulary.index(word) for word in words]] = 3.0
         self.register_buffer("weight", weight, persistent=False)
+
+    @staticmethod
+    def say(question: str, answer: str) -> Turn:
+        """What follows the image in the model's own prompt, and the answer."""
+        return turn(question, answer)
 
     def loss_on(self, pool: Pool, stage: str, masked: float = LOOK_LATE):
         """The loss of a stage of ``PHASES`` over a pool, as ``fit`` wants it.

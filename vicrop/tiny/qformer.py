@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from numpy.random import Generator
 from torch import Tensor, nn
-from transformers import InstructBlipForConditionalGeneration
+from transformers import CLIPVisionModel, InstructBlipForConditionalGeneration
 
 from vicrop.adapters.instructblip import prompt_text
 from vicrop.tiny import asking, features
@@ -118,6 +118,8 @@ def named(
 class Answering(nn.Module):
     """Q-Former and language model together; the vision tower is not in it."""
 
+    weight: Tensor
+
     def __init__(self, model: InstructBlipForConditionalGeneration, looking: Looking):
         super().__init__()
         self.looking = looking
@@ -200,6 +202,7 @@ def _kind(row: Row) -> str:
         return "described"
     if question.kind == "exists":
         return "there"
+    assert question.plate is not None
     return "large" if question.plate.side >= LEGIBLE_PX else "small"
 
 
@@ -214,7 +217,7 @@ def class_tokens(tower: nn.Module, source: Source, count: int = 128) -> Tensor:
 
 
 def train_instructblip(
-    clip: nn.Module,
+    clip: CLIPVisionModel,
     load: Callable[[Source], Pool],
     folder: Path,
     workers: Workers,

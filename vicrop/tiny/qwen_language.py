@@ -13,6 +13,7 @@ from vicrop.adapters.qwen2_5_vl import INSTRUCTION
 from vicrop.tiny import language, models, qwen
 from vicrop.tiny.language import Batch, Turn
 from vicrop.tiny.models import GRID
+from vicrop.types import Stock
 
 IMAGE = "<|image_pad|>"
 ALIKE = {
@@ -91,14 +92,18 @@ def front(images: int) -> list[int]:
 class Answering(language.Learner):
     """Language model over cached features; the tower is not in it."""
 
-    say = staticmethod(turn)
     last = qwen.WORDS.index("\n")
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration):
         super().__init__(qwen.WORDS)
-        self.text: nn.Module = model.model.language_model
+        self.text: Stock = model.model.language_model
         self.head: nn.Module = model.lm_head
         self._fronts = {n: _placed(model, n) for n in (1, 2)}
+
+    @staticmethod
+    def say(question: str, answer: str) -> Turn:
+        """What follows the image in Qwen's prompt, and the answer."""
+        return turn(question, answer)
 
     def forward(self, rows: Batch, look_late: bool) -> Tensor:
         """(batch, tokens, vocabulary) logits of the turns' tokens."""

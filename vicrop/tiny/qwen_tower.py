@@ -19,6 +19,7 @@ from vicrop.tiny.features import See
 from vicrop.tiny.fit import Schedule
 from vicrop.tiny.models import GRID, PATCH_PX
 from vicrop.tiny.qwen import FRAMES
+from vicrop.types import Stock
 
 DISTIL = Schedule(steps=500, batch=16, rate=1e-3, warmup=30, hold=0.35)
 SHAPES = ((9, 16), (16, 9), (8, 18), (18, 8))
@@ -41,7 +42,7 @@ def teacher(llava: LlavaForConditionalGeneration) -> See:
 # stream loses its mean, and the norms' offsets go into the layers that read them.
 
 
-def take_over(visual: nn.Module, llava: LlavaForConditionalGeneration) -> None:
+def take_over(visual: Stock, llava: LlavaForConditionalGeneration) -> None:
     """Write a CLIP tower and its projector as a Qwen tower, in place."""
     tower, projector = llava.model.vision_tower, llava.model.multi_modal_projector
     with torch.no_grad():
@@ -71,7 +72,7 @@ class Middle:
     size: Tensor
 
 
-def statistics(tower: nn.Module, count: int = 64) -> Middle:
+def statistics(tower: Stock, count: int = 64) -> Middle:
     """Means of a CLIP tower over drawn pictures."""
     pixels, _ = dense.batch(count, vision.view_at(FROM), np.random.default_rng(0))
     places = tower.embeddings.position_embedding.weight[1:]
@@ -92,14 +93,14 @@ def _centred(weight: Tensor) -> Tensor:
     return weight - weight.mean(0, keepdim=True)
 
 
-def _take_patches(proj: nn.Module, tower: nn.Module, middle: Middle) -> None:
+def _take_patches(proj: Stock, tower: Stock, middle: Middle) -> None:
     weight = _centred(tower.embeddings.patch_embedding.weight)
     scale = tower.pre_layrnorm.weight / middle.spread
     frame = _centred(scale[:, None, None, None] * weight) / FRAMES
     proj.weight.copy_(frame[:, :, None].expand_as(proj.weight))
 
 
-def _take_attention(block: nn.Module, layer: nn.Module) -> None:
+def _take_attention(block: Stock, layer: Stock) -> None:
     source = layer.self_attn
     parts = (source.q_proj, source.k_proj, source.v_proj)
     weight = torch.cat([part.weight for part in parts])
@@ -111,7 +112,7 @@ def _take_attention(block: nn.Module, layer: nn.Module) -> None:
     block.attn.proj.bias.copy_(_centred(source.out_proj.bias))
 
 
-def _take_mlp(block: nn.Module, layer: nn.Module) -> None:
+def _take_mlp(block: Stock, layer: Stock) -> None:
     """GELU as a gate of itself, times a constant."""
     first, last = layer.mlp.fc1, layer.mlp.fc2
     bias = first.bias + first.weight @ layer.layer_norm2.bias
@@ -125,7 +126,7 @@ def _take_mlp(block: nn.Module, layer: nn.Module) -> None:
     block.mlp.down_proj.bias.copy_(_centred(last.bias))
 
 
-def _take_projector(merger: nn.Module, projector: nn.Module, middle: Middle) -> None:
+def _take_projector(merger: Stock, projector: Stock, middle: Middle) -> None:
     first, last = projector.linear_1, projector.linear_2
     merger.ln_q.weight.fill_(middle.size)
     merger.mlp[0].weight.copy_(first.weight)
@@ -140,7 +141,7 @@ def _take_projector(merger: nn.Module, projector: nn.Module, middle: Middle) -> 
 class Tower(nn.Module):
     """Qwen's vision tower over pictures of one shape, not over the processor's rows."""
 
-    def __init__(self, visual: nn.Module):
+    def __init__(self, visual: Stock):
         super().__init__()
         self.visual = visual
 
@@ -167,7 +168,7 @@ class Distilled(vision.Distilled):
     two squares, and so is what the teacher sees in it.
     """
 
-    def __init__(self, visual: nn.Module, teacher: See):
+    def __init__(self, visual: Stock, teacher: See):
         super().__init__(Tower(visual), teacher, DISTIL.batch)
 
     def show(self, step: int, rng: Generator) -> tuple[Tensor, Tensor]:

@@ -161,11 +161,13 @@ def background(
         texture: one of ``TEXTURES``; None for a random one.
     """
     texture = texture or TEXTURES[rng.integers(len(TEXTURES))]
-    grey = _upsample(rng.uniform(0.54, 0.80, (5, 5)), size, Image.BICUBIC)
-    grain = _upsample(rng.uniform(-0.04, 0.04, (24, 24)), size, Image.BILINEAR)
+    grey = _upsample(rng.uniform(0.54, 0.80, (5, 5)), size, Image.Resampling.BICUBIC)
+    grain = _upsample(
+        rng.uniform(-0.04, 0.04, (24, 24)), size, Image.Resampling.BILINEAR
+    )
     grain += rng.uniform(0.03, 0.07) * pattern(texture, rng, size, period)
     tints = [
-        _upsample(rng.uniform(-0.04, 0.04, (5, 5)), size, Image.BICUBIC)
+        _upsample(rng.uniform(-0.04, 0.04, (5, 5)), size, Image.Resampling.BICUBIC)
         for _ in range(3)
     ]
     return texture, np.stack([grey + grain + tint for tint in tints], axis=-1)
@@ -247,7 +249,7 @@ def paste(canvas: np.ndarray, plate: Plate, rng: Generator) -> None:
 def glyph(char: str, side: int) -> np.ndarray:
     """(side, side) float32 coverage in [0, 1] of a character that fills a plate."""
     master = _master(char)
-    how = Image.BOX if side < _MASTER_PX // 2 else Image.BICUBIC
+    how = Image.Resampling.BOX if side < _MASTER_PX // 2 else Image.Resampling.BICUBIC
     return np.asarray(master.resize((side, side), how), np.float32) / 255
 
 

@@ -33,6 +33,7 @@ from vicrop.tiny import (
     vision,
 )
 from vicrop.tiny.fit import Workers, fit
+from vicrop.types import Stock
 
 SEED = 2025
 
@@ -73,7 +74,8 @@ def _train_llava(
     pool = load_pool(seeing.tower, features.FIRST, seen, workers)
     torch.manual_seed(SEED)
     projector = model.model.multi_modal_projector
-    naming = language.Naming(projector, model.config.text_config.hidden_size)
+    text: Stock = model.config.text_config
+    naming = language.Naming(projector, text.hidden_size)
     loss = naming.loss_on(pool)
     fit("align", curriculum.ALIGN, naming, loss, seen, workers, SEED)
     language.start_language_model(model, naming.words.weight)

@@ -10,6 +10,7 @@ from vicrop.tiny.features import See
 from vicrop.tiny.fit import Schedule
 from vicrop.tiny.models import GRID
 from vicrop.tiny.scenes import CHARS, TEXTURES
+from vicrop.types import Stock
 
 SCHEDULE = Schedule(steps=2200, batch=32, rate=1.5e-3, warmup=60)
 
@@ -27,7 +28,9 @@ CHAR_SIDES = ((6, 9), (9, 11), (11, 14), (14, 20), (20, 30), (30, 97))
 class Dense(nn.Module):
     """A vision tower with three linear heads a patch, which are thrown away later."""
 
-    def __init__(self, tower: nn.Module):
+    balance: Tensor
+
+    def __init__(self, tower: Stock):
         super().__init__()
         self.tower = tower
         width = tower.config.hidden_size
@@ -126,7 +129,7 @@ def accuracies(
 
 
 @torch.no_grad()
-def sine_positions(tower: nn.Module, scale: float = 0.2, base: float = 60.0) -> None:
+def sine_positions(tower: Stock, scale: float = 0.2, base: float = 60.0) -> None:
     """Start the position table as a 2-D sine table, in place.
 
     CLIP's random table (std 0.02) left characters at chance in a trial.

@@ -61,5 +61,5 @@ def _rows(case: Case) -> Iterator[Row]:
         except Broken as reason:
             yield Row(name, "failed", str(reason))
         except Exception as error:  # whatever a foreign adapter raises is a finding
-            reason = (str(error).strip() or "no message").splitlines()[0]
-            yield Row(name, "failed", f"{type(error).__name__}: {reason}")
+            said = (str(error).strip() or "no message").splitlines()[0]
+            yield Row(name, "failed", f"{type(error).__name__}: {said}")

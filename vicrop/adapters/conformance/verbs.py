@@ -28,5 +28,7 @@ def _who(name: str) -> list[str]:
 
 
 def _row(name: str, families: str) -> dict[str, str]:
-    meaning = inspect.getdoc(getattr(Adapter, name)).splitlines()[0].replace("``", "")
+    said = inspect.getdoc(getattr(Adapter, name))
+    assert said is not None
+    meaning = said.splitlines()[0].replace("``", "")
     return {"verb": name, "says": meaning, "families": families}
