@@ -6,13 +6,13 @@ no test touches the reader's own data or results.
 
 import os
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from data_prep import plates
 from vicrop import matrix, plans
 from vicrop.execute import pool
 from vicrop.run import run_together
-from vicrop.types import RunConfig
 
 
 def pytest_collection_finish(session):
@@ -32,9 +32,5 @@ def make_smoke(folder: Path) -> None:
         plates.make(name, folder / "data", progress=False, recipe=small)
     configs, _ = matrix.chosen(plans.MATRIX, "embedded")
     with pool(os.cpu_count() or 1) as workers:
+        answer = partial(run_together, progress=False)
         list(workers.map(answer, plans.grouped(configs).values()))
-
-
-def answer(configs: list[RunConfig]) -> None:
-    """Make the records of runs of the same images."""
-    run_together(configs, progress=False)

@@ -107,6 +107,7 @@ EVERYTHING = RunConfig(
     fit="pad",
     geometry="upstream",
     options={"max_pixels": 9, "min_pixels": 4},
+    boxes_from="a/run",
     shards=2,
     batch_size="auto",
     sample_timeout=2.5,

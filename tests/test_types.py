@@ -134,6 +134,7 @@ def test_every_parameter_changes_the_digest():
         "fit": "pad",
         "geometry": "upstream",
         "options": {"max_pixels": 9216},
+        "boxes_from": "runs/other",
     }
     assert changed.keys() == RunConfig.model_fields.keys() - set(HOW)
     digests = {RunConfig(**{key: value}).digest() for key, value in changed.items()}
@@ -164,6 +165,8 @@ def test_run_id_names_what_was_asked_and_is_one_folder():
     assert subset == "tiny-llava__rel-att__plates__n5-s2__layer3"
     shown = RunConfig(fit="pad", geometry="upstream", options={"max_pixels": 9}).run_id
     assert shown == "tiny-llava__rel-att__plates__pad__upstream__max_pixels9"
+    again = RunConfig(boxes_from="book/results/runs/a__rel-att__b/").run_id
+    assert again == "tiny-llava__rel-att__plates__boxes-of-a__rel-att__b"
     assert "/" not in RunConfig(model="llava-hf/x", dataset="/data/mine").run_id
 
 

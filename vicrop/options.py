@@ -17,6 +17,10 @@ Dataset = Annotated[str, typer.Option(help="Key, or a folder with data.json.")]
 Limit = Annotated[int, typer.Option(help="Samples; 0 for all.", min=0)]
 Seed = Annotated[int, typer.Option(help="Of the subset and random boxes.")]
 Tokens = Annotated[int, typer.Option(help="Of an answer, at most.", min=1)]
+BoxesFrom = Annotated[
+    str | None,
+    typer.Option(help="Crop the boxes of this run's folder again; no map is made."),
+]
 Shards = Annotated[int, typer.Option(help="Parts that the run is cut into.", min=1)]
 Family = Annotated[str | None, typer.Option(help="Of a model without a key.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, …")]

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.random import Generator
 
 from vicrop import attribution, boxes, geometry, images
 from vicrop.adapters.base import Adapter
+from vicrop.runfolder import RunFolder
 from vicrop.types import Answer, Box, Map, RunConfig, Sample
 from vicrop.view import View
 from vicrop.views import Views
@@ -169,12 +171,35 @@ def choose(
     """A run's crop for a sample, and the map that chose it.
 
     Raises:
-        ValueError: as ``crop_of``.
+        ValueError: as ``crop_of``; or if the run whose boxes are taken has none.
     """
+    if config.boxes_from is not None:
+        return recorded_box(config.boxes_from, sample), None
     # A sample's random box depends on the seed and its id, not on its place in the run.
     rng = np.random.default_rng((config.seed, zlib.crc32(sample.id.encode())))
     question = sample.short_question or sample.question
     return crop_of(view, question, config.method, sample.boxes, rng)
+
+
+def recorded_box(folder: str, sample: Sample) -> Box:
+    """The box that another run's record has for a sample.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    box = _recorded(folder).get(sample.id)
+    if box is None:
+        raise ValueError(
+            f"{folder} has no box for sample {sample.id}; boxes_from must name a run "
+            "that crops, on the same data"
+        )
+    return box
+
+
+@lru_cache(maxsize=8)
+def _recorded(folder: str) -> dict[str, Box | None]:
+    """Boxes of a run's records, by sample id; read once a process."""
+    return {record.id: record.box for record in RunFolder(Path(folder)).records()}
 
 
 class ViCrop:

@@ -41,7 +41,8 @@ def label(config: RunConfig) -> str:
     """What a run is called beside others: its method, and how it differs from plain."""
     own = "" if config.geometry == "exact" else config.geometry
     options = [f"{key} {value}" for key, value in sorted(config.options.items())]
-    return ", ".join(filter(None, [config.method, config.fit, own, *options]))
+    taken = "boxes taken" if config.boxes_from else ""
+    return ", ".join(filter(None, [config.method, config.fit, own, taken, *options]))
 
 
 def load(model: str, method: str, dataset: str, **changes: Any) -> pd.DataFrame:

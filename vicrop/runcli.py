@@ -10,6 +10,7 @@ from rich.table import Table
 
 from vicrop.options import (
     METHODS,
+    BoxesFrom,
     Dataset,
     Device,
     Dtype,
@@ -39,6 +40,7 @@ def run(
     geometry: Geometry = "exact",
     option: Options = None,
     max_new_tokens: Tokens = 20,
+    boxes_from: BoxesFrom = None,
     shard: Annotated[int, typer.Option(help="Which part, from 0.", min=0)] = 0,
     shards: Shards = 1,
     batch_size: Annotated[
@@ -76,6 +78,7 @@ def run(
             geometry=geometry,
             options=numbers(option),
             max_new_tokens=max_new_tokens,
+            boxes_from=boxes_from,
             shard=shard,
             shards=shards,
             batch_size=_size(batch_size),
@@ -128,6 +131,7 @@ def merge(
     geometry: Geometry = "exact",
     option: Options = None,
     max_new_tokens: Tokens = 20,
+    boxes_from: BoxesFrom = None,
 ) -> None:
     """Put the shards of a run together, if they are whole and of one kind."""
     from vicrop import shards as parts
@@ -148,6 +152,7 @@ def merge(
             geometry=geometry,
             options=numbers(option),
             max_new_tokens=max_new_tokens,
+            boxes_from=boxes_from,
             shards=shards,
         )
         merged = parts.merge(config, askable(config))
@@ -161,6 +166,7 @@ def status() -> None:
 
     names = ("run", "state", "done", "failed", "missing", "samples/s", "left", "by")
     table = Table(*names)
+    table.columns[0].overflow = "fold"  # never shortened: it is typed again
     for one in states.all_of():
         speed = "–" if one.speed is None else f"{one.speed:.2f}"
         missing = "?" if one.missing is None else str(one.missing)

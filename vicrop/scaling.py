@@ -145,7 +145,7 @@ def simulate(
     for count in workers:
         shards = min(each * count if count > 1 else 1, case.answers)
         jobs = shard_seconds(samples, shards, case.start)
-        end = makespan(jobs, count, case.every) + found.merge
+        end = makespan(jobs.tolist(), count, case.every) + found.merge
         rows.append((count, shards, end / 3600, alone / end, alone / end / count))
     names = ["workers", "shards", "hours", "times faster", "efficiency"]
     return pd.DataFrame(rows, columns=names)

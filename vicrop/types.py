@@ -181,6 +181,8 @@ class RunConfig(_Strict):
     """``upstream``: maps laid over the whole image, as the authors' code does."""
     options: dict[str, int] = {}
     """Of the model's family, such as Qwen2.5-VL's ``max_pixels``."""
+    boxes_from: str | None = None
+    """Folder of a run whose boxes are cropped again: no map is made."""
     shard: Annotated[int, Field(ge=0)] = 0
     """Which part of the run, counted from 0."""
     shards: Annotated[int, Field(ge=1)] = 1
@@ -209,8 +211,14 @@ class RunConfig(_Strict):
         name += f"__layer{self.layer}" if self.layer is not None else ""
         name += f"__{self.fit}" if self.fit else ""
         name += f"__{self.geometry}" if self.geometry != "exact" else ""
+        name += f"__boxes-of-{self._source}" if self.boxes_from else ""
         options = sorted(self.options.items())
         return name + "".join(f"__{key}{value}" for key, value in options)
+
+    @property
+    def _source(self) -> str:
+        """Whose boxes are taken, as short as it can be told."""
+        return (self.boxes_from or "").rstrip("/").rpartition("/")[2]
 
     def digest(self) -> str:
         """SHA-256 of what the answers depend on, to tell whether records belong to it.
