@@ -73,8 +73,15 @@ def test_group_says_what_its_jobs_need(write_matrix):
     size = adapters.MODELS["llava-1.5-7b"].size_gb
     assert (vstar.shards, gqa.shards) == (1, 8)
     assert (gqa.gpu, gqa.memory_mb) == (1, 2000 + int(1200 * size))
-    assert gqa.data == str(paths.data() / "gqa" / "data.json")
+    assert gqa.inputs == [str(paths.data() / "gqa" / "data.json")]
     assert gqa.minutes is None
+
+
+def test_embedded_weights_are_what_records_depend_on():
+    (group,) = plans.make("small", [RunConfig()], [], NOTHING).groups.values()
+    data, *weights = group.inputs
+    assert data == str(paths.data() / "plates" / "data.json")
+    assert weights == [str(paths.WEIGHTS / "tiny-llava" / "model.safetensors")]
 
 
 def heard(command, line):

@@ -31,7 +31,8 @@ class Group(BaseModel):
         shards: parts of each.
         arguments: what `vicrop run` and `vicrop merge` are told.
         how: what `vicrop run` alone is told.
-        data: the file that the runs' data come from.
+        inputs: files that the runs' records depend on: their data, and weights that
+            are this package's.
         runs: their ids.
         gpu: GPUs that a job needs.
         memory_mb: main memory that a job needs.
@@ -44,7 +45,7 @@ class Group(BaseModel):
     shards: int
     arguments: str
     how: str
-    data: str
+    inputs: list[str]
     runs: list[str]
     gpu: int
     memory_mb: int
@@ -128,7 +129,7 @@ def _group(configs: list[RunConfig], found: preflight.Survey, speeds: Speeds) ->
         shards=first.shards,
         arguments=shlex.join(arguments(configs)),
         how=shlex.join(how(first)),
-        data=str(_data_file(first.dataset)),
+        inputs=[str(_data_file(first.dataset)), *_weights(first.model)],
         runs=[config.run_id for config in configs],
         gpu=int(on_gpu),
         # Weights pass through main memory; 2 GB for Python and the libraries.
@@ -161,6 +162,12 @@ def _data_file(dataset: str) -> Path:
     if dataset in datasets.MAKERS:
         return paths.data() / dataset / "data.json"
     return Path(dataset) / "data.json"
+
+
+def _weights(model: str) -> list[str]:
+    """Files of embedded weights; of the hub's, a record's identity tells."""
+    folder = adapters.MODELS[model].folder
+    return [] if folder is None else sorted(map(str, folder.glob("*.safetensors")))
 
 
 # How long it will take.
