@@ -98,6 +98,31 @@ def test_finished_run_answers_nothing_again(config, monkeypatch):
     assert after.meta()["answered"] == answered
 
 
+def test_maps_are_not_saved_of_some_samples_only(config):
+    go(config)
+    with pytest.raises(ValueError, match="holds 6 records that were made without savin"):
+        go(config.model_copy(update={"save_maps": True}))
+
+
+def test_finished_run_keeps_who_made_it(config):
+    made = go(config)
+    made.write_meta({**made.meta(), "host": "another"})
+    before = made.meta()
+    assert go(config).meta() == before
+
+
+def test_going_on_with_other_versions_is_noted(config):
+    made = go(config)
+    text = made.records_file.read_text()
+    made.records_file.write_text("".join(text.splitlines(keepends=True)[:3]))
+    meta = made.meta()
+    now = meta["versions"]["torch"]
+    made.write_meta({**meta, "versions": {**meta["versions"], "torch": "1.0"}})
+    again = go(config)
+    assert again.records_file.read_text() == text
+    assert again.meta()["notes"] == [f"went on with torch 1.0 → {now}"]
+
+
 def test_interrupted_run_goes_on_where_it_was(config):
     made = go(config)
     whole = made.records_file.read_bytes()

@@ -40,12 +40,17 @@ def identity(config: RunConfig, weights: str) -> dict[str, str]:
     }
 
 
+def versions() -> dict[str, str]:
+    """Of the packages that answers depend on."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
 def meta(config: RunConfig, vlm: Adapter) -> dict:
     """What made a run's records, and where."""
     return {
         "config": json.loads(config.model_dump_json()),
         "layer": vlm.layer,
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": versions(),
         "python": platform.python_version(),
         "machine": platform.machine(),
         "host": platform.node(),

@@ -125,12 +125,25 @@ def opened(
     with writing(run, provenance.identity(config, weights), samples, again) as writer:
         task = Task(config, vlm, writer, run.meta())
         _check_maps(task)
+        if task.before["finished"]:
+            yield task  # nothing is left: what made it stays written down
+            return
+        task.notes += _changed(task.before)
         try:
             yield task
         except BaseException:
             task.write_meta(finished=False)
             raise
         task.finish()
+
+
+def _changed(before: dict[str, Any]) -> list[str]:
+    """Versions that are not those of the first part of a run, as a note."""
+    now, then = provenance.versions(), before.get("versions", {})
+    changed = [
+        f"{key} {then[key]} → {now[key]}" for key in then if then[key] != now[key]
+    ]
+    return [f"went on with {', '.join(changed)}"] if changed else []
 
 
 def _check_maps(task: Task) -> None:
