@@ -207,7 +207,9 @@ def main(
             if soak.start("killed").wait() == 0:
                 soak.compare()
     report = {"kills": kills, "seed": seed, **dict(sorted(soak.counts.items()))}
-    report |= {"records and maps of a matrix": sum(t.count(b"\n") for t in soak.whole.values())}
+    report |= {
+        "records and maps of a matrix": sum(t.count(b"\n") for t in soak.whole.values())
+    }
     report |= {"seconds": round(time.monotonic() - started)}
     out.write_text(json.dumps(report, indent=1) + "\n")
     typer.echo(out.read_text())

@@ -1,4 +1,5 @@
 import json
+import os
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
@@ -182,7 +183,8 @@ def plan(results_folder, monkeypatch):
         return ["x: ValueError: y"] if "fail" in called else []
 
     monkeypatch.setattr(execute, "execute_all", executed)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # main changes it
+    for name in execute.THREADS:
+        monkeypatch.setenv(name, "7")
     return called
 
 
@@ -206,6 +208,9 @@ def test_notebooks_of_a_plan_are_executed(plan, chosen, expected):
         execute.main("small", workers=1, **chosen)
     assert caught.value.exit_code == 0
     assert plan == expected
+    # One worker may use every core.
+    cores = str(os.cpu_count())
+    assert [os.environ[name] for name in execute.THREADS] == [cores] * 3
 
 
 def test_pages_are_not_made_from_failed_runs(plan, capsys):

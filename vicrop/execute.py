@@ -26,6 +26,8 @@ from vicrop import paths, plans, results, warm
 from vicrop.types import HOW, RunConfig
 
 TEMPLATE = "run"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Each library reads its own first; Snakemake sets all of them to a job's threads."""
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,8 @@ def main(
     plan = plans.read(size)
     workers = workers or os.cpu_count() or 1
     # Threads of several workers would fight for the same cores.
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    os.environ.update(dict.fromkeys(THREADS, threads))
     chosen = [plan.groups[group]] if group else list(plan.groups.values())
     failed = []
     if not pages:
