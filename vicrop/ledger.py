@@ -1,0 +1,338 @@
+"""The ledger: each claim of the paper beside what was measured, and the commands."""
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from vicrop import adapters, costs, crops, gaze, matrix, plans, probes, readings, stats
+from vicrop.adapters.base import Adapter
+from vicrop.claims import CLAIMS, Claim
+from vicrop.evidence import EMBEDDED, GPU, Evidence, Probe, Run, size_of
+from vicrop.plots import Links
+from vicrop.readings import CANNOT, SEEN, Reading, Verdict
+from vicrop.types import RunConfig
+
+PAPERS = ("llava-1.5-7b", "instructblip-vicuna-7b")
+"""The models whose crops the paper measures."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A reading of one model, judged.
+
+    Attributes:
+        claim: that it is of.
+        reading: what was measured.
+        model: key.
+        found: None if something that it needs is missing.
+        verdict: what the reading's rule says.
+        runs: ids of the runs behind it.
+    """
+
+    claim: Claim
+    reading: Reading
+    model: str
+    found: stats.Estimate | None
+    verdict: Verdict
+    runs: tuple[str, ...]
+
+
+def entries(
+    evidence: Evidence, models: Iterable[str], claims: Sequence[Claim] = CLAIMS
+) -> list[Entry]:
+    """All readings of some models: the claims in their order, then the models."""
+    return [
+        _entry(evidence, claim, reading, model)
+        for claim in claims
+        for model in models
+        for reading in claim.of(model)
+    ]
+
+
+def _entry(evidence: Evidence, claim: Claim, reading: Reading, model: str) -> Entry:
+    found = reading.of(evidence, model)
+    verdict = readings.judge(found, reading.rule)
+    folders = [
+        evidence.folder(need, model) for need in reading.needs if isinstance(need, Run)
+    ]
+    runs = dict.fromkeys(one.folder.name for one in folders if one is not None)
+    return Entry(claim, reading, model, found, verdict, tuple(runs))
+
+
+def with_records(evidence: Evidence, embedded: Sequence[str]) -> list[str]:
+    """The models that a ledger is of: some embedded ones, all others with records."""
+    others = (name for name in evidence.models if size_of(name) == GPU)
+    return list(dict.fromkeys([*embedded, *others]))
+
+
+def outcome(judged: Iterable[Entry]) -> str:
+    """Verdicts of several readings as one; counted where they differ."""
+    said = [one.verdict for one in judged if one.found is not None]
+    told = [word for word in said if word != CANNOT]
+    if not told:
+        return CANNOT
+    seen, of = told.count(SEEN), f"of {len(told)} readings"
+    rest = f"; {len(said) - len(told)} cannot be told" if len(said) > len(told) else ""
+    if seen == len(told):
+        return f"seen ({seen} {of}){rest}"
+    if not seen:
+        return f"not seen (0 {of}){rest}"
+    return f"seen in {seen} {of}, not seen in {len(told) - seen}{rest}"
+
+
+def written(found: stats.Estimate | None, unit: str = "points") -> str:
+    """An estimate with its interval, unit and n."""
+    if found is None or not found.n:
+        return "–"
+    return f"{found.format(1, sign=unit in SIGNED)} {unit}, n = {found.n}"
+
+
+SIGNED = ("points", "log₂")
+
+
+# The ledger's tables.
+
+
+def summary(
+    evidence: Evidence, judged: Sequence[Entry], claims: Sequence[Claim] = CLAIMS
+) -> pd.DataFrame:
+    """One row a claim: the paper's number, ours by size, and the page."""
+    return pd.DataFrame([_summed(evidence, judged, claim) for claim in claims])
+
+
+def _summed(evidence: Evidence, judged: Sequence[Entry], claim: Claim) -> dict:
+    mine = [one for one in judged if one.claim.key == claim.key]
+    return {
+        "claim": claim.key,
+        "what it says": claim.statement,
+        "the paper's number": f"{claim.place}: {claim.paper}",
+        "embedded size": _embedded(mine, claim),
+        "GPU size": _gpu(evidence, mine, claim),
+        "page": claim.page,
+    }
+
+
+def _embedded(mine: Sequence[Entry], claim: Claim) -> str:
+    here = [one for one in mine if one.reading.size == EMBEDDED]
+    if not any(one.found for one in here):
+        return f"{CANNOT}: {claim.cannot or 'its runs are missing'}"
+    return f"{outcome(here)}; {_first(here)}"
+
+
+def _first(judged: Sequence[Entry]) -> str:
+    """The first reading of each model, in words."""
+    first: dict[str, Entry] = {}
+    for one in judged:
+        if one.found is not None:
+            first.setdefault(one.model, one)
+    return "; ".join(
+        f"{model}: {one.reading.name} {written(one.found, one.reading.unit)}"
+        for model, one in first.items()
+    )
+
+
+def _gpu(evidence: Evidence, mine: Sequence[Entry], claim: Claim) -> str:
+    there = [one for one in mine if one.reading.size == GPU and one.found is not None]
+    if there:
+        names = ", ".join(dict.fromkeys(one.model for one in there))
+        return f"{names}: {outcome(there)}; {_first(there)}"
+    made = commands(evidence, claim)
+    return "no records: " + "; ".join(made) if made else claim.cannot_gpu
+
+
+def details(judged: Iterable[Entry]) -> pd.DataFrame:
+    """One row a reading and model, with its interval, rule and runs."""
+    rows = [
+        {
+            "claim": one.claim.key,
+            "model": one.model,
+            "measured": one.reading.name,
+            "size": SIZES[one.reading.size],
+            "n": one.found.n,
+            "95 % interval": one.found.format(1, sign=one.reading.unit in SIGNED),
+            "unit": one.reading.unit,
+            "seen if": one.reading.rule.says,
+            "verdict": one.verdict,
+            "records": ", ".join(one.runs) or "this page",
+        }
+        for one in judged
+        if one.found is not None
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+SIZES = {EMBEDDED: "embedded", GPU: "GPU"}
+COLUMNS = (
+    "claim,model,measured,size,n,95 % interval,unit,seen if,verdict,records".split(",")
+)
+
+
+def counted(judged: Sequence[Entry], size: str = EMBEDDED) -> dict[str, int]:
+    """How many readings of a size got each verdict."""
+    said = [one.verdict for one in judged if one.reading.size == size and one.found]
+    return {word: said.count(word) for word in (SEEN, readings.NOT_SEEN, CANNOT)}
+
+
+def links(judged: Iterable[Entry] = (), claims: Iterable[Claim] = CLAIMS) -> Links:
+    """Where pages and runs are, from a page in ``book/executed``."""
+    found = {claim.page: _address(claim.page) for claim in claims}
+    for one in judged:
+        found |= {run: f"runs/{run}.html" for run in one.runs}
+    return found
+
+
+def _address(page: str) -> str:
+    name, hash_, figure = page.partition("#")
+    return f"{name}.html{hash_}{figure}"
+
+
+# What would make what is missing.
+
+PROBED = (
+    "papermill notebooks/claims.ipynb claims-gpu.ipynb -k python3 -p dataset textvqa "
+    "-p device cuda -p dtype bfloat16 -y 'models: [{models}]'"
+)
+"""Makes the probes of models that need a GPU."""
+
+
+def commands(
+    evidence: Evidence, claim: Claim, models: Sequence[str] = PAPERS
+) -> list[str]:
+    """The shell's commands for the records that a claim lacks at GPU size.
+
+    ``make run`` if a size of the matrix has all of them; otherwise ``vicrop run``, a
+    command a model and data set.
+    """
+    runs: dict[tuple[str, str], list[str]] = {}
+    probed = []
+    for model in models:
+        for reading in claim.of(model):
+            for need in evidence.missing(reading.needs, model):
+                if isinstance(need, Probe):
+                    probed.append(model)
+                    continue
+                methods = runs.setdefault((need.of(model), need.dataset), [])
+                methods += [need.method] * (need.method not in methods)
+    made = [PROBED.format(models=", ".join(dict.fromkeys(probed)))] if probed else []
+    return made + _of_runs(runs)
+
+
+def _of_runs(runs: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
+    if not runs:
+        return []
+    wanted = {
+        RunConfig(model=model, dataset=dataset, method=method).run_id
+        for (model, dataset), methods in runs.items()
+        for method in methods
+    }
+    sizes = [size for size, ids in _sizes() if wanted <= ids]
+    if sizes:
+        return [f"make run SIZE={sizes[0]}"]
+    return [_run(*where, methods) for where, methods in runs.items()]
+
+
+def _run(model: str, dataset: str, methods: Sequence[str]) -> str:
+    configs = [
+        RunConfig(
+            model=model,
+            dataset=dataset,
+            method=method,
+            device="cuda",
+            dtype="bfloat16",
+        )
+        for method in methods
+    ]
+    return f"vicrop run {shlex.join(plans.arguments(configs))}"
+
+
+@lru_cache(maxsize=1)
+def _sizes() -> tuple[tuple[str, frozenset[str]], ...]:
+    """The matrix's sizes and their runs' ids, the fewest runs first."""
+    found = []
+    for size in matrix.read(plans.MATRIX):
+        configs, _ = matrix.chosen(plans.MATRIX, size)
+        found.append((size, frozenset(config.run_id for config in configs)))
+    return tuple(sorted(found, key=lambda pair: len(pair[1])))
+
+
+# What no run records, measured by a page.
+
+
+def probe(
+    vlm: Adapter, model: str, dataset: str, n: int, evidence: Evidence
+) -> dict[tuple[str, str], pd.DataFrame]:
+    """All probes of a model, on ``n`` of a data set's small objects.
+
+    Args:
+        vlm: the model.
+        model: its key.
+        dataset: key.
+        n: questions; 0 for all about small objects.
+        evidence: with the runs ``no-crop``, for what was answered rightly, and
+            ``rel-att``, whose crops are shown alone.
+
+    Returns:
+        By (model, name), as ``Evidence.probes``.
+    """
+    samples = crops.small_samples(dataset, n)
+    looked = gaze.looks(vlm, dataset, samples)
+    layers = gaze.layer_table(looked, vlm.crop_px)
+    made = {"layers": layers, "zoom": probes.zoom(vlm, dataset, samples)}
+    said = probes.answered(vlm, dataset, looked, probes.layer_crops(vlm))
+    made["layer answers"] = said
+    chosen = probes.layer_name(vlm.layer)
+    made["chosen layer"] = said[said["name"].isin([chosen, crops.ALL])].replace(
+        {"name": {chosen: crops.ONE}}
+    )
+    plain = evidence.frame(Run(dataset, "no-crop"), model)
+    if plain is not None:
+        known = gaze.with_answers(layers, plain)
+        made["map's layer"] = known[known["layer"] == vlm.layer]
+    cropped = evidence.frame(Run(dataset, "rel-att"), model)
+    if cropped is not None:
+        made["crop alone"] = probes.alone(vlm, dataset, samples, cropped)
+    return {(model, name): frame for name, frame in made.items()}
+
+
+def cost(measured: costs.Measured, model: str) -> dict[tuple[str, str], pd.DataFrame]:
+    """What rel-att costs a model beside a plain answer, in answer tokens' time."""
+    frame = costs.methods(measured)
+    mine = frame[frame["model"] == model].set_index("method")
+    if not {"no-crop", "rel-att"} <= set(mine.index):
+        return {}
+    token = mine["answer_token_seconds"]["rel-att"]
+    rows = [
+        (what, seconds / token)
+        for what, method in {"plain": "no-crop", "map": "rel-att"}.items()
+        for seconds in np.asarray(mine["seconds"][method], float)
+    ]
+    table = pd.DataFrame(rows, columns=["what", "tokens"])
+    return {(model, "cost"): table}
+
+
+def measured(
+    models: Sequence[str],
+    dataset: str,
+    n: int,
+    bench: costs.Measured | None = None,
+    **loading: str,
+) -> Evidence:
+    """Finished runs, and the probes of some models.
+
+    Args:
+        models: keys, to be loaded.
+        dataset: key, with ground-truth boxes.
+        n: questions of a probe; 0 for all about small objects.
+        bench: measured costs, if any.
+        **loading: ``device`` and ``dtype``.
+    """
+    runs, found = Evidence(), {}
+    for model in models:
+        vlm = adapters.load(model, **loading)
+        found |= probe(vlm, model, dataset, n, runs)
+        found |= cost(bench, model) if bench is not None else {}
+    return Evidence(found)
