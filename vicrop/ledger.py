@@ -55,7 +55,7 @@ def entries(
 
 def _entry(evidence: Evidence, claim: Claim, reading: Reading, model: str) -> Entry:
     found = reading.of(evidence, model)
-    verdict = readings.judge(found, reading.rule)
+    verdict = readings.judge(found, reading.rule, reading.unit)
     folders = [
         evidence.folder(need, model) for need in reading.needs if isinstance(need, Run)
     ]
@@ -129,10 +129,11 @@ def _first(judged: Sequence[Entry]) -> str:
     for one in judged:
         if one.found is not None:
             first.setdefault(one.model, one)
-    return "; ".join(
-        f"{model}: {one.reading.name} {written(one.found, one.reading.unit)}"
-        for model, one in first.items()
-    )
+    named: dict[str, list[str]] = {}
+    for model, one in first.items():
+        said = f"{model} {written(one.found, one.reading.unit)}"
+        named.setdefault(one.reading.name, []).append(said)
+    return "; ".join(f"{name}: {'; '.join(said)}" for name, said in named.items())
 
 
 def _gpu(evidence: Evidence, mine: Sequence[Entry], claim: Claim) -> str:
@@ -157,12 +158,16 @@ def details(judged: Iterable[Entry]) -> pd.DataFrame:
             "unit": one.reading.unit,
             "seen if": one.reading.rule.says,
             "verdict": one.verdict,
-            "records": ", ".join(one.runs) or "this page",
+            "records": ", ".join(one.runs) or _source(one.reading),
         }
         for one in judged
         if one.found is not None
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _source(reading: Reading) -> str:
+    return "make bench" if Probe("cost") in reading.needs else "this page"
 
 
 SIZES = {EMBEDDED: "embedded", GPU: "GPU"}
@@ -182,7 +187,7 @@ def links(judged: Iterable[Entry] = (), claims: Iterable[Claim] = CLAIMS) -> Lin
     found = {claim.page: _address(claim.page) for claim in claims}
     for one in judged:
         found |= {run: f"runs/{run}.html" for run in one.runs}
-    return found
+    return found | {"make bench": "06_cost.html"}
 
 
 def _address(page: str) -> str:

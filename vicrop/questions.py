@@ -75,7 +75,7 @@ QUESTIONS = (
     Question(
         9,
         "And questions about several places, such as V*'s on positions?",
-        needs="V* and a 7B model: `make run SIZE=table2`; the ledger's C21 then reads "
+        needs="V* and a 7B model: `make run SIZE=table3-vstar`; the ledger's C21 then reads "
         "it by itself",
     ),
     Question(
@@ -131,7 +131,9 @@ def told(
             "model": model,
             "compared": name,
             "n": one.n,
-            f"{unit}, 95 %": one.format(1, sign=unit in ledger.SIGNED),
+            f"{unit}, 95 %": one.format(1, sign=unit in ledger.SIGNED)
+            if one.n
+            else "–",
             "effect": stats.verdict(one, null) if one.n else "no samples",
         }
         for model, made in found.items()
@@ -196,6 +198,10 @@ def by_answer(layer: pd.DataFrame) -> dict[str, Estimate]:
 ANSWERS = ("right", "wrong")
 
 
+LEAST = 3
+"""Answers of each kind that a bin of sizes needs: fewer have no spread to speak of."""
+
+
 def like_sized(layer: pd.DataFrame, bins: int = 8, seed: int = 0) -> Estimate:
     """Mean log₂ of the ratio, wrong minus right, at like object sizes.
 
@@ -208,7 +214,7 @@ def like_sized(layer: pd.DataFrame, bins: int = 8, seed: int = 0) -> Estimate:
         seed: of the resampling.
 
     Returns:
-        n is of the bins that have both kinds of answers; nothing if none has.
+        n is of the bins that have enough of both kinds; nothing if none has.
     """
     known = layer[layer["ratio"] > 0]
     rng = np.random.default_rng(seed)
@@ -219,7 +225,7 @@ def like_sized(layer: pd.DataFrame, bins: int = 8, seed: int = 0) -> Estimate:
             np.log2(rows.loc[rows["answer"] == name, "ratio"].to_numpy())
             for name in ("wrong", "right")
         ]
-        if min(map(len, logs)) == 0:
+        if min(map(len, logs)) < LEAST:
             continue
         wrong, right = (
             one[rng.integers(0, len(one), (stats.RESAMPLES, len(one)))].mean(1)

@@ -105,19 +105,34 @@ class Same:
         return NOT_SEEN if found.excludes(self.null) else CANNOT
 
 
-def judge(found: Estimate | None, rule: Rule) -> Verdict:
+COUNTED = ("points", "%")
+"""Units in which one sample can make a difference of 100 at most."""
+
+
+def judge(found: Estimate | None, rule: Rule, unit: str = "points") -> Verdict:
     """What a rule says of a measurement.
 
-    Nothing measured, or fewer than ``FEWEST`` samples, cannot be judged. An interval
-    without width (nothing differed) is widened to 3/n each way: that many samples of
-    another kind may have been missed (rule of three).
+    Nothing measured, or fewer than ``FEWEST`` samples, cannot be judged.
+
+    Args:
+        found: in the unit.
+        rule: of the claim.
+        unit: in points and percent an interval without width is widened first.
     """
     if found is None or found.n < FEWEST or np.isnan(found.value):
         return CANNOT
-    if found.low == found.high:
-        unseen = 3 / found.n
-        found = Estimate(found.value, found.low - unseen, found.high + unseen, found.n)
-    return rule(found)
+    return rule(widened(found) if unit in COUNTED else found)
+
+
+def widened(found: Estimate) -> Estimate:
+    """An interval without width (no sample differed) as wide as its n allows.
+
+    Of n samples alike, up to 3/n may be unlike ones that were missed (rule of three).
+    """
+    if found.low != found.high:
+        return found
+    unseen = 100 * 3 / found.n
+    return Estimate(found.value, found.low - unseen, found.high + unseen, found.n)
 
 
 @dataclass(frozen=True)
