@@ -75,7 +75,7 @@ QUESTIONS = (
     Question(
         9,
         "And questions about several places, such as V*'s on positions?",
-        needs="V* and a 7B model: `make run SIZE=table3-vstar`; the ledger's C21 then reads "
+        needs="V* and a 7B model, by `make run SIZE=table3-vstar`; the ledger's C21 reads "
         "it by itself",
     ),
     Question(
