@@ -19,8 +19,8 @@ ORDER = (
     " ahead cache tail capture adapters attribution look tiles view views together"
     " gaze crops anatomy probes pipeline provenance task looker batches run show"
     " verify matrix preflight plans warm execute plots panels costs goals roofline"
-    " costtables costplots scaling evidence readings measures signs claims ledger"
-    " questions tiny options runcli cli"
+    " costtables costplots scaling evidence readings measures signs claims"
+    " probing ledger questions tiny options runcli cli"
 ).split()
 # adapters.base makes Views, so that `vlm.look(image)` reads well.
 EXCEPTIONS = {("adapters", "view")}

@@ -5,11 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import pandas as pd
 
-from vicrop import adapters, costs, crops, gaze, matrix, plans, probes, readings, stats
-from vicrop.adapters.base import Adapter
+from vicrop import matrix, plans, probing, readings, stats
 from vicrop.claims import CLAIMS, Claim
 from vicrop.evidence import EMBEDDED, GPU, Evidence, Probe, Run, size_of
 from vicrop.plots import Links
@@ -71,17 +69,28 @@ def with_records(evidence: Evidence, embedded: Sequence[str]) -> list[str]:
 
 def outcome(judged: Iterable[Entry]) -> str:
     """Verdicts of several readings as one; counted where they differ."""
-    said = [one.verdict for one in judged if one.found is not None]
-    told = [word for word in said if word != CANNOT]
+    measured = [one for one in judged if one.found is not None]
+    told = [one.verdict for one in measured if one.verdict != CANNOT]
     if not told:
-        return CANNOT
+        return f"{CANNOT}: {_why(measured)}"
     seen, of = told.count(SEEN), f"of {len(told)} readings"
-    rest = f"; {len(said) - len(told)} cannot be told" if len(said) > len(told) else ""
+    left = len(measured) - len(told)
+    rest = f"; {left} more cannot be told: {_why(measured)}" if left else ""
     if seen == len(told):
         return f"seen ({seen} {of}){rest}"
     if not seen:
         return f"not seen (0 {of}){rest}"
     return f"seen in {seen} {of}, not seen in {len(told) - seen}{rest}"
+
+
+def _why(measured: Iterable[Entry]) -> str:
+    """Why some readings cannot be judged."""
+    counts = [one.found.n for one in measured if one.found and one.verdict == CANNOT]
+    few = sum(count < readings.FEWEST for count in counts)
+    if few == len(counts):
+        return f"fewer than {readings.FEWEST} such questions"
+    wide = f"wider than its margin (n = {min(counts)} to {max(counts)})"
+    return f"the interval is {wide}" + (f", or too few ({few})" if few else "")
 
 
 def written(found: stats.Estimate | None, unit: str = "points") -> str:
@@ -197,12 +206,6 @@ def _address(page: str) -> str:
 
 # What would make what is missing.
 
-PROBED = (
-    "papermill notebooks/claims.ipynb claims-gpu.ipynb -k python3 -p dataset textvqa "
-    "-p device cuda -p dtype bfloat16 -y 'models: [{models}]'"
-)
-"""Makes the probes of models that need a GPU."""
-
 
 def commands(
     evidence: Evidence, claim: Claim, models: Sequence[str] = PAPERS
@@ -222,7 +225,11 @@ def commands(
                     continue
                 methods = runs.setdefault((need.of(model), need.dataset), [])
                 methods += [need.method] * (need.method not in methods)
-    made = [PROBED.format(models=", ".join(dict.fromkeys(probed)))] if probed else []
+    made = (
+        [probing.COMMAND.format(models=", ".join(dict.fromkeys(probed)))]
+        if probed
+        else []
+    )
     return made + _of_runs(runs)
 
 
@@ -262,82 +269,3 @@ def _sizes() -> tuple[tuple[str, frozenset[str]], ...]:
         configs, _ = matrix.chosen(plans.MATRIX, size)
         found.append((size, frozenset(config.run_id for config in configs)))
     return tuple(sorted(found, key=lambda pair: len(pair[1])))
-
-
-# What no run records, measured by a page.
-
-
-def probe(
-    vlm: Adapter, model: str, dataset: str, n: int, evidence: Evidence
-) -> dict[tuple[str, str], pd.DataFrame]:
-    """All probes of a model, on ``n`` of a data set's small objects.
-
-    Args:
-        vlm: the model.
-        model: its key.
-        dataset: key.
-        n: questions; 0 for all about small objects.
-        evidence: with the runs ``no-crop``, for what was answered rightly, and
-            ``rel-att``, whose crops are shown alone.
-
-    Returns:
-        By (model, name), as ``Evidence.probes``.
-    """
-    samples = crops.small_samples(dataset, n)
-    looked = gaze.looks(vlm, dataset, samples)
-    layers = gaze.layer_table(looked, vlm.crop_px)
-    made = {"layers": layers, "zoom": probes.zoom(vlm, dataset, samples)}
-    said = probes.answered(vlm, dataset, looked, probes.layer_crops(vlm))
-    made["layer answers"] = said
-    chosen = probes.layer_name(vlm.layer)
-    made["chosen layer"] = said[said["name"].isin([chosen, crops.ALL])].replace(
-        {"name": {chosen: crops.ONE}}
-    )
-    plain = evidence.frame(Run(dataset, "no-crop"), model)
-    if plain is not None:
-        known = gaze.with_answers(layers, plain)
-        made["map's layer"] = known[known["layer"] == vlm.layer]
-    cropped = evidence.frame(Run(dataset, "rel-att"), model)
-    if cropped is not None:
-        made["crop alone"] = probes.alone(vlm, dataset, samples, cropped)
-    return {(model, name): frame for name, frame in made.items()}
-
-
-def cost(measured: costs.Measured, model: str) -> dict[tuple[str, str], pd.DataFrame]:
-    """What rel-att costs a model beside a plain answer, in answer tokens' time."""
-    frame = costs.methods(measured)
-    mine = frame[frame["model"] == model].set_index("method")
-    if not {"no-crop", "rel-att"} <= set(mine.index):
-        return {}
-    token = mine["answer_token_seconds"]["rel-att"]
-    rows = [
-        (what, seconds / token)
-        for what, method in {"plain": "no-crop", "map": "rel-att"}.items()
-        for seconds in np.asarray(mine["seconds"][method], float)
-    ]
-    table = pd.DataFrame(rows, columns=["what", "tokens"])
-    return {(model, "cost"): table}
-
-
-def measured(
-    models: Sequence[str],
-    dataset: str,
-    n: int,
-    bench: costs.Measured | None = None,
-    **loading: str,
-) -> Evidence:
-    """Finished runs, and the probes of some models.
-
-    Args:
-        models: keys, to be loaded.
-        dataset: key, with ground-truth boxes.
-        n: questions of a probe; 0 for all about small objects.
-        bench: measured costs, if any.
-        **loading: ``device`` and ``dtype``.
-    """
-    runs, found = Evidence(), {}
-    for model in models:
-        vlm = adapters.load(model, **loading)
-        found |= probe(vlm, model, dataset, n, runs)
-        found |= cost(bench, model) if bench is not None else {}
-    return Evidence(found)
