@@ -4,11 +4,10 @@ Statements are in our words; numbers in ``paper`` fields are the paper's. What i
 measured at the embedded size speaks of tiny models on drawn scenes.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vicrop import paper, signs
-from vicrop.paper import METHODS, TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_6, TABLE_7
+from vicrop import paper, quoted, signs
+from vicrop.paper import TABLE_1, TABLE_6, TABLE_7
 from vicrop.readings import Reading
 
 
@@ -46,88 +45,6 @@ NO_TOOLS = "SAM, YOLO and CLIP are not part of this package"
 NO_COMMAND = "no command: "
 
 
-def _gains(model: str, *datasets: str) -> str:
-    """The paper's gains of its three methods, in a line."""
-    return "; ".join(
-        f"{name}: " + paper.listed({m: TABLE_2.change(model, m, name) for m in METHODS})
-        for name in datasets
-    )
-
-
-def _losses(*datasets: str) -> str:
-    """Where the paper's methods lose, both models, in a line."""
-    changes = {
-        f"{model} {method} {name}": TABLE_2.change(model, method, name)
-        for model in BOTH
-        for method in METHODS
-        for name in datasets
-    }
-    lost = {name: change for name, change in changes.items() if change < 0}
-    return f"; the only losses of both models: {paper.listed(lost)}"
-
-
-def _apart(*datasets: str) -> str:
-    """The paper's gains of LLaVA-1.5 less InstructBLIP's, in a line."""
-    ours, theirs = BOTH
-    return "; ".join(
-        f"{name}: "
-        + paper.listed(
-            {
-                m: TABLE_2.change(ours, m, name) - TABLE_2.change(theirs, m, name)
-                for m in METHODS
-            }
-        )
-        for name in datasets
-    )
-
-
-def _tiles(model: str) -> str:
-    """The paper's V* with tiles minus without, in a line."""
-    return paper.listed(
-        {
-            m: TABLE_3.value(model, m, "with tiles")
-            - TABLE_3.value(model, m, "without tiles")
-            for m in METHODS
-        }
-    )
-
-
-def _averaged() -> str:
-    found = {
-        f"{model} {method}": TABLE_3.value(model, method, "mean of all layers")
-        - TABLE_3.value(model, method, "selected layer")
-        for model in BOTH
-        for method in ("rel-att", "grad-att")
-    }
-    return paper.listed(found)
-
-
-def _human(model: str) -> str:
-    gains = (TABLE_1.change(model, "human-crop", g) for g in signs.GROUPS)
-    return f"{model} " + " / ".join(map(paper.points, gains))
-
-
-def _fall(models: Iterable[str]) -> str:
-    found = {
-        m: TABLE_1.value(m, "no-crop", "large") - TABLE_1.value(m, "no-crop", "small")
-        for m in models
-    }
-    return "large minus small: " + paper.listed(found)
-
-
-def _best(model: str, methods: Iterable[str]) -> float:
-    return max(TABLE_4.value(model, method, "TextVQA") for method in methods)
-
-
-def _tools() -> str:
-    worst = {m: min(TABLE_4.value(m, k, "TextVQA") for k in METHODS) for m in BOTH}
-    tools = {m: _best(m, ("sam", "yolo", "clip")) for m in BOTH}
-    return "; ".join(
-        f"{m}: best tool {tools[m]:.2f}, worst of the three maps {worst[m]:.2f}"
-        for m in BOTH
-    )
-
-
 CLAIMS = (
     Claim(
         "C1",
@@ -143,7 +60,7 @@ CLAIMS = (
         "The smaller the object that is asked about, the fewer answers are right, in "
         "every model.",
         "Table 1, section 3",
-        _fall(("blip-2", "instructblip", "llava", "qwen-vl")),
+        quoted.fall(("blip-2", "instructblip", "llava", "qwen-vl")),
         "01_small_details#fig-size",
         signs.by_size(),
     ),
@@ -161,7 +78,7 @@ CLAIMS = (
         "C4",
         "Size is the cause: a crop around the object, beside the image, repairs it.",
         "Table 1, section 3",
-        "gain, small / medium / large: " + "; ".join(map(_human, BOTH)),
+        "gain, small / medium / large: " + "; ".join(map(quoted.human, BOTH)),
         "01_small_details#fig-size",
         signs.human(),
     ),
@@ -195,7 +112,9 @@ CLAIMS = (
         "Each of the three methods raises accuracy where details matter, without "
         "training.",
         "Table 2, section 6",
-        "llava: " + _gains("llava", *paper.DETAILED) + _losses(*paper.DETAILED),
+        "llava: "
+        + quoted.gains("llava", *paper.DETAILED)
+        + quoted.losses(*paper.DETAILED),
         "04_main_table#fig-gain",
         signs.details(),
     ),
@@ -203,7 +122,9 @@ CLAIMS = (
         "C9",
         "None of them costs accuracy where most objects are large.",
         "Table 2, section 6",
-        "llava: " + _gains("llava", *paper.GENERAL) + _losses(*paper.GENERAL),
+        "llava: "
+        + quoted.gains("llava", *paper.GENERAL)
+        + quoted.losses(*paper.GENERAL),
         "04_main_table",
         signs.no_loss(),
     ),
@@ -211,7 +132,8 @@ CLAIMS = (
         "C10",
         "LLaVA-1.5 gains more than InstructBLIP.",
         "Table 2, section 6",
-        "gain of llava minus instructblip's: " + _apart("textvqa", "vstar", "docvqa"),
+        "gain of llava minus instructblip's: "
+        + quoted.apart("textvqa", "vstar", "docvqa"),
         "04_main_table#fig-gain",
         signs.more_than_instructblip(),
     ),
@@ -219,7 +141,7 @@ CLAIMS = (
         "C11",
         "Which layer is read matters little: the mean over all layers does too.",
         "Table 3, section 6",
-        "mean of all layers minus the selected layer: " + _averaged(),
+        "mean of all layers minus the selected layer: " + quoted.averaged(),
         "open_questions#fig-layers",
         signs.averaged(),
     ),
@@ -228,8 +150,8 @@ CLAIMS = (
         "On large pictures, tiles help LLaVA-1.5 and hurt InstructBLIP's grad-att and "
         "pure-grad; with tiles or without, each method beats no cropping.",
         "Table 3, section 6",
-        f"with tiles minus without, llava: {_tiles('llava')}; instructblip: "
-        + _tiles("instructblip"),
+        f"with tiles minus without, llava: {quoted.tiles('llava')}; instructblip: "
+        + quoted.tiles("instructblip"),
         "05_ablations#fig-high-res",
         signs.tiles(),
     ),
@@ -237,7 +159,7 @@ CLAIMS = (
         "C13",
         "Cropping by the model's own signals beats external tools, which help too.",
         "Table 4, appendix F",
-        _tools(),
+        quoted.tools(),
         "04_main_table",
         cannot=f"{NO_TOOLS}, and were not trained on drawn scenes",
         cannot_gpu=f"{NO_COMMAND}{NO_TOOLS}",

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import pandas as pd
 
-from vicrop import matrix, plans, probing, readings, stats
+from vicrop import matrix, paths, plans, probing, readings, stats
 from vicrop.claims import CLAIMS, Claim
 from vicrop.evidence import EMBEDDED, GPU, Evidence, Probe, Run, size_of
 from vicrop.plots import Links
@@ -192,10 +192,11 @@ def counted(judged: Sequence[Entry], size: str = EMBEDDED) -> dict[str, int]:
 
 
 def links(judged: Iterable[Entry] = (), claims: Iterable[Claim] = CLAIMS) -> Links:
-    """Where pages and runs are, from a page in ``book/executed``."""
+    """Where pages are, from one in ``book/executed``; of runs those that have one."""
     found = {claim.page: _address(claim.page) for claim in claims}
-    for one in judged:
-        found |= {run: f"runs/{run}.html" for run in one.runs}
+    for run in (run for one in judged for run in one.runs):
+        if (paths.executed() / "runs" / f"{run}.ipynb").is_file():
+            found[run] = f"runs/{run}.html"
     return found | {"make bench": "06_cost.html"}
 
 

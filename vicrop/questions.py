@@ -75,8 +75,8 @@ QUESTIONS = (
     Question(
         9,
         "And questions about several places, such as V*'s on positions?",
-        needs="V* and a 7B model, by `make run SIZE=table3-vstar`; the ledger's C21 reads "
-        "it by itself",
+        needs="V* and a 7B model, by `make run SIZE=table3-vstar`; the ledger reads it "
+        "by itself (C21)",
     ),
     Question(
         10,
