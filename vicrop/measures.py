@@ -19,14 +19,14 @@ def gain(run: pd.DataFrame) -> Estimate:
 
 def fall(small: pd.DataFrame, large: pd.DataFrame) -> Estimate:
     """How much more is right of large objects than of small ones, image alone."""
-    scores = (frame["plain_score"].to_numpy() for frame in (large, small))
-    return stats.between(*scores).times(100)
+    one, other = (frame["plain_score"].to_numpy() for frame in (large, small))
+    return stats.between(one, other).times(100)
 
 
 def gains_apart(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
     """A gain on one group of questions less that on another group."""
-    gains = ((f["score"] - f["plain_score"]).to_numpy() for f in (one, other))
-    return stats.between(*gains).times(100)
+    first, second = ((f["score"] - f["plain_score"]).to_numpy() for f in (one, other))
+    return stats.between(first, second).times(100)
 
 
 def over(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
@@ -96,8 +96,8 @@ def ratio_when(answer: str) -> Callable[[pd.DataFrame], Estimate]:
 def wrong_over_right(layer: pd.DataFrame) -> Estimate:
     """Difference of the mean base-2 logarithm of the ratio, wrong minus right."""
     logs = np.log2(layer["ratio"].where(layer["ratio"] > 0))
-    kinds = (logs[layer["answer"] == name].dropna() for name in ("wrong", "right"))
-    return stats.between(*kinds)
+    wrong, right = (logs[layer["answer"] == n].dropna() for n in ("wrong", "right"))
+    return stats.between(wrong, right)
 
 
 def layers_above(layers: pd.DataFrame) -> Estimate:
@@ -109,5 +109,5 @@ def layers_above(layers: pd.DataFrame) -> Estimate:
 
 def answer_tokens(cost: pd.DataFrame) -> Estimate:
     """What a map and its second answer add to a plain one, in answer tokens' time."""
-    kinds = (cost["tokens"][cost["what"] == name] for name in ("map", "plain"))
-    return stats.between(*kinds, statistic=np.median)
+    both, plain = (cost["tokens"][cost["what"] == n] for n in ("map", "plain"))
+    return stats.between(both, plain, np.median)

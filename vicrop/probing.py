@@ -89,7 +89,8 @@ def measured(
     n: int,
     bench: costs.Measured | None = None,
     wanted: Collection[str] = NAMES,
-    **loading: str,
+    device: str = "cpu",
+    dtype: str = "float32",
 ) -> Evidence:
     """Finished runs, and the probes of some models.
 
@@ -99,12 +100,13 @@ def measured(
         n: questions of a probe; 0 for all about small objects.
         bench: measured costs, if any.
         wanted: see ``probe``.
-        **loading: ``device`` and ``dtype``.
+        device: of the models.
+        dtype: of the models.
     """
     runs = Evidence()
     found: dict[tuple[str, str], pd.DataFrame] = {}
     for model in models:
-        vlm = adapters.load(model, **loading)
+        vlm = adapters.load(model, device=device, dtype=dtype)
         found |= probe(vlm, model, dataset, n, runs, wanted)
         found |= cost(bench, model) if bench is not None else {}
     return Evidence(found)

@@ -272,14 +272,16 @@ def dearer(bench: costs.Measured, models: Sequence[str], dataset: str) -> pd.Dat
             high = f"{name}-high"
             if not {name, high} <= set(mine.index):
                 continue
-            taken = [np.asarray(mine["seconds"][one], float) for one in (high, name)]
+            over, under = (
+                np.asarray(mine["seconds"][one], float) for one in (high, name)
+            )
             rows.append(
                 {
                     "model": model,
                     "compared": f"{high} over {name}",
                     "FLOPs, ×": f"{mine['flops'][high] / mine['flops'][name]:.2f}",
-                    "CPU time, ×, 95 %": times(*taken).format(2),
-                    "questions timed": len(taken[0]),
+                    "CPU time, ×, 95 %": times(over, under).format(2),
+                    "questions timed": len(over),
                 }
             )
     return pd.DataFrame(rows)

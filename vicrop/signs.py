@@ -167,9 +167,12 @@ def embedded_gains(runs: Iterable[Run], rule: Rule) -> list[Reading]:
 
 def more_than_instructblip() -> tuple[Reading, ...]:
     """LLaVA's gains beside InstructBLIP's (C10)."""
-    where_ = [(EMBEDDED, "plates", "small", METHODS)]
-    where_ += [(GPU, "docvqa", "", METHODS), (GPU, "textvqa", "", METHODS)]
-    where_ += [(GPU, "vstar", "", tuple(f"{m}-high" for m in METHODS))]
+    asked: list[tuple[str, str, str, tuple[str, ...]]] = [
+        (EMBEDDED, "plates", "small", METHODS),
+        (GPU, "docvqa", "", METHODS),
+        (GPU, "textvqa", "", METHODS),
+        (GPU, "vstar", "", tuple(f"{m}-high" for m in METHODS)),
+    ]
     return tuple(
         Reading(
             f"gain of {method} less InstructBLIP's, {dataset} {group}".strip(),
@@ -182,15 +185,19 @@ def more_than_instructblip() -> tuple[Reading, ...]:
             Above(),
             ("llava",),
         )
-        for size, dataset, group, methods in where_
+        for size, dataset, group, methods in asked
         for method in methods
     )
 
 
 def tiles() -> tuple[Reading, ...]:
     """Large pictures, with tiles and without (C12)."""
-    helped = [("rel-att", "llava", Above()), ("grad-att", "llava", Above())]
-    hurt = [(m, "instructblip", Below()) for m in ("grad-att", "pure-grad")]
+    said: list[tuple[str, str, Rule]] = [
+        ("rel-att", "llava", Above()),
+        ("grad-att", "llava", Above()),
+        ("grad-att", "instructblip", Below()),
+        ("pure-grad", "instructblip", Below()),
+    ]
     made = [
         Reading(
             f"{method}-high over {method}",
@@ -201,7 +208,7 @@ def tiles() -> tuple[Reading, ...]:
             (family,),
         )
         for size in SIZES
-        for method, family, rule in [*helped, *hurt]
+        for method, family, rule in said
     ]
     made += [
         Reading(
