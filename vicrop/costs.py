@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from vicrop import paths, stats
+from vicrop import paper, paths, stats
 from vicrop.stats import Estimate
 
 FAMILIES = ("llava", "instructblip", "qwen2.5-vl")
@@ -239,12 +239,12 @@ def front(frame: pd.DataFrame, cost: str) -> pd.Series:
 
 
 PAPER_TABLE_4 = {
-    ("llava", "rel-att"): (1.16, 0.17),
-    ("llava", "grad-att"): (0.89, 0.17),
-    ("llava", "pure-grad"): (2.36, 0.17),
-    ("instructblip", "rel-att"): (0.28, 0.06),
-    ("instructblip", "grad-att"): (0.29, 0.06),
-    ("instructblip", "pure-grad"): (0.60, 0.06),
+    (family, method): (
+        paper.TABLE_4.value(family, method, "GPU, s"),
+        paper.TABLE_4.value(family, "no-crop", "GPU, s"),
+    )
+    for family in ("llava", "instructblip")
+    for method in METHODS
 }
 """The paper's Table 4, GPU: a method's overhead and one answer token, seconds."""
 

@@ -141,6 +141,34 @@ def difference(before: pd.Series, after: pd.Series) -> Estimate:
     return gain(both.iloc[:, 0], both.iloc[:, 1])
 
 
+def between(
+    one: ArrayLike, other: ArrayLike, statistic=np.mean, seed: int = 0
+) -> Estimate:
+    """Difference of a statistic of two independent groups, bootstrapped in each.
+
+    Args:
+        one: (samples,).
+        other: (samples,) of other samples, whose statistic is subtracted.
+        statistic: takes ``axis``.
+        seed: of the resampling.
+
+    Returns:
+        An ``Estimate`` whose n is of both groups; of nothing if one is empty.
+    """
+    groups = np.asarray(one, float), np.asarray(other, float)
+    count = sum(map(len, groups))
+    if not all(map(len, groups)):
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    rng = np.random.default_rng(seed)
+    first, second = (
+        statistic(group[rng.integers(0, len(group), (RESAMPLES, len(group)))], axis=1)
+        for group in groups
+    )
+    low, high = np.percentile(first - second, (2.5, 97.5))
+    middle = float(statistic(groups[0]) - statistic(groups[1]))
+    return Estimate(middle, float(low), float(high), count)
+
+
 @dataclass(frozen=True)
 class Changes:
     """What a method did to single answers: counts, and McNemar's exact p."""
