@@ -86,6 +86,7 @@ def test_bins_share_an_axis_and_leave_blank_what_is_empty():
 
 def test_gallery_of_nothing_says_so(picture, row):
     figure = breakdowns.gallery([], "no answer was broken")
-    assert [text.get_text() for text in figure.texts] == ["no answer was broken"]
+    (ax,) = figure.axes
+    assert [text.get_text() for text in ax.texts] == ["no answer was broken"]
     shown = [(picture, Answer("4", "3", Box(0, 0, 9, 9)), Sample.model_validate(row()))]
     assert len(breakdowns.gallery(shown, "none").axes) == 3

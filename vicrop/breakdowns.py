@@ -38,9 +38,9 @@ def stacks(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
     )
     for ax, (title, counts) in zip(axes[0], groups.items(), strict=True):
         stack(counts, ax).set_title(title, fontsize="medium")
+        ax.set_xlabel(xlabel)
     names = axes[0, 0].get_legend_handles_labels()
     figure.legend(*names, loc="outside lower center", ncols=3, frameon=False)
-    figure.supxlabel(xlabel, fontsize="medium")
     return figure
 
 
@@ -85,7 +85,7 @@ def heat(groups: Mapping[str, pd.DataFrame]) -> Figure:
             text = f"{counts.iat[row, column]}\n{value:.0f} %"
             ink = "white" if value > 60 else "black"
             ax.text(column, row, text, ha="center", va="center", color=ink)
-        ax.set_xticks(range(counts.shape[1]), list(counts.columns), rotation=30)
+        _slanted(ax, list(counts.columns))
         ax.set_yticks(range(counts.shape[0]), list(counts.index))
         ax.set_title(f"{title}, n = {n}", fontsize="medium")
     return figure
@@ -121,13 +121,19 @@ def ladder(rungs: Mapping[str, Estimate], ax: Axes) -> Axes:
         ax.bar(x, end - start, 0.7, start, color=won if x else plots.GREY)
         if x:
             text = f"{end - start:+.1f}".replace("-", "−")
-            ax.annotate(text, (x - 0.5, start), (0, 3), textcoords="offset points",
-                        ha="center", fontsize="small")  # fmt: skip
+            ax.text(x, 2, text, ha="center", fontsize="small")
             ax.plot([x - 0.65, x + 0.35], [start, start], color="black", lw=0.8)
     _whiskers(range(len(values)), [e.times(100) for e in rungs.values()], ax, "black")
-    ax.set_xticks(range(len(rungs)), list(rungs), rotation=30)
+    _slanted(ax, list(rungs))
     ax.set_ylim(0, 105)
     return ax
+
+
+def _slanted(ax: Axes, names: Sequence[str]) -> None:
+    """Labels of the x axis that may be longer than what they stand under is wide."""
+    ax.set_xticks(range(len(names)), names, rotation=30)
+    for label in ax.get_xticklabels():
+        label.set(ha="right", rotation_mode="anchor")
 
 
 def _whiskers(
@@ -189,8 +195,9 @@ def bins(series: Mapping[str, Mapping[str, Estimate]], ax: Axes) -> Axes:
         y = [one.value for one in found.values()]
         ax.plot(x, y, "os^D"[number % 4], color=colors[number % 4], label=name)
     ax.axhline(0, color="black", lw=0.8, linestyle=":")
-    ax.set_xticks(range(len(names)), names, rotation=30)
-    ax.legend(frameon=False, fontsize="small")
+    _slanted(ax, names)
+    if series:
+        ax.legend(frameon=False, fontsize="small")
     return ax
 
 
@@ -203,6 +210,7 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]], none: str) -> F
     """
     if shown:
         return plots.gallery(shown)
-    figure = plt.figure(figsize=(6, 0.6))
-    figure.text(0.5, 0.5, none, ha="center", va="center")
+    figure, ax = plt.subplots(figsize=(6, 0.6))
+    ax.set_axis_off()  # Jupyter shows no figure without axes
+    ax.text(0.5, 0.5, none, ha="center", va="center")
     return figure
