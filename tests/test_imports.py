@@ -17,9 +17,10 @@ ORDER = (
     "lines types paths images geometry boxes datasets scoring savedmaps owner runfolder"
     " shards results stats rescore scorecard worked progress status stopping ahead"
     " cache tail capture adapters attribution look tiles view views together gaze crops"
-    " anatomy diagnosis causes decomposition pipeline provenance task looker batches"
-    " run show verify matrix preflight plans warm execute plots panels breakdowns costs"
-    " goals roofline costtables costplots scaling tiny options runcli cli"
+    " anatomy diagnosis causes decomposition cropgains pipeline provenance task looker"
+    " batches run show verify matrix preflight plans warm execute plots panels"
+    " breakdowns costs goals roofline costtables costplots scaling tiny options runcli"
+    " cli"
 ).split()
 # adapters.base makes Views, so that `vlm.look(image)` reads well.
 EXCEPTIONS = {("adapters", "view")}

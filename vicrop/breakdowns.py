@@ -78,11 +78,12 @@ def heat(groups: Mapping[str, pd.DataFrame]) -> Figure:
         layout="constrained",
     )
     for ax, (title, counts) in zip(axes[0], groups.items(), strict=True):
-        n = int(counts.to_numpy().sum())
-        share = 100 * counts.to_numpy(float) / max(n, 1)
+        numbers = counts.to_numpy(int)
+        n = int(numbers.sum())
+        share = 100 * numbers / max(n, 1)
         ax.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
         for (row, column), value in np.ndenumerate(share):
-            text = f"{counts.iat[row, column]}\n{value:.0f} %"
+            text = f"{numbers[row, column]}\n{value:.0f} %"
             ink = "white" if value > 60 else "black"
             ax.text(column, row, text, ha="center", va="center", color=ink)
         _slanted(ax, list(counts.columns))

@@ -148,6 +148,6 @@ def two_ways(frame: pd.DataFrame, touched: pd.Series) -> pd.DataFrame:
     """Both ways to have looked right beside each other, and the answer: counts."""
     both = frame.loc[touched.index]
     peaks = np.where(touched, "peak on the object", "peak elsewhere")
-    rows = both["look"] + ", " + peaks
-    made = pd.crosstab(rows, both["fate"])
+    rows = pd.Series([f"{a}, {b}" for a, b in zip(both["look"], peaks, strict=True)])
+    made = pd.crosstab(rows, both["fate"].reset_index(drop=True))
     return made.reindex(columns=list(FATES), fill_value=0)
