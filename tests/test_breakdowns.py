@@ -85,8 +85,11 @@ def test_bins_share_an_axis_and_leave_blank_what_is_empty():
 
 
 def test_gallery_of_nothing_says_so(picture, row):
-    figure = breakdowns.gallery([], "no answer was broken")
+    figure = breakdowns.gallery({}, "no answer was broken")
     (ax,) = figure.axes
     assert [text.get_text() for text in ax.texts] == ["no answer was broken"]
-    shown = [(picture, Answer("4", "3", Box(0, 0, 9, 9)), Sample.model_validate(row()))]
-    assert len(breakdowns.gallery(shown, "none").axes) == 3
+    said = Answer("4", "3", Box(0, 0, 9, 9)), Sample.model_validate(row())
+    figure = breakdowns.gallery(
+        {"m, a": (picture, *said), "n, a": (picture, *said)}, ""
+    )
+    assert [ax.get_ylabel() for ax in figure.axes[::3]] == ["m, a", "n, a"]

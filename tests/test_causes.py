@@ -69,17 +69,20 @@ def test_chance_table_is_blank_where_nothing_could_happen(frame):
 def test_other_runs_are_asked_about_the_same_questions(frame):
     frame = frame.assign(score=0.0)
     right = pd.DataFrame({"score": [1.0, 1.0, np.nan]}, index=["d", "h", "i"])
-    runs = {"rel-att": frame, "human-crop": right}
-    made = causes.repaired_by(runs, "rel-att", ["human-crop", "grad-att", "rel-att"])
+    runs = {"m": {"rel-att": frame, "human-crop": right}, "n": {"grad-att": frame}}
+    others = ["human-crop", "grad-att", "rel-att"]
+    made = causes.repaired_by(runs, "rel-att", others)
     assert made["diagnosis"].tolist() == [
         "unchanged wrong, looked right",
         "unchanged wrong, looked wrong",
         "broken, looked right",
     ]
-    assert made["n"].tolist() == [1, 2, 1]
+    assert set(made["model"]) == {"m"} and made["n"].tolist() == [1, 2, 1]
     column = made["right with human-crop, %"].tolist()
     assert [text.split()[0] for text in column[:2]] == ["100.0", "100.0"]
-    assert column[2] == "" and made.shape[1] == 3
+    assert column[2] == "" and set(made["right with grad-att, %"]) == {""}
+    assert made.shape[1] == 5
+    assert causes.repaired_by({"n": {}}, "rel-att", others).empty
 
 
 def test_peak_is_a_cell_of_the_maps_region():
@@ -118,10 +121,12 @@ def test_pointed_is_asked_of_boxed_samples_among_the_ids(
 
 def test_both_ways_to_have_looked_right_are_crossed(frame):
     touched = pd.Series([True, False, True], index=["a", "b", "g"])
+    frame = frame.assign(group=["large", *["small"] * 9])
     made = causes.two_ways(frame, touched)
     assert made["fixed"].to_dict() == {
-        "looked right, peak elsewhere": 1,
-        "looked right, peak on the object": 1,
-        "looked wrong, peak on the object": 1,
+        "small, looked right, peak elsewhere": 1,
+        "small, looked wrong, peak on the object": 1,
+        "large, looked right, peak on the object": 1,
     }
+    assert made.index[-1].startswith("large")
     assert made.to_numpy().sum() == 3

@@ -122,17 +122,18 @@ def test_gain_by_side_is_of_crops_that_hold_the_object_small_first():
         "center-crop": run([0, 1, 0, 0], box=(0, 0, 40, 90)),
     }
     found = cropgains.by_side(cropgains.crops_of(runs))["blind"]
-    assert list(found) == ["60 px", "90 px"]
-    assert found["60 px"].value == 0.25 and found["90 px"].value == pytest.approx(2 / 3)
+    assert list(found) == ["up to 66 px", "66–90 px"]
+    assert found["up to 66 px"].value == 0.25
+    assert found["66–90 px"].value == pytest.approx(2 / 3)
 
 
-def test_many_sides_are_put_into_bins_of_equal_number():
-    sides = pd.Series(np.arange(100, 160, dtype=float))
+def test_sides_are_put_into_bins_by_how_many_times_the_smallest_they_are():
+    sides = pd.Series([30.0] + [100.0] * 30 + [109, 120, 150, 180, 210, 211, 448])
     bins = cropgains.side_bins(sides)
-    assert bins.value_counts().tolist() == [10] * 6
-    assert bins.iloc[0] == "100–110 px"
-    few = cropgains.side_bins(pd.Series([96.2, 95.9, 192.0]))
-    assert few.tolist() == ["96 px", "96 px", "192 px"]
+    assert bins.iloc[0] == bins.iloc[1] == bins.iloc[31] == "up to 110 px"
+    assert bins.iloc[32:34].tolist() == ["110–150 px"] * 2
+    assert bins.iloc[34:36].tolist() == ["150–210 px"] * 2
+    assert bins.iloc[36:].tolist() == ["over 210 px"] * 2
 
 
 def test_held_says_what_is_in_each_runs_crops():

@@ -97,3 +97,12 @@ def test_portions_are_of_a_whole_that_is_apart_from_nothing():
     assert decomposition.portions(none) == {} == decomposition.portions({})
     made = decomposition.part_table({"m": parts, "n": none})
     assert made["of the whole, %"].tolist() == ["−20", "", "", ""]
+
+
+def test_broken_are_right_answers_made_wrong():
+    crop = run([1, 0, np.nan, 1], plain=1.0)
+    crop.loc["d", "plain_score"] = 0
+    made = decomposition.broken({"m": {"no-crop": crop, "rel-att": crop}, "n": {}})
+    (row,) = made.to_dict("records")
+    assert (row["run"], row["right without a crop"], row["broken"]) == ("rel-att", 2, 1)
+    assert row["broken, %"].startswith("50.0 [")

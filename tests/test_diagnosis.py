@@ -134,8 +134,9 @@ def test_worst_are_those_with_the_largest_object():
     rows = [(name, size, 0, 0, 0) for name, size in sizes.items()]
     frame = diagnosis.diagnose(table(rows))
     kind = "unchanged wrong, looked wrong"
-    assert diagnosis.worst(frame, kind, 2) == ["b", "c"]
-    assert diagnosis.worst(frame, "failed", 2) == []
+    found = diagnosis.worst({"m": frame, "n": frame[:1]}, kind, 2)
+    assert found == [("m", "b"), ("m", "c"), ("n", "a")]
+    assert diagnosis.worst({"m": frame}, "failed", 2) == []
 
 
 def test_errors_are_counted_by_group():
@@ -151,5 +152,5 @@ def test_errors_are_counted_by_group():
 def test_first_failed_sample_has_an_object():
     frame = diagnosis.diagnose(table())
     runs = {"m": {"rel-att": frame.iloc[:3]}, "n": {"grad-att": frame[::-1]}}
-    assert diagnosis.first_failed(runs) == ["n", "grad-att", "h"]
+    assert diagnosis.first_failed(runs) == [("n", "h")]
     assert diagnosis.first_failed({"m": {"rel-att": frame.iloc[:3]}}) == []

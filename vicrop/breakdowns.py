@@ -53,7 +53,7 @@ def stack(counts: pd.DataFrame, ax: Axes) -> Axes:
         width = percent[name].to_numpy()
         drawn = ax.barh(labels, width, left=left, color=color, label=str(name))
         shown = [
-            f"{n}" if part >= 4 else ""
+            f"{n}" if part >= 6 else ""
             for n, part in zip(counts[name], width, strict=True)
         ]
         ink = "white" if color in DARK else "black"
@@ -202,15 +202,20 @@ def bins(series: Mapping[str, Mapping[str, Estimate]], ax: Axes) -> Axes:
     return ax
 
 
-def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]], none: str) -> Figure:
-    """``plots.gallery``, or a line that says that there is nothing to show.
+def gallery(
+    shown: Mapping[str, tuple[Image.Image, Answer, Sample]], none: str
+) -> Figure:
+    """``plots.gallery`` with labelled rows, or a line that says that there are none.
 
     Args:
-        shown: as ``show.replay`` makes it; may be empty.
+        shown: by label, as ``show.replays`` makes it; may be empty.
         none: what to say then.
     """
     if shown:
-        return plots.gallery(shown)
+        figure = plots.gallery(list(shown.values()))
+        for label, ax in zip(shown, figure.axes[::3], strict=True):
+            ax.set_ylabel(label)
+        return figure
     figure, ax = plt.subplots(figsize=(6, 0.6))
     ax.set_axis_off()  # Jupyter shows no figure without axes
     ax.text(0.5, 0.5, none, ha="center", va="center")

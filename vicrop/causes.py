@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from vicrop import boxes, datasets, gaze, stats
+from vicrop import boxes, datasets, gaze, results, stats
 from vicrop.adapters.base import Adapter
 from vicrop.diagnosis import FATES, LOOKS, WRONG, share
 from vicrop.stats import Estimate
 from vicrop.types import Map
+
+GROUPS = list(results.SIZE_GROUPS)
 
 CHANCES = {
     "repaired": ("unchanged wrong", "fixed"),
@@ -83,28 +85,37 @@ def _percent(rate: Estimate, sign: bool = False) -> str:
 
 
 def repaired_by(
-    runs: Mapping[str, pd.DataFrame], method: str, others: Sequence[str]
+    runs: Mapping[str, Mapping[str, pd.DataFrame]], method: str, others: Sequence[str]
 ) -> pd.DataFrame:
     """Of each diagnosis of a method, how many samples other runs answer rightly.
 
     Args:
-        runs: one model's, diagnosed.
+        runs: by model: its runs, diagnosed.
         method: whose diagnoses.
-        others: runs to ask; those that are not there are left out.
+        others: runs to ask; blank where a model lacks one.
 
     Returns:
-        A table to read: a row a kind that occurs, a column a run.
+        A table to read: a row a model and kind that occurs, a column a run.
     """
-    kinds = runs[method]["kind"]
+    asked = [name for name in others if name != method]
     rows = []
-    for kind in [kind for kind in WRONG if (kinds == kind).any()]:
-        ids = kinds.index[kinds == kind]
-        row: dict[str, object] = {"diagnosis": kind, "n": len(ids)}
-        for name in [name for name in others if name in runs and name != method]:
-            scores = runs[name]["score"].reindex(ids).dropna()
-            row[f"right with {name}, %"] = _percent(stats.accuracy(scores >= 0.5))
-        rows.append(row)
-    return pd.DataFrame(rows)
+    for model, made in runs.items():
+        kinds = made[method]["kind"] if method in made else pd.Series(dtype=object)
+        for kind in [kind for kind in WRONG if (kinds == kind).any()]:
+            ids = kinds.index[kinds == kind]
+            row: dict[str, object] = {"model": model, "diagnosis": kind, "n": len(ids)}
+            for name in asked:
+                row[f"right with {name}, %"] = _right(made.get(name), ids)
+            rows.append(row)
+    columns = [f"right with {name}, %" for name in asked]
+    return pd.DataFrame(rows, columns=["model", "diagnosis", "n", *columns])
+
+
+def _right(frame: pd.DataFrame | None, ids: pd.Index) -> str:
+    if frame is None:
+        return ""
+    scores = frame["score"].reindex(ids).dropna()
+    return _percent(stats.accuracy(scores >= 0.5))
 
 
 # The other way to have looked right: the map's peak.
@@ -145,9 +156,19 @@ def peak(amap: Map, image_size: tuple[int, int]) -> tuple[float, float, float, f
 
 
 def two_ways(frame: pd.DataFrame, touched: pd.Series) -> pd.DataFrame:
-    """Both ways to have looked right beside each other, and the answer: counts."""
+    """Both ways to have looked right beside each other, and the answer: counts.
+
+    Args:
+        frame: diagnosed.
+        touched: of ``pointed``.
+
+    Returns:
+        A row a size group, look and place of the peak that occur, small first.
+    """
     both = frame.loc[touched.index]
     peaks = np.where(touched, "peak on the object", "peak elsewhere")
-    rows = pd.Series([f"{a}, {b}" for a, b in zip(both["look"], peaks, strict=True)])
+    named = zip(both["group"], both["look"], peaks, strict=True)
+    rows = pd.Series([", ".join(names) for names in named])
     made = pd.crosstab(rows, both["fate"].reset_index(drop=True))
-    return made.reindex(columns=list(FATES), fill_value=0)
+    order = sorted(made.index, key=lambda name: GROUPS.index(name.split(",")[0]))
+    return made.reindex(index=order, columns=list(FATES), fill_value=0)

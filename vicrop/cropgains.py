@@ -120,13 +120,22 @@ def _binned(
     }
 
 
-def side_bins(sides: pd.Series, most: int = 8) -> pd.Series:
-    """Sides as labels: each its own if there are few, else equally filled bins."""
-    rounded = sides.round().astype(int)
-    if rounded.nunique() <= most:
-        return rounded.map(lambda px: f"{px} px")
-    bins = pd.qcut(rounded, most - 2, duplicates="drop")
-    return pd.Series([f"{i.left:.0f}–{i.right:.0f} px" for i in bins], sides.index)
+TIMES = (1.1, 1.5, 2.1)
+"""Edges between bins of sides, over the smallest side: that one, up to 1.4, up to 2."""
+
+
+def side_bins(sides: pd.Series) -> pd.Series:
+    """Sides as labels, by how many times the usual smallest one they are.
+
+    Args:
+        sides: in pixels; the lower twentieth counts as the smallest, since few crops
+            are cut off by the image.
+    """
+    smallest = float(np.quantile(sides, 0.05, method="nearest"))
+    edges = [round(times * smallest) for times in TIMES]
+    between = [f"{a}–{b} px" for a, b in zip(edges, edges[1:], strict=False)]
+    names = [f"up to {edges[0]} px", *between, f"over {edges[-1]} px"]
+    return pd.Series([names[n] for n in np.searchsorted(edges, sides)], sides.index)
 
 
 def by_side(crops: pd.DataFrame) -> dict[str, dict[str, Estimate]]:

@@ -106,3 +106,25 @@ def part_table(found: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
         for name in parts
     ]
     return table.assign(**{"of the whole, %": shares})
+
+
+def broken(models: Mapping[str, Runs]) -> pd.DataFrame:
+    """Right answers that each run makes wrong, as a table to read.
+
+    Where nothing is broken a bootstrap has no width; Wilson's interval still says how
+    much could be.
+
+    Args:
+        models: runs by model; the one without a crop is left out.
+    """
+    rows = []
+    for model, runs in models.items():
+        for name, frame in runs.items():
+            right = frame[(frame["plain_score"] >= 0.5) & frame["score"].notna()]
+            if name == "no-crop" or right.empty:
+                continue
+            lost = right["score"] < 0.5
+            share = stats.accuracy(lost).format(1, scale=100)
+            rows.append((model, name, len(right), int(lost.sum()), share))
+    names = ["model", "run", "right without a crop", "broken", "broken, %"]
+    return pd.DataFrame(rows, columns=names)

@@ -189,10 +189,23 @@ def by_group(frames: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, pd.DataF
     return {group: tables for group, tables in found.items() if tables}
 
 
-def worst(frame: pd.DataFrame, kind: str, most: int) -> list[str]:
-    """Ids of a diagnosis, those with the largest object first."""
-    chosen = frame[frame["kind"] == kind].sort_values("size", ascending=False)
-    return list(chosen.index[:most])
+def worst(
+    frames: Mapping[str, pd.DataFrame], kind: str, most: int
+) -> list[tuple[str, str]]:
+    """Models and ids of a diagnosis, those with the largest object first.
+
+    Args:
+        frames: one method's tables by model, diagnosed.
+        kind: of ``KINDS``.
+        most: at most so many of a model.
+    """
+    return [
+        (model, str(name))
+        for model, frame in frames.items()
+        for name in frame[frame["kind"] == kind]
+        .sort_values("size", ascending=False, kind="stable")
+        .index[:most]
+    ]
 
 
 def errors(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
@@ -210,11 +223,13 @@ def errors(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
     return counted.rename("n").reset_index()
 
 
-def first_failed(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> list[str]:
-    """Model, run and id of a failed sample with an object; empty if there is none."""
+def first_failed(
+    runs: Mapping[str, Mapping[str, pd.DataFrame]],
+) -> list[tuple[str, str]]:
+    """Model and id of the first failed sample with an object, if there is one."""
     for model, made in runs.items():
-        for name, frame in made.items():
+        for frame in made.values():
             failed = frame.index[frame["kind"] == "failed"]
             if len(failed):
-                return [model, name, str(failed[0])]
+                return [(model, str(failed[0]))]
     return []
