@@ -17,10 +17,11 @@ ORDER = (
     "lines paper quoted types paths images geometry boxes datasets scoring savedmaps"
     " owner runfolder shards results stats rescore scorecard worked progress status"
     " stopping ahead cache tail capture adapters attribution look tiles view views"
-    " together gaze crops anatomy probes pipeline provenance task looker batches run"
-    " show verify matrix preflight plans warm execute plots panels costs goals"
-    " roofline costtables costplots scaling evidence readings measures signs claims"
-    " probing ledger questions tiny options runcli cli"
+    " together gaze crops anatomy probes diagnosis causes decomposition cropgains"
+    " pipeline provenance task looker batches run show verify matrix preflight plans"
+    " warm execute plots panels breakdowns costs goals roofline costtables costplots"
+    " scaling evidence readings measures signs claims probing ledger questions tiny"
+    " options runcli cli"
 ).split()
 # adapters.base makes Views, so that `vlm.look(image)` reads well.
 EXCEPTIONS = {("adapters", "view")}
@@ -75,7 +76,7 @@ def test_exceptions_are_still_needed():
         assert any((other, True) in set(imports_of(file)) for file in files)
 
 
-@pytest.mark.parametrize("name", ["plots", "panels"])
+@pytest.mark.parametrize("name", ["plots", "panels", "breakdowns"])
 def test_plots_see_only_values(name):
     seen = {other for other, _ in imports_of(PACKAGE / f"{name}.py")} - {"plots"}
     assert seen <= PLOTS_SEES

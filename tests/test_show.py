@@ -55,3 +55,11 @@ def test_replay_shows_what_was_recorded(config):
         assert answer.text == records[sample.id].answer
         assert answer.box == records[sample.id].box
         assert answer.amap is not None
+
+
+def test_replays_are_by_model_and_sample(config, folder):
+    picked = [("tiny-llava", "2-color"), ("tiny-llava", "0-read")]
+    shown = show.replays(picked, "center-crop", str(folder))
+    assert list(shown) == ["tiny-llava, 2-color", "tiny-llava, 0-read"]
+    assert [sample.id for *_, sample in shown.values()] == ["2-color", "0-read"]
+    assert show.replays([], "center-crop", str(folder)) == {}

@@ -7,7 +7,7 @@ from PIL import Image
 from vicrop import datasets, images, scoring
 from vicrop.adapters.base import Adapter
 from vicrop.results import size_group
-from vicrop.run import answer_sample
+from vicrop.run import answer_sample, load
 from vicrop.types import Answer, RunConfig, Sample, check_question
 
 
@@ -21,6 +21,25 @@ def replay(
         file = datasets.image_path(config.dataset, sample)
         view = vlm.look(file, config.fit, config.geometry)
         shown.append((view.image, answer_sample(view, config, sample), sample))
+    return shown
+
+
+def replays(
+    picked: Sequence[tuple[str, str]], method: str, dataset: str
+) -> dict[str, tuple[Image.Image, Answer, Sample]]:
+    """``replay`` of samples of several models, each by "model, sample".
+
+    Args:
+        picked: models and ids.
+        method: key.
+        dataset: key.
+    """
+    shown: dict[str, tuple[Image.Image, Answer, Sample]] = {}
+    for model in dict.fromkeys(model for model, _ in picked):
+        ids = [name for other, name in picked if other == model]
+        config = RunConfig(model=model, method=method, dataset=dataset)
+        again = replay(config, load(config), ids)
+        shown |= {f"{model}, {s.id}": (i, a, s) for i, a, s in again}
     return shown
 
 
