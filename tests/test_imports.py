@@ -14,12 +14,12 @@ ROOT = PACKAGE.parent
 
 # design.md's order: each module imports only those before it.
 ORDER = (
-    "lines types paths images geometry boxes datasets scoring savedmaps owner runfolder"
-    " shards results stats rescore scorecard worked progress status stopping ahead"
-    " cache tail capture adapters attribution look tiles view views together gaze crops"
-    " anatomy pipeline provenance task looker batches run show verify matrix preflight"
-    " plans warm execute plots panels costs goals roofline costtables costplots scaling"
-    " tiny options runcli cli"
+    "lines types paths images geometry boxes datasets scoring savedmaps owner"
+    " runfolder shards results stats rescore scorecard worked progress status stopping"
+    " ahead cache tail capture adapters attribution look tiles view views together gaze"
+    " crops anatomy pipeline provenance task looker batches run show verify matrix"
+    " preflight plans warm execute plots panels explorer costs goals roofline"
+    " costtables costplots scaling tiny options runcli cli"
 ).split()
 # adapters.base makes Views, so that `vlm.look(image)` reads well.
 EXCEPTIONS = {("adapters", "view")}
