@@ -1,4 +1,5 @@
 import base64
+import copy
 import io
 import json
 import re
@@ -9,6 +10,7 @@ import explored
 import matplotlib
 import numpy as np
 import pytest
+import torch
 import twins
 from PIL import Image
 
@@ -21,7 +23,6 @@ from vicrop import explorer as package  # noqa: E402
 from vicrop.explorer import collect, page, store, tiles  # noqa: E402
 from vicrop.types import Map  # noqa: E402
 
-EMBEDDED = ["tiny-llava", "tiny-instructblip", "tiny-qwen2.5-vl"]
 QUESTION = "what digit is on the red plate?"
 
 
@@ -223,6 +224,10 @@ def test_the_same_maps_give_the_same_block(block):
     assert page.Explorer(explored.saved()).html() == block.html()
 
 
+def test_its_text_is_the_same_every_time(block):
+    assert repr(block) == "Explorer(2 questions, 2 models)"
+
+
 def test_every_control_has_a_label(block):
     elements = Elements(block.html())
     labelled = set(elements.all("for"))
@@ -294,10 +299,6 @@ def test_mean_over_heads_is_the_methods_attention(key, picture):
 
 
 def test_heads_are_those_of_an_eager_model(vlm, picture):
-    import copy
-
-    import torch
-
     eager = copy.deepcopy(vlm.model)
     eager.set_attn_implementation("eager")
     prompt = vlm.look(picture).whole.prompt(QUESTION)

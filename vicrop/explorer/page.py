@@ -72,6 +72,10 @@ class Explorer:
             f"<script>({script})({json.dumps(name)}, {self.data});</script>"
         )
 
+    def __repr__(self) -> str:
+        index = self.saved.index
+        return f"Explorer({len(index.asked)} questions, {len(self.saved.models)} models)"
+
     def _repr_html_(self) -> str:
         name, times = self.name, _DISPLAYED[self.name]
         _DISPLAYED[name] += 1
