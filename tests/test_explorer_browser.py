@@ -128,7 +128,9 @@ def check(tab, made, line, column):
     numbers = [float(n) for n in re.findall(r"[\d.]+", " ".join(style))]
     assert numbers == pytest.approx([*place, 100 * columns, 100 * lines], abs=1e-3)
     row, col, value = said_value(tab)
-    assert value == pytest.approx(float(amap[row, col]), rel=6e-3, abs=amap.max() / 6e4)
+    # Three digits of a value in steps of a 65,535th of the peak.
+    step = float(amap.max()) / 6e4
+    assert value == pytest.approx(float(amap[row, col]), rel=6e-3, abs=step)
     top, left = np.unravel_index(amap.argmax(), amap.shape)
     peak = f"Peak {three(amap.max()):g} at row {top}, column {left}."
     assert peak in status(tab)
@@ -174,7 +176,7 @@ def test_another_model_has_its_own_layers_and_heads(tab, saved):
     assert [float(n[:-1]) for n in left] == pytest.approx([100 / 6, 200 / 3], abs=0.01)
 
 
-@pytest.mark.parametrize("column, method", enumerate(explored.METHODS))
+@pytest.mark.parametrize("column, method", list(enumerate(explored.METHODS)))
 def test_a_methods_map_comes_with_its_crop_and_answer(tab, saved, column, method):
     part(tab, "method").select_option(method)
     made = tiles.of_methods(saved, saved.of(0, "one"))
