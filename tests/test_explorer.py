@@ -64,6 +64,7 @@ def test_what_is_saved_is_read_to_the_last_bit(saved, tmp_path):
     store.write(saved, tmp_path)
     again = store.read(tmp_path)
     assert again.index == saved.index
+    assert list(again.index.said[0].crops) == list(saved.index.said[0].crops)
     assert again.images == saved.images
     assert again.arrays.keys() == saved.arrays.keys()
     for name, values in saved.arrays.items():

@@ -177,7 +177,8 @@ def write(saved: Saved, folder: Path) -> None:
     save_file(arrays, folder / ARRAYS)
     for number, image in enumerate(saved.images):
         (folder / f"{number}.jpg").write_bytes(image)
-    lines.replace_json(folder / INDEX, json.loads(saved.index.model_dump_json()))
+    # Methods and models stay in their order, so keys are not sorted.
+    lines.replace(folder / INDEX, [saved.index.model_dump_json(indent=1)])
 
 
 def read(folder: Path) -> Saved:
