@@ -199,12 +199,20 @@ def test_sprite_is_what_a_loop_over_cells_paints(saved):
         assert np.abs(painted - np.array(viridis(level, bytes=True)[:3], int)).max() < 4
 
 
-def test_values_come_back_to_a_step_of_their_peak(saved):
-    values = tiles.of_prompt(saved, saved.of(0, "one"), "question").values
-    raw = np.frombuffer(base64.b64decode(tiles.packed(values)), "<u2")
+def test_values_come_back_to_three_digits_however_small(saved):
+    values = tiles.of_prompt(saved, saved.of(0, "one"), "question").values.copy()
+    values[0, 0, 0, 0] = 1e-8 * values[0, 0].max()
+    raw = np.frombuffer(base64.b64decode(tiles.packed(values)), "<f2").astype(float)
     peaks = values.max((2, 3), keepdims=True)
-    again = raw.reshape(values.shape) / tiles.STEPS * peaks
-    assert (abs(again - values) <= peaks / tiles.STEPS).all()
+    again = raw.reshape(values.shape) / tiles.SCALE * peaks
+    assert again == pytest.approx(values, rel=6e-4)
+
+
+def test_peaks_are_at_their_places(saved):
+    made = tiles.of_prompt(saved, saved.of(0, "one"), "ratio")
+    for line, column in np.ndindex(made.places.shape):
+        row, col = divmod(made.places[line, column], made.values.shape[3])
+        assert made.values[line, column, row, col] == made.peaks[line, column]
 
 
 # The block.

@@ -30,24 +30,22 @@
     return values.get(picture);
   };
 
-  const steps = ({ picture, line, column }, place) => {
+  // Not every browser has Float16Array yet; no value is negative or infinite.
+  const float16 = (bits) => {
+    const [exponent, fraction] = [bits >> 10, (bits & 1023) / 1024];
+    return exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction;
+  };
+
+  const valueAt = ({ picture, line, column }, row, col) => {
     const tile = line * picture.columns + column;
-    const number = tile * picture.rows * picture.cols + place;
-    return decoded(picture).getUint16(2 * number, true);
+    const number = (tile * picture.rows + row) * picture.cols + col;
+    const share = float16(decoded(picture).getUint16(2 * number, true)) / data.scale;
+    return share * picture.peaks[line][column];
   };
 
-  const valueAt = (now, row, col) => {
-    const peak = now.picture.peaks[now.line][now.column];
-    return (peak * steps(now, row * now.picture.cols + col)) / data.steps;
-  };
-
-  const peakAt = (now) => {
-    const { rows, cols } = now.picture;
-    let best = 0;
-    for (let place = 1; place < rows * cols; place += 1) {
-      if (steps(now, place) > steps(now, best)) best = place;
-    }
-    return { row: Math.floor(best / cols), col: best % cols };
+  const peakAt = ({ picture, line, column }) => {
+    const place = picture.places[line][column];
+    return { row: Math.floor(place / picture.cols), col: place % picture.cols };
   };
 
   const text = (value) => String(Number(value.toPrecision(3)));
@@ -112,7 +110,7 @@
     const every = Math.ceil(ratios.length / 8);
     const names = now.said.layers.map((number, n) => n % every ? "" :
       `<text x="${x(n)}" y="155" text-anchor="middle">${number}</text>`);
-    const ticks = [0, 1, top / 1.05].map((r) =>
+    const ticks = [1, top / 1.05].map((r) =>
       `<text x="34" y="${y(r)}" text-anchor="end" dy="4">${text(r)}</text>`);
     curve.innerHTML = [
       `<line x1="40" x2="310" y1="140" y2="140"/><line x1="40" x2="40" y1="15" y2="140"/>`,
@@ -165,8 +163,9 @@
     const now = chosen();
     cell.row = Math.min(cell.row, now.picture.rows - 1);
     cell.col = Math.min(cell.col, now.picture.cols - 1);
-    layer.setAttribute("aria-valuetext", layerName(now, Number(layer.value)));
-    part("layer-name").textContent = layerName(now, Number(layer.value));
+    const name = layerName(now, Number(layer.value));
+    layer.setAttribute("aria-valuetext", name);
+    part("layer-name").textContent = name.replace("layer ", "");
     drawMap(now);
     drawCurve(now);
     put(part("cell"), cellBox(now));

@@ -74,7 +74,9 @@ class Explorer:
 
     def __repr__(self) -> str:
         index = self.saved.index
-        return f"Explorer({len(index.asked)} questions, {len(self.saved.models)} models)"
+        return (
+            f"Explorer({len(index.asked)} questions, {len(self.saved.models)} models)"
+        )
 
     def _repr_html_(self) -> str:
         name, times = self.name, _DISPLAYED[self.name]
@@ -118,7 +120,7 @@ def contents(saved: Saved, every: int = 1) -> dict[str, Any]:
     for said in saved.index.said:
         looks.setdefault(said.sample, {})[said.model] = _look(saved, said, every)
     return {
-        "steps": tiles.STEPS,
+        "scale": tiles.SCALE,
         "samples": [
             _sample(asked, image)
             for asked, image in zip(saved.index.asked, saved.images, strict=True)
@@ -164,6 +166,7 @@ def picture(made: Tiles) -> dict[str, Any]:
         "cols": cols,
         "region": made.region,
         "peaks": _rounded(made.peaks.tolist()),
+        "places": made.places.tolist(),
         "values": tiles.packed(made.values),
         "crops": made.crops(),
         "ratios": _rounded(made.ratios()),

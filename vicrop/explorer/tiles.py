@@ -16,8 +16,9 @@ from vicrop.types import Box, Map, Region
 PROMPTS = ("question", "general", "ratio")
 """What an attention map is of: a prompt, or one prompt's over the other's."""
 
-STEPS = 65535
-"""Levels that a cell's value is rounded to, over its map's peak."""
+SCALE = 60_000
+"""What a map's peak becomes in 16 bits, so that a billionth of it has its digits too:
+ratios of one map can lie between a thousandth and a thousand."""
 
 
 @dataclass(eq=False)
@@ -40,6 +41,11 @@ class Tiles:
     def peaks(self) -> np.ndarray:
         """(lines, columns) each map's largest value."""
         return self.values.max((2, 3))
+
+    @property
+    def places(self) -> np.ndarray:
+        """(lines, columns) each map's first cell of that value, counted row by row."""
+        return self.values.reshape(*self.values.shape[:2], -1).argmax(2)
 
     def maps(self) -> list[list[Map | None]]:
         """Each as a Map; none for one that is zero everywhere."""
@@ -124,10 +130,10 @@ def shown_layers(count: int, chosen: int, every: int) -> list[int]:
     return sorted({*range(0, count, every), chosen})
 
 
-def levels(values: np.ndarray, steps: int) -> np.ndarray:
-    """Each map's cells as whole steps from 0 to its own peak."""
+def scaled(values: np.ndarray, top: int) -> np.ndarray:
+    """Each map's cells from 0 to ``top``, its own peak."""
     peaks = values.max((-2, -1), keepdims=True)
-    return np.rint(steps * values / np.where(peaks > 0, peaks, 1))
+    return top * (values / np.where(peaks > 0, peaks, 1))
 
 
 def flat(values: np.ndarray) -> np.ndarray:
@@ -142,7 +148,7 @@ def sprite(values: np.ndarray) -> bytes:
     Args:
         values: (lines, columns, rows, cols).
     """
-    pixels = flat(levels(values, 255)).astype(np.uint8)
+    pixels = np.rint(flat(scaled(values, 255))).astype(np.uint8)
     picture = Image.frombytes("P", pixels.shape[::-1], pixels.tobytes())
     colors = matplotlib.colormaps["viridis"](range(256), bytes=True)[:, :3]
     picture.putpalette(colors.tobytes(), "RGB")
@@ -152,5 +158,5 @@ def sprite(values: np.ndarray) -> bytes:
 
 
 def packed(values: np.ndarray) -> str:
-    """Cells over their map's peak as little-endian 16 bits in base 64, map by map."""
-    return base64.b64encode(levels(values, STEPS).astype("<u2").tobytes()).decode()
+    """Cells, ``SCALE`` at their map's peak, as float16 in base 64, map by map."""
+    return base64.b64encode(scaled(values, SCALE).astype("<f2").tobytes()).decode()
