@@ -238,6 +238,26 @@ def test_what_is_painted_is_the_maps_color(tab, saved):
         assert shot.getpixel(tuple(map(int, at))) == pytest.approx(color, abs=4)
 
 
+THEME = (
+    '<style>[data-theme="dark"] div.cell_output img, [data-theme="dark"] .text_html'
+    " {{ background: white; padding: 8px; }}</style>"
+    '<div class="cell_output" style="width: {}px"><div class="text_html">'
+)
+"""What the book's theme does to pictures where it is dark, in a column of some width."""
+
+
+@pytest.mark.parametrize("width", [320, 600, 900])
+def test_the_map_lies_over_its_image_in_any_column(opened, saved, width):
+    block = page.Explorer(saved).html()
+    tab = opened(THEME.format(width), block, theme=' data-theme="dark"')
+    image, amap = part(tab, "image").bounding_box(), part(tab, "map").bounding_box()
+    assert image["width"] / image["height"] == pytest.approx(120 / 80, rel=0.01)
+    for side in ("x", "y", "width", "height"):
+        assert amap[side] == pytest.approx(image[side], abs=1)
+    assert part(tab, "image").evaluate("e => getComputedStyle(e).padding") == "0px"
+    assert tab.evaluate("document.body.scrollWidth <= innerWidth")
+
+
 def test_opacity_and_boxes_can_be_changed_by_keys(tab):
     assert part(tab, "map").evaluate("e => e.style.opacity") == "0.65"
     part(tab, "opacity").focus()
