@@ -73,7 +73,7 @@ def test_package_and_records_are_what_pages_depend_on(tmp_path, monkeypatch):
     (tmp_path / "runs" / "r").mkdir(parents=True)
     (tmp_path / "runs" / "r" / "records.jsonl").touch()
     names = {file.name for file in execute.package_files()}
-    assert {"boxes.py", "llava.py"} <= names
+    assert {"boxes.py", "llava.py", "page.js"} <= names
     read = execute.record_files()
     assert paths.ROOT / "benchmarks" / "measured.json" in read
     folders = {"r", "data_prep", "golden", "benchmarks"}

@@ -25,8 +25,8 @@ _HOMES = {
     "wrap": "adapters",
 }
 _MODULES = (
-    "adapters attribution boxes capture datasets execute gaze geometry images paths"
-    " pipeline plots results run scoring show stats types view"
+    "adapters attribution boxes capture datasets execute explorer gaze geometry images"
+    " paths pipeline plots results run scoring show stats types view"
 ).split()
 
 __all__ = [*_HOMES, *_MODULES]

@@ -80,9 +80,10 @@ def data_files(job: Job) -> list[Path]:
 
 
 def package_files() -> list[Path]:
-    """The package's sources and weights."""
+    """The package's sources, the explorer's page among them, and weights."""
     package = Path(__file__).parent
-    return [*package.rglob("*.py"), *package.rglob("*.safetensors")]
+    kinds = ("*.py", "*.safetensors", "*.html", "*.css", "*.js")
+    return [file for kind in kinds for file in package.rglob(kind)]
 
 
 def record_files() -> list[Path]:
