@@ -18,8 +18,8 @@ ORDER = (
     " shards results stats rescore scorecard worked progress status stopping ahead"
     " cache tail capture adapters attribution look tiles view views together gaze crops"
     " anatomy pipeline provenance task looker batches run show verify matrix preflight"
-    " plans warm execute plots panels costs goals roofline costtables costplots scaling"
-    " tiny options runcli cli"
+    " plans executed rerun warm execute plots panels costs goals roofline costtables"
+    " costplots scaling tiny readme options runcli cli"
 ).split()
 # adapters.base makes Views, so that `vlm.look(image)` reads well.
 EXCEPTIONS = {("adapters", "view")}

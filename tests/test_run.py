@@ -100,7 +100,9 @@ def test_finished_run_answers_nothing_again(config, monkeypatch):
 
 def test_maps_are_not_saved_of_some_samples_only(config):
     go(config)
-    with pytest.raises(ValueError, match="holds 6 records that were made without savin"):
+    with pytest.raises(
+        ValueError, match="holds 6 records that were made without savin"
+    ):
         go(config.model_copy(update={"save_maps": True}))
 
 

@@ -310,15 +310,28 @@ def curves(
     return ax
 
 
-def table(frame: pd.DataFrame) -> Styler:
+class Table(Styler):
+    """A table for a page, with a link to its numbers as CSV."""
+
+    def _repr_html_(self) -> str:
+        """The table and the link: what a notebook shows."""
+        text = self.data.to_csv(index=False).encode()  # type: ignore[attr-defined]
+        data = base64.b64encode(text).decode()
+        name = f"table-{hashlib.sha256(text).hexdigest()[:8]}.csv"
+        link = f'<a class="take-along" download="{name}" href="data:text/csv;base64,'
+        return f'{self.to_html()}{link}{data}">table as CSV</a>'
+
+
+def table(frame: pd.DataFrame) -> Table:
     """A table for a page: no index, the book's style, the same HTML every time.
 
     Texts are escaped: what a model says is no markup.
     """
     name = hashlib.sha256(frame.to_csv().encode()).hexdigest()[:8]
-    styled = Styler(frame, uuid=name, cell_ids=False)
-    styled = styled.format(escape="html").format_index(escape="html", axis="columns")
-    return styled.hide(axis="index").set_table_attributes('class="dataframe"')
+    styled = Table(frame, uuid=name, cell_ids=False)
+    styled.format(escape="html").format_index(escape="html", axis="columns")
+    styled.hide(axis="index").set_table_attributes('class="dataframe"')
+    return styled
 
 
 def embedded(figure: Figure, alt: str) -> HTML:
