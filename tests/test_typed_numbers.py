@@ -71,7 +71,7 @@ def texts():
 
 
 def typed(text):
-    """Numbers of a text that look like results, with the row or sentence that they are in."""
+    """Numbers of a text that look like results, each with its row or sentence."""
     for pattern in HIDDEN:
         text = re.sub(pattern, " ⟨⟩ ", text, flags=re.M | re.S)
     for part in parts(text):

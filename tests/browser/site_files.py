@@ -88,14 +88,10 @@ class Site:
 
     def weight(self, page: Path) -> int:
         """Bytes of a page and of the images that it shows."""
-        shown = [
-            self.target(page, image.get("src", "")) for image in self._images(page)
-        ]
+        sources = [image.get("src", "") for image in self.pages[page].images]
+        shown = [self.target(page, source) for source in sources]
         files = {page, *(found[0] for found in shown if found)}
         return sum(file.stat().st_size for file in files if file.is_file())
-
-    def _images(self, page: Path) -> list[dict]:
-        return self.pages[page].images
 
     def heaviest(self, count: int) -> list[tuple[str, int]]:
         """Names and weights of the heaviest pages, images included."""
