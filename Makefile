@@ -10,7 +10,7 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org
 
 BIN := $(VENV)/bin
 MATHJAX := book/_static/mathjax/tex-svg.js
-AXE_VERSION := 4.11.1
+AXE_VERSION := 4.14.1
 AXE := .cache/axe-core-$(AXE_VERSION)/axe.min.js
 export TIMEFORMAT = make $@: %0lR
 # glibc gives every larger tensor back to the system and asks for it again: a third of

@@ -19,8 +19,8 @@ def built(tmp_path, monkeypatch):
 def page(built, target, mark="0123456789abcdef", error=None):
     file = built / "executed" / f"{target}.ipynb"
     file.parent.mkdir(parents=True, exist_ok=True)
-    outputs = [new_output("error", ename=error, evalue="why", traceback=[])]
-    cell = new_code_cell("1", outputs=outputs if error else [])
+    failed = {"ename": error, "evalue": "why", "traceback": []}
+    cell = new_code_cell("1", outputs=[new_output("error", **failed)] if error else [])
     metadata = {"vicrop": {"fingerprint": mark}}
     nbformat.write(new_notebook(cells=[cell], metadata=metadata), file)
 
