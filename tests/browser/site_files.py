@@ -49,11 +49,17 @@ class Site:
     def __init__(self, root: Path):
         self.root = root.resolve()
 
+    @property
+    def names(self) -> list[str]:
+        """Paths of all pages from the root; files of the theme are none."""
+        found = [p.relative_to(self.root).as_posix() for p in self.root.rglob("*.html")]
+        return sorted(name for name in found if not name.startswith("_static/"))
+
     @cached_property
     def pages(self) -> dict[Path, Parsed]:
         """Every page, read."""
         found = {}
-        for file in sorted(self.root.rglob("*.html")):
+        for file in (self.root / name for name in self.names):
             found[file] = Parsed()
             found[file].feed(file.read_text(encoding="utf-8"))
         return found

@@ -31,6 +31,16 @@ def test_page_opens_from_its_file_and_asks_for_nothing_else(visit):
     assert visit.errors == []
 
 
+def test_requests_and_errors_are_seen(visitor):
+    """What the other tests rely on: nothing gets out, and nothing goes unnoticed."""
+    visitor.open("book/intro.html")
+    visitor.page.evaluate("fetch('https://example.org/x').catch(() => null)")
+    visitor.page.evaluate("setTimeout(() => { throw new Error('torn') })")
+    visitor.page.wait_for_timeout(200)
+    assert visitor.asked == ["https://example.org/x"]
+    assert any("torn" in error for error in visitor.errors)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(visit, axe, scheme):
     if visit.name == "index.html":
@@ -38,8 +48,7 @@ def test_axe_finds_nothing_serious(visit, axe, scheme):
     visit.page.set_viewport_size(DESK)
     visit.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     visit.page.wait_for_selector(f"html[data-theme={scheme}]", state="attached")
-    visit.page.evaluate(f"window.axe || (() => {{ {axe} }})()")
-    rules = visit.page.evaluate(RUN, TAGS)
+    rules = look(visit, axe)
     for rule in rules:
         key = (scheme, rule["impact"], rule["id"])
         found[key] += len(rule["places"])
@@ -47,15 +56,47 @@ def test_axe_finds_nothing_serious(visit, axe, scheme):
     assert severe == {}
 
 
+def look(visit, axe):
+    """Rules of axe that a page breaks."""
+    visit.page.evaluate(f"window.axe || (() => {{ {axe} }})()")
+    return visit.page.evaluate(RUN, TAGS)
+
+
+def test_axe_finds_what_is_amiss(visitor, axe):
+    visitor.open("book/intro.html")
+    visitor.page.evaluate("document.querySelector('main').append(new Image())")
+    grey = "<p style='color: #999; background: #fff'>pale</p>"
+    visitor.page.evaluate(
+        f'document.querySelector("article").insertAdjacentHTML("beforeend", "{grey}")'
+    )
+    found = {rule["id"] for rule in look(visitor, axe)}
+    assert {"image-alt", "color-contrast"} <= found
+
+
 def test_page_fits_a_phone(visit):
     visit.page.set_viewport_size(PHONE)
-    wide = visit.page.evaluate("""() => {
+    assert overflow(visit) == 0
+
+
+def overflow(visit):
+    """By how many pixels a page is wider than the window."""
+    return visit.page.evaluate("""() => {
       window.scrollTo(10000, 0);
       const moved = window.scrollX;
       window.scrollTo(0, 0);
-      return [moved, document.scrollingElement.scrollWidth];
+      const page = document.scrollingElement;
+      return Math.max(moved, page.scrollWidth - page.clientWidth);
     }""")
-    assert wide[0] == 0 and wide[1] <= PHONE["width"]
+
+
+def test_what_is_too_wide_for_a_phone_is_seen(visitor):
+    visitor.open("book/intro.html")
+    visitor.page.set_viewport_size(PHONE)
+    wide = "<div style='width: 700px'>wide</div>"
+    visitor.page.evaluate(
+        f'document.querySelector("article").insertAdjacentHTML("beforeend", "{wide}")'
+    )
+    assert overflow(visitor) > 0
 
 
 def test_first_page_leads_to_the_book(visitor):
@@ -74,7 +115,8 @@ def test_search_works_without_a_network(visitor):
     visitor.page.get_by_text(re.compile(r"found \d+ page")).wait_for()
     assert results.count() > 3
     results.first.click()
-    visitor.page.wait_for_selector("h1")
+    visitor.page.wait_for_url(re.compile(r"/book/.*\.html"))
+    visitor.page.wait_for_load_state("load")
     assert visitor.asked == [] and visitor.errors == []
 
 

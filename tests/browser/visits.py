@@ -5,6 +5,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from site_files import Site
+
 BOOK = os.environ.get("VICROP_BOOK")
 AXE = os.environ.get("VICROP_AXE")
 KNOWN = "Identifier 'THEBE_JS_URL' has already been declared"
@@ -15,10 +17,8 @@ found: Counter = Counter()
 
 
 def pages() -> list[str]:
-    """Paths of all pages of the book, from its folder."""
-    if not BOOK:
-        return []
-    return sorted(p.relative_to(BOOK).as_posix() for p in Path(BOOK).rglob("*.html"))
+    """Paths of all pages of the book, from its folder; its theme's parts are none."""
+    return [] if not BOOK else Site(Path(BOOK)).names
 
 
 class Visit:
