@@ -7,7 +7,7 @@ from vicrop.runfolder import RunFolder
 from vicrop.types import Record, RunConfig
 
 ESTIMATE = {"value": 0.25, "low": 0.125, "high": 0.5, "n": 8}
-LOSS = {"value": -0.125, "low": -0.25, "high": 0.0, "n": 8}
+LOSS = {"value": -0.125, "low": -0.25, "high": 0.0, "n": 7}
 NUMBERS = {
     "dataset": "plates",
     "group": "small",
@@ -60,7 +60,7 @@ def test_table_has_percent_points_and_intervals():
         "n",
     ]
     assert cells[:3] == ["`m`", "25.0 [12.5, 50.0]", "+25.0 [+12.5, +50.0]"]
-    assert cells[-2:] == ["−12.5 [−25.0, +0.0]", "8"]
+    assert cells[-2:] == ["−12.5 [−25.0, +0.0]", "7–8"]
 
 
 def test_only_what_is_between_the_markers_changes():

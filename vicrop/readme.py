@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,7 +77,7 @@ def table(numbers: Numbers) -> str:
             "model": f"`{found['model']}`",
             "image alone, %": _shown(found["plain"]),
             **{name: _shown(found["gains"][name], sign=True) for name in METHODS},
-            "n": found["plain"]["n"],
+            "n": _counts([found["plain"], *found["gains"].values()]),
         }
         for found in numbers["models"]
     ]
@@ -86,6 +86,12 @@ def table(numbers: Numbers) -> str:
 
 def _shown(found: Mapping[str, float], sign: bool = False) -> str:
     return Estimate(**found).format(1, sign=sign, scale=100)  # type: ignore[arg-type]
+
+
+def _counts(found: Iterable[Mapping[str, float]]) -> str:
+    """How many questions, from and to where samples failed."""
+    counts = sorted({int(one["n"]) for one in found})
+    return "–".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
 
 
 def with_table(text: str, made: str) -> str:
