@@ -85,6 +85,21 @@ def test_run_that_never_began_has_no_numbers(built):
         assert row[key] == executed.UNKNOWN
 
 
+def test_errors_are_told_run_by_run(built):
+    folder = run(failed=2)
+    frame = executed.Survey().error_table()
+    assert frame.to_dict("records") == [
+        {"run": folder.name, "error": "E", "samples": 2}
+    ]
+
+
+def test_torn_meta_is_a_state(built):
+    folder = run()
+    (folder.folder / "meta.json").write_text("{")
+    (row,) = executed.Survey().run_table().to_dict("records")
+    assert (row["state"], row["questions"]) == ("broken", 3)
+
+
 def test_environments_are_numbered_and_counted(built):
     run("no-crop", torch="2.0")
     run("pure-grad", torch="2.0")

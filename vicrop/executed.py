@@ -6,6 +6,7 @@ of what each page took, which would make equal pages differ.
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import pandas as pd
 
 from vicrop import lines, paths, provenance, status
 from vicrop.runfolder import RunFolder
+from vicrop.status import Status
 
 SHORT = 8
 """Digits of a hash that tell two apart on a page."""
@@ -105,11 +107,39 @@ def _note(target: str) -> dict[str, Any]:
         return {}
 
 
-def environments(
-    runs: Iterable[RunFolder], pages: Iterable[Page]
-) -> dict[tuple[tuple[str, str], ...], int]:
+@dataclass(frozen=True)
+class Run:
+    """A run, or a shard that is not merged, as it is now.
+
+    Attributes:
+        folder: of it.
+        meta: what its ``meta.json`` says.
+        now: how far it is.
+        errors: of its samples that failed, and how many have each.
+    """
+
+    folder: RunFolder
+    meta: Mapping[str, Any]
+    now: Status
+    errors: Mapping[str, int]
+
+
+def found_runs() -> list[Run]:
+    """All runs and unmerged shards, by name."""
+    return [_run(folder) for folder in status.folders()]
+
+
+def _run(folder: RunFolder) -> Run:
+    records = (line.record for line in folder.lines())
+    failed = Counter(record.error for record in records if record and record.error)
+    now = status.status(folder)
+    # A torn meta.json is a run's state, not an end of the page.
+    meta = {} if now.state == "broken" else folder.meta()
+    return Run(folder, meta, now, failed)
+
+
+def environments(notes: Iterable[Mapping]) -> dict[tuple[tuple[str, str], ...], int]:
     """Numbers, from 1, of all that runs and pages were made with."""
-    notes = [*(run.meta() for run in runs), *(page.note for page in pages)]
     kinds = dict.fromkeys(_environment(note) for note in notes if "versions" in note)
     return {kind: number for number, kind in enumerate(kinds, 1)}
 
@@ -123,20 +153,22 @@ class Survey:
     """All runs and pages that are here, read once.
 
     Attributes:
-        runs: folders of the runs, and of shards that are not merged.
+        runs: and shards that are not merged.
         pages: executed notebooks, failed ones too.
         numbers: of the environments that made them.
     """
 
     def __init__(self, leave_out: Iterable[str] = ()):
         hidden = set(leave_out)
-        self.runs = status.folders()
+        self.runs = found_runs()
         self.pages = [page for page in found_pages() if page.target not in hidden]
-        self.numbers = environments(self.runs, self.pages)
+        self.numbers = environments(
+            [*(run.meta for run in self.runs), *(page.note for page in self.pages)]
+        )
 
     def environments(self) -> pd.DataFrame:
         """A row for each machine and set of versions, and what was made with it."""
-        made = [self._number(run.meta()) for run in self.runs]
+        made = [self._number(run.meta) for run in self.runs]
         drawn = [self._number(page.note) for page in self.pages]
         rows = [
             {"no.": str(n), **dict(kind), "runs": made.count(str(n))}
@@ -153,13 +185,13 @@ class Survey:
         drawn = {page.run: page for page in self.pages if page.run}
         return pd.DataFrame([self._run_row(run, drawn) for run in self.runs])
 
-    def _run_row(self, run: RunFolder, drawn: Mapping[str | None, Page]) -> dict:
-        meta, now = run.meta(), status.status(run)
+    def _run_row(self, run: Run, drawn: Mapping[str | None, Page]) -> dict[str, Any]:
+        meta, now = run.meta, run.now
         config, identity = meta.get("config", {}), meta.get("identity", {})
-        changed = meta.get("finished") and run.seal() != meta.get("records")
-        page = drawn.get(run.name)
+        changed = meta.get("finished") and run.folder.seal() != meta.get("records")
+        page = drawn.get(now.name)
         return {
-            "run": run.name,
+            "run": now.name,
             "state": f"{now.state}, records changed" if changed else now.state,
             "questions": now.done,
             "errors": now.failed,
@@ -174,6 +206,15 @@ class Survey:
             "page, seconds": _seconds(page.note) if page else UNKNOWN,
             "notes": "; ".join(meta.get("notes", [])) or UNKNOWN,
         }
+
+    def error_table(self) -> pd.DataFrame:
+        """What failed samples failed with, run by run."""
+        rows = [
+            (run.now.name, error, count)
+            for run in self.runs
+            for error, count in run.errors.items()
+        ]
+        return pd.DataFrame(rows, columns=["run", "error", "samples"])
 
     def page_table(self) -> pd.DataFrame:
         """A row a page that shows no run, and every one that failed."""
@@ -193,8 +234,8 @@ class Survey:
 
     def totals(self) -> dict[str, str]:
         """Counts and times over everything, as text."""
-        states = [status.status(run) for run in self.runs]
-        spent = sum(run.meta().get("seconds", 0) for run in self.runs)
+        states = [run.now for run in self.runs]
+        spent = sum(run.meta.get("seconds", 0) for run in self.runs)
         drawn = sum(page.note.get("seconds", 0) for page in self.pages)
         return {
             "runs": str(len(states)),
