@@ -38,7 +38,8 @@ book: $(VENV)/ok $(MATHJAX)  ## run every notebook, then build the book from the
 book-check: $(VENV)/ok  ## open every page of the built book in Chromium: offline, accessible
 	@test -f _build/html/index.html || { echo "no book in _build/html: make book"; exit 1; }
 	-$(MAKE) --no-print-directory $(AXE)
-	time VICROP_BOOK=_build/html VICROP_AXE=$(AXE) $(BIN)/python -m pytest -q -rs tests/browser
+	time VICROP_BOOK=_build/html VICROP_PDF=_build/book.pdf VICROP_AXE=$(AXE) \
+	  $(BIN)/python -m pytest -q -rs tests/browser
 
 pdf: $(VENV)/ok $(MATHJAX)  ## print the book to _build/book.pdf (after `make book`; needs Chromium)
 	@test -d book/executed || { echo "no executed notebooks: make book"; exit 1; }

@@ -35,7 +35,8 @@ def chromium() -> str:
 
 def one_page(folder: Path) -> Path:
     """Build the whole book as one HTML page; where it is."""
-    build = [sys.executable, "-m", "jupyter_book", "build", str(ROOT)]
+    program = Path(sys.executable).with_name("jupyter-book")
+    build = [str(program), "build", str(ROOT)]
     build += ["--builder", "singlehtml", "--path-output", str(folder)]
     subprocess.run(build, check=True)
     site = folder / "_build" / "singlehtml"

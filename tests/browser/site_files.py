@@ -15,6 +15,7 @@ class Parsed(HTMLParser):
         anchors: ids, and names of links.
         links: addresses of links and of files that the page loads.
         images: attributes of each image.
+        title: its first heading.
         meta: contents of meta elements, by name or property.
     """
 
@@ -22,12 +23,23 @@ class Parsed(HTMLParser):
     links: list = field(default_factory=list)
     images: list = field(default_factory=list)
     meta: dict = field(default_factory=dict)
+    title: str = ""
+    _in_title: bool = False
+
+    @property
+    def figures(self) -> list:
+        """Images that are files of pixels."""
+        sources = [image.get("src", "") for image in self.images]
+        return [s for s in sources if s.endswith((".png", ".jpeg", ".jpg"))]
 
     def __post_init__(self):
         super().__init__()
 
     def handle_starttag(self, tag, attrs):
         given = dict(attrs)
+        if tag == "h1":
+            self._in_title = not self.title.strip()
+        self._in_title &= "headerlink" not in (given.get("class") or "")
         self.anchors.update(filter(None, (given.get("id"), given.get("name"))))
         for key in ("href", "src"):
             if given.get(key) and tag != "base":
@@ -37,6 +49,13 @@ class Parsed(HTMLParser):
         if tag == "meta":
             key = given.get("name") or given.get("property")
             self.meta[key] = given.get("content")
+
+    def handle_endtag(self, tag):
+        self._in_title &= tag != "h1"
+
+    def handle_data(self, data):
+        if self._in_title:
+            self.title += data
 
 
 class Site:
