@@ -1,4 +1,5 @@
 import math
+import re
 import shlex
 import subprocess
 from urllib.parse import unquote, urlsplit
@@ -69,11 +70,18 @@ def test_with_an_address_source_binder_and_colab_are_linked(citation):
     said = rerun.line("run", {})
     blob = "someone/looking-closer/blob/main/notebooks/run.ipynb"
     assert f"[`notebooks/run.ipynb`](https://github.com/{blob})" in said
-    assert f"[Colab](https://colab.research.google.com/github/{blob})" in said
+    colab = f"[Colab](https://colab.research.google.com/github/{blob})"
+    assert said.endswith(f"{colab} (there first `%pip install git+{ADDRESS}`)")
     assert (
         "[Binder](https://mybinder.org/v2/gh/someone/looking-closer/main"
         "?urlpath=lab%2Ftree%2Fnotebooks%2Frun.ipynb)"
     ) in said
+
+
+def test_binder_installs_the_torch_that_make_does():
+    makefile = (paths.ROOT / "Makefile").read_text()
+    (torch,) = re.findall(r"^TORCH \?= (\S+)$", makefile, re.M)
+    assert f" {torch} " in (paths.ROOT / "postBuild").read_text()
 
 
 def test_colab_knows_no_other_host():
@@ -144,6 +152,7 @@ def test_no_parameter_is_markup(citation):
     assert [c.content for c in inline.children if c.type == "code_inline"] == [
         "notebooks/run.ipynb",
         rerun.command("run", PARAMETERS),
+        f"%pip install git+{ADDRESS}",
     ]
 
 

@@ -93,10 +93,13 @@ def links(source: str, address: str) -> dict[str, str]:
 
 def line(source: str, parameters: Mapping[str, Any]) -> str:
     """What a page says, as Markdown in which no parameter is markup."""
-    found = links(source, repository())
+    address = repository()
+    found = links(source, address)
     path = code(path_of(source))
     first = f"[{path}]({found.pop('source')})" if "source" in found else path
-    online = [f"[{place}]({address})" for place, address in found.items()]
+    online = [f"[{place}]({link})" for place, link in found.items()]
+    if "Colab" in found:
+        online[-1] += f" (there first {code(f'%pip install git+{address}')})"
     said = [f"source {first}", code(command(source, parameters)), *online]
     return f"**Run this page yourself:** {' · '.join(said)}"
 
