@@ -10,6 +10,8 @@ TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org
 
 BIN := $(VENV)/bin
 MATHJAX := book/_static/mathjax/tex-svg.js
+AXE_VERSION := 4.14.1
+AXE := .cache/axe-core-$(AXE_VERSION)/axe.min.js
 export TIMEFORMAT = make $@: %0lR
 # glibc gives every larger tensor back to the system and asks for it again: a third of
 # the CPU time of a small model. Kept instead; other allocators do not read these.
@@ -21,7 +23,7 @@ DRAW := -m data_prep.plates
 PLANS := $(BIN)/python -m vicrop.plans --size
 SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/local
 
-.PHONY: help venv book run smoke test check lab bench bench-shards soak train clean
+.PHONY: help venv book book-check pdf readme run smoke test check lab bench bench-shards soak train clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,6 +33,20 @@ venv: $(VENV)/ok  ## make the environment, in .venv (the others do so too)
 book: $(VENV)/ok $(MATHJAX)  ## run every notebook, then build the book from them
 	time { $(BIN)/python $(DRAW) && $(PLANS) embedded && \
 	  $(SNAKEMAKE) book; }
+
+# Without npm the pages are still opened, and accessibility is skipped with its reason.
+book-check: $(VENV)/ok  ## open every page of the built book in Chromium: offline, accessible
+	@test -f _build/html/index.html || { echo "no book in _build/html: make book"; exit 1; }
+	-$(MAKE) --no-print-directory $(AXE)
+	time VICROP_BOOK=_build/html VICROP_PDF=_build/book.pdf VICROP_AXE=$(AXE) \
+	  $(BIN)/python -m pytest -q -rs tests/browser
+
+pdf: $(VENV)/ok $(MATHJAX)  ## print the book to _build/book.pdf (after `make book`; needs Chromium)
+	@test -d book/executed || { echo "no executed notebooks: make book"; exit 1; }
+	time $(BIN)/python workflow/pdf.py
+
+readme: $(VENV)/ok  ## write the README's table of results from the runs that are here
+	$(BIN)/python -m vicrop.readme --from-runs
 
 run: $(VENV)/ok  ## make another size here: make run SIZE=one-gpu
 	$(PLANS) $(SIZE) --check
@@ -68,7 +84,7 @@ train: $(VENV)/ok  ## train the four tiny models anew (some four hours)
 	$(BIN)/python -m vicrop.tiny.train
 
 clean:  ## remove what was built and executed; the environment stays
-	rm -rf .smoke _build book/executed book/results book/_static/mathjax
+	rm -rf .smoke .cache _build book/executed book/results book/_static/mathjax
 	rm -rf .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
 	find . -name .venv -prune -o -name __pycache__ -exec rm -rf {} +
 
@@ -79,6 +95,11 @@ $(VENV)/ok: requirements.lock pyproject.toml
 	$(BIN)/pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)"
 	$(BIN)/pip install -q --no-build-isolation --no-deps -e .
 	touch $@
+
+$(AXE):
+	mkdir -p $(@D)
+	cd $(@D) && npm pack --silent axe-core@$(AXE_VERSION) >/dev/null && \
+	  tar -xzf axe-core-$(AXE_VERSION).tgz --strip-components=1 package/axe.min.js package/LICENSE
 
 $(MATHJAX): $(VENV)/ok
 	mkdir -p $(@D)

@@ -9,7 +9,7 @@ import typer
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill.inspection import inspect_notebook
 
-from vicrop import execute, paths, plans, preflight
+from vicrop import execute, executed, paths, plans, preflight, rerun
 from vicrop.execute import Job
 from vicrop.types import RunConfig
 
@@ -21,6 +21,7 @@ def book(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         monkeypatch.setattr(paths, name, lambda name=name: tmp_path / name)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # execute_all changes it
+    monkeypatch.setenv("VICROP_RESULTS", str(tmp_path / "results"))
     return tmp_path
 
 
@@ -51,6 +52,15 @@ def test_run_job_injects_what_was_asked_and_shows_no_bar():
         "progress": False,
     }
     assert job.title == "tiny-llava · no-crop · plates"
+
+
+def test_fingerprint_changes_with_the_repositorys_address(book, monkeypatch):
+    write(book, "notebooks/a.ipynb", "1")
+    marks = []
+    for address in ("", "https://github.com/a/b"):
+        monkeypatch.setattr(rerun, "repository", lambda address=address: address)
+        marks.append(execute.fingerprint(Job("a", "a", {}), []))
+    assert marks[0] != marks[1]
 
 
 def test_fingerprint_changes_with_source_parameters_and_files(book, tmp_path):
@@ -157,6 +167,10 @@ def test_notebooks_are_executed_once_and_failures_named(book, monkeypatch):
     ]
     made = nbformat.read(good.output, as_version=4)
     assert made.cells[0].source == "# a run"
+    assert made.cells[1].source.startswith("**Run this page yourself:** source ")
+    assert "-p limit 21`" in made.cells[1].source
+    states = {page.target: page.state for page in executed.Survey().pages}
+    assert states == {"runs/good": "executed", "bad": "ValueError: no such crop"}
     assert made.cells[-1].outputs[0].text == "42\n"
     assert not bad.output.exists()
     assert (book / "executed" / "unfinished" / "bad.ipynb").exists()
@@ -220,6 +234,11 @@ def test_pages_are_not_made_from_failed_runs(plan, capsys):
     assert caught.value.exit_code == 1
     assert plan == ["fail", RUNS]
     assert "failed: x: ValueError: y" in capsys.readouterr().err
+
+
+def test_the_last_pages_see_what_became_of_the_others(plan):
+    assert execute.make_pages(["status", "quick_start"], workers=2) == []
+    assert plan == [["quick_start"], ["status"]]
 
 
 def test_size_without_a_plan_names_the_command(results_folder):

@@ -1,4 +1,6 @@
+import base64
 import io
+import re
 
 import matplotlib
 import numpy as np
@@ -200,3 +202,13 @@ def test_texts_in_a_table_are_no_markup():
     html = plots.table(frame).to_html()
     assert "<script>" not in html and "<i>" not in html
     assert "&lt;script&gt;" in html and "a &amp; b" in html
+
+
+def test_table_can_be_taken_along_as_csv():
+    frame = pd.DataFrame({"run": ["a, b", "ü\n<i>"], "n": [1, 2]}, index=["x", "y"])
+    html = plots.table(frame)._repr_html_()
+    (data,) = re.findall(r'href="data:text/csv;base64,([^"]*)"', html)
+    again = pd.read_csv(io.BytesIO(base64.b64decode(data)))
+    pd.testing.assert_frame_equal(again, frame.reset_index(drop=True))
+    assert html == plots.table(frame.copy())._repr_html_()
+    assert re.search(r'download="table-[0-9a-f]{8}\.csv"', html)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -18,16 +19,19 @@ import nbformat
 import papermill
 import typer
 from nbclient.exceptions import DeadKernelError
+from nbformat.v4 import new_markdown_cell
 from papermill.exceptions import PapermillExecutionError
 from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
-from vicrop import paths, plans, results, warm
+from vicrop import executed, paths, plans, rerun, results, warm
 from vicrop.types import HOW, RunConfig
 
 TEMPLATE = "run"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Each library reads its own first; Snakemake sets all of them to a job's threads."""
+LAST = ("status",)
+"""Pages that say what became of the others."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def run_job(config: RunConfig) -> Job:
 
 def fingerprint(job: Job, depends: Iterable[Path]) -> str:
     """Changes with the source, the parameters and every file that it depends on."""
-    digest = hashlib.sha256(json.dumps(job.parameters, sort_keys=True).encode())
+    told = [job.parameters, rerun.repository()]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     own = [paths.notebooks() / f"{job.source}.ipynb", *data_files(job)]
     for file in [*own, *sorted(depends)]:
         digest.update(file.name.encode())
@@ -119,8 +124,10 @@ def execute(job: Job, mark: str = "") -> Path:
     book = nbformat.read(source, as_version=4)
     first = book.cells[0]
     first.source = first.source.replace("{run_title}", job.title)
-    half = paths.executed() / "unfinished" / f"{job.target}.ipynb"
+    book.cells.insert(1, new_markdown_cell(rerun.line(job.source, job.parameters)))
+    half = paths.executed() / executed.UNFINISHED / f"{job.target}.ipynb"
     half.parent.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
     papermill.execute_notebook(
         book,
         str(half),
@@ -130,6 +137,7 @@ def execute(job: Job, mark: str = "") -> Path:
         progress_bar=False,
         cwd=str(paths.notebooks()),
     )
+    executed.write_note(job.target, time.perf_counter() - started)
     strip(half, job.parameters, mark)
     job.output.parent.mkdir(parents=True, exist_ok=True)
     half.replace(job.output)
@@ -216,7 +224,23 @@ def make_runs(configs: Iterable[RunConfig], workers: int) -> list[str]:
 def make_pages(pages: Iterable[str], workers: int) -> list[str]:
     """Execute the pages that read the runs' records; what failed, a line each."""
     jobs = [Job(page, page, {}) for page in pages]
-    return execute_all(jobs, [*package_files(), *record_files()], workers)
+    depends = [*package_files(), *record_files()]
+    first = [job for job in jobs if job.source not in LAST]
+    failed = execute_all(first, depends, workers)
+    last = [job for job in jobs if job.source in LAST]
+    if last:
+        failed += execute_all(last, [*depends, *page_files()], 1)
+    return failed
+
+
+def page_files() -> list[Path]:
+    """Of all pages but the last ones: copies, failed ones too, and what they took."""
+    found = [
+        *paths.executed().rglob("*.ipynb"),
+        *executed.notes().rglob("*.json"),
+        *paths.runs().glob("*/meta.json"),
+    ]
+    return [file for file in found if file.stem not in LAST]
 
 
 def main(

@@ -10,7 +10,7 @@ import pandas as pd
 from vicrop import matrix, paths, plans, probing, readings, stats
 from vicrop.claims import CLAIMS, Claim
 from vicrop.evidence import EMBEDDED, GPU, Evidence, Probe, Run, size_of
-from vicrop.plots import Links
+from vicrop.pagetable import Links
 from vicrop.readings import CANNOT, SEEN, Reading, Verdict
 from vicrop.types import RunConfig
 

@@ -1,7 +1,6 @@
 """Figures: each draws into an axes (or makes a figure) and returns it."""
 
 import base64
-import hashlib
 import html
 import io
 import textwrap
@@ -9,14 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from pandas.io.formats.style import Styler
 from PIL import Image
 
+from vicrop.pagetable import table as table
 from vicrop.stats import Estimate
 from vicrop.types import Answer, Map, Region, Sample
 
@@ -308,41 +306,6 @@ def curves(
     ax.set(xlabel="training step")
     ax.legend(frameon=False, fontsize="small")
     return ax
-
-
-Links = Mapping[str, str]
-"""Addresses by the text that leads there."""
-
-
-def table(frame: pd.DataFrame, links: Links | None = None) -> Styler:
-    """A table for a page: no index, the book's style, the same HTML every time.
-
-    Texts are escaped: what a model says is no markup.
-
-    Args:
-        frame: of texts and numbers.
-        links: addresses of texts that stand in a cell, alone or between commas.
-    """
-    name = hashlib.sha256(frame.to_csv().encode()).hexdigest()[:8]
-    styled = Styler(frame, uuid=name, cell_ids=False)
-    if links is None:
-        styled = styled.format(escape="html")
-    else:
-        styled = styled.format(lambda cell: _linked(cell, links))
-    styled = styled.format_index(escape="html", axis="columns")
-    return styled.hide(axis="index").set_table_attributes('class="dataframe"')
-
-
-def _linked(cell: object, links: Links) -> str:
-    """A cell as HTML, the parts that have an address as links."""
-    parts = [(part, links.get(part)) for part in str(cell).split(", ")]
-    shown = (
-        html.escape(part)
-        if address is None
-        else f'<a href="{html.escape(address)}">{html.escape(part)}</a>'
-        for part, address in parts
-    )
-    return ", ".join(shown)
 
 
 def embedded(figure: Figure, alt: str) -> HTML:

@@ -1,3 +1,8 @@
+// Opened as a file, other pages cannot be fetched: results are listed without excerpts.
+if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+}
+
 // The theme's markup, mended for screen readers.
 document.addEventListener("DOMContentLoaded", () => {
   // These labels hide the text that is shown; without them the text is the name.
@@ -12,4 +17,16 @@ document.addEventListener("DOMContentLoaded", () => {
   document
     .querySelectorAll(".citation-list > .citation")
     .forEach((entry) => entry.setAttribute("role", "listitem"));
+  // Each figure's picture can be taken along; tables bring their own link.
+  document.querySelectorAll(".bd-article figure").forEach((figure) => {
+    const image = figure.querySelector("img");
+    const caption = figure.querySelector("figcaption");
+    if (!image || !caption) return;
+    const link = document.createElement("a");
+    link.href = image.getAttribute("src");
+    link.download = "";
+    link.className = "take-along";
+    link.textContent = `figure as ${link.href.split(".").pop().toUpperCase()}`;
+    caption.append(link);
+  });
 });

@@ -1,0 +1,161 @@
+import math
+import re
+import shlex
+import subprocess
+from urllib.parse import unquote, urlsplit
+
+import papermill.cli
+import pytest
+import yaml
+from click.testing import CliRunner
+from markdown_it import MarkdownIt
+
+from vicrop import execute, paths, rerun
+from vicrop.plans import MATRIX
+from vicrop.types import RunConfig
+
+ADDRESS = "https://github.com/someone/looking-closer"
+
+
+@pytest.fixture
+def citation(tmp_path, monkeypatch):
+    """Writes a CITATION.cff with an address, or without one."""
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+
+    def write(address=None):
+        said = "title: x\n" + (f"repository-code: {address}\n" if address else "")
+        (tmp_path / "CITATION.cff").write_text(said)
+
+    write()
+    return write
+
+
+def sources():
+    pages = yaml.safe_load(MATRIX.read_text())["embedded"]["pages"]
+    return [execute.TEMPLATE, *pages]
+
+
+@pytest.fixture(scope="session")
+def tracked():
+    """What is in git; a copy of the tree without its history cannot tell."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=paths.ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode or not listed.stdout:
+        pytest.skip("not a git repository")
+    return set(listed.stdout.splitlines())
+
+
+@pytest.mark.parametrize("source", sources())
+def test_every_target_is_in_git(source, tracked):
+    path = rerun.path_of(source)
+    assert path in tracked
+    for place, link in rerun.links(source, ADDRESS).items():
+        told = unquote(urlsplit(link).query if place == "Binder" else link)
+        assert told.endswith(path)
+
+
+def test_without_an_address_there_is_no_link(citation):
+    assert rerun.repository() == ""
+    said = rerun.line("run", {"limit": 3})
+    assert said == (
+        "**Run this page yourself:** source `notebooks/run.ipynb` · `papermill "
+        "notebooks/run.ipynb out.ipynb -k python3 -p limit 3`"
+    )
+
+
+def test_with_an_address_source_binder_and_colab_are_linked(citation):
+    citation(f"{ADDRESS}.git")
+    assert rerun.repository() == ADDRESS
+    said = rerun.line("run", {})
+    blob = "someone/looking-closer/blob/main/notebooks/run.ipynb"
+    assert f"[`notebooks/run.ipynb`](https://github.com/{blob})" in said
+    colab = f"[Colab](https://colab.research.google.com/github/{blob})"
+    assert said.endswith(f"{colab} (there first `%pip install git+{ADDRESS}`)")
+    assert (
+        "[Binder](https://mybinder.org/v2/gh/someone/looking-closer/main"
+        "?urlpath=lab%2Ftree%2Fnotebooks%2Frun.ipynb)"
+    ) in said
+
+
+def test_binder_installs_the_torch_that_make_does():
+    makefile = (paths.ROOT / "Makefile").read_text()
+    (torch,) = re.findall(r"^TORCH \?= (\S+)$", makefile, re.M)
+    assert f" {torch} " in (paths.ROOT / "postBuild").read_text()
+
+
+def test_colab_knows_no_other_host():
+    found = rerun.links("run", "https://codeberg.org/someone/book")
+    assert list(found) == ["Binder"]
+    assert (
+        "/v2/git/https%3A%2F%2Fcodeberg.org%2Fsomeone%2Fbook/main?" in found["Binder"]
+    )
+
+
+@pytest.mark.parametrize(
+    "address", ["github.com/a/b", '"https://x.org/a) <b>"', "https://github.com", "7"]
+)
+def test_address_that_is_none_is_refused(citation, address):
+    citation(address)
+    with pytest.raises(ValueError, match="repository-code in CITATION.cff is "):
+        rerun.repository()
+
+
+def test_this_repository_has_an_address_or_none():
+    assert rerun.repository() == "" or rerun.repository().startswith("https://")
+
+
+PARAMETERS = {
+    "model": "tiny-llava",
+    "dataset": "../photos of `mine` & <b>yours</b>; rm -rf $HOME",
+    "none": None,
+    "word": "None",
+    "yes": True,
+    "count": -3,
+    "share": 1e-7,
+    "digits": "0123",
+    "odd": "nan",
+    "empty": "",
+    "dash": "--help",
+    "lines": "a\n\nb",
+    "options": {"max_pixels": 200704, "name": "it's"},
+    "list": [1, None, "x"],
+}
+
+
+def test_papermill_reads_the_parameters_back(monkeypatch):
+    """The command, cut into words by the shell's rules and read by papermill."""
+    seen = {}
+    monkeypatch.setattr(
+        papermill.cli, "execute_notebook", lambda **given: seen.update(given)
+    )
+    program, *words = shlex.split(rerun.command("run", PARAMETERS))
+    made = CliRunner().invoke(papermill.cli.papermill, words)
+    assert program == "papermill" and made.exit_code == 0, made.output
+    assert seen["parameters"] == PARAMETERS
+    assert seen["input_path"] == "notebooks/run.ipynb"
+    assert seen["kernel_name"] == "python3"
+
+
+def test_every_field_of_a_run_is_told():
+    config = RunConfig(dataset="plates-wide", fit="pad", options={"max_pixels": 3})
+    told = shlex.split(rerun.command("run", execute.run_job(config).parameters))
+    assert {"plates-wide", "pad", '{"options": {"max_pixels": 3}}'} <= set(told)
+
+
+def test_no_parameter_is_markup(citation):
+    citation(ADDRESS)
+    said = rerun.line("run", PARAMETERS)
+    paragraph, inline, end = MarkdownIt().parse(said)
+    kinds = [child.type for child in inline.children]
+    assert "html_inline" not in kinds
+    assert [c.content for c in inline.children if c.type == "code_inline"] == [
+        "notebooks/run.ipynb",
+        rerun.command("run", PARAMETERS),
+        f"%pip install git+{ADDRESS}",
+    ]
+
+
+def test_floats_are_told_in_full():
+    words = shlex.split(rerun.command("run", {"x": math.pi}))
+    assert float(words[-1]) == math.pi

@@ -1,0 +1,111 @@
+"""How a reader runs a page again: its source, the command, and links to run it online.
+
+The repository's address is one setting: ``repository-code`` of ``CITATION.cff``. Where
+it is not set there are no links, which would lead nowhere.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import yaml
+
+from vicrop import paths
+
+BRANCH = "main"
+GITHUB = "github.com"
+
+
+def repository() -> str:
+    """The address of the public repository; empty where none is set.
+
+    Raises:
+        ValueError: if it is not the address of a repository.
+    """
+    file = paths.ROOT / "CITATION.cff"
+    address = yaml.safe_load(file.read_text(encoding="utf-8")).get("repository-code")
+    if address is None:
+        return ""
+    if not re.fullmatch(r"https://[\w.-]+(/[\w.~-]+)+/?", str(address)):
+        raise ValueError(
+            f"repository-code in {file.name} is {address!r}, not the address of a "
+            "repository, such as https://github.com/OWNER/NAME"
+        )
+    return str(address).rstrip("/").removesuffix(".git")
+
+
+def path_of(source: str) -> str:
+    """Where a notebook's source is in the repository."""
+    return f"notebooks/{source}.ipynb"
+
+
+def command(source: str, parameters: Mapping[str, Any]) -> str:
+    """The shell's command that executes a notebook with these parameters."""
+    words = ["papermill", path_of(source), "out.ipynb", "-k", "python3"]
+    for name, value in parameters.items():
+        words += _option(name, value)
+    return shlex.join(words)
+
+
+def _option(name: str, value: Any) -> list[str]:
+    """A parameter as papermill's options tell it.
+
+    ``-p`` guesses the type, ``-r`` is text as it stands, ``-y`` is YAML, so JSON too.
+    """
+    if isinstance(value, str) and value.isprintable():
+        return ["-p" if _is_word(value) else "-r", name, value]
+    if value is None or isinstance(value, bool | int | float):
+        return ["-p", name, str(value)]
+    return ["-y", json.dumps({name: value})]
+
+
+def _is_word(text: str) -> bool:
+    """Whether papermill cannot take a text for anything else."""
+    other = {"true", "false", "none", "nan", "inf", "infinity"}
+    return bool(re.fullmatch(r"[A-Za-z][\w.-]*", text)) and text.lower() not in other
+
+
+def links(source: str, address: str) -> dict[str, str]:
+    """Where a notebook's source can be seen and run, by the name of the place.
+
+    Args:
+        source: name of the notebook.
+        address: of the repository; empty for no links.
+    """
+    if not address:
+        return {}
+    path, parts = quote(path_of(source)), urlsplit(address)
+    lab = f"?urlpath={quote(f'lab/tree/{path}', safe='')}"
+    if parts.netloc != GITHUB:
+        where = f"https://mybinder.org/v2/git/{quote(address, safe='')}/{BRANCH}{lab}"
+        return {"Binder": where}
+    name = parts.path.strip("/")
+    blob = f"{name}/blob/{BRANCH}/{path}"
+    return {
+        "source": f"https://{GITHUB}/{blob}",
+        "Binder": f"https://mybinder.org/v2/gh/{name}/{BRANCH}{lab}",
+        "Colab": f"https://colab.research.google.com/github/{blob}",
+    }
+
+
+def line(source: str, parameters: Mapping[str, Any]) -> str:
+    """What a page says, as Markdown in which no parameter is markup."""
+    address = repository()
+    found = links(source, address)
+    path = code(path_of(source))
+    first = f"[{path}]({found.pop('source')})" if "source" in found else path
+    online = [f"[{place}]({link})" for place, link in found.items()]
+    if "Colab" in found:
+        online[-1] += f" (there first {code(f'%pip install git+{address}')})"
+    said = [f"source {first}", code(command(source, parameters)), *online]
+    return f"**Run this page yourself:** {' · '.join(said)}"
+
+
+def code(text: str) -> str:
+    """A text of one line as a code span, whatever is in it."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence, pad = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
