@@ -243,7 +243,7 @@ THEME = (
     " {{ background: white; padding: 8px; }}</style>"
     '<div class="cell_output" style="width: {}px"><div class="text_html">'
 )
-"""What the book's theme does to pictures where it is dark, in a column of some width."""
+"""What the book's theme does to pictures in the dark, in a column of some width."""
 
 
 @pytest.mark.parametrize("width", [320, 600, 900])
