@@ -193,6 +193,14 @@ def test_failed_samples_are_in_no_measure(write_run):
     assert first.found.n == 40
 
 
+def test_difficult_answers_count_no_more_than_in_the_official_score(write_run):
+    hard = {"meta": {"difficult_direct_answer": True}}
+    answers = [(0, 1, None), (1, 0, None, hard)] * 20
+    write_run(SEVEN, "rel-att", "aokvqa", answers)
+    [found] = [one for one in judged([SEVEN], "C9") if one.found]
+    assert (found.found.n, found.found.value) == (20, 100)
+
+
 def summary_of(models, key):
     evidence = Evidence()
     found = ledger.entries(evidence, models, [claims.get(key)])
