@@ -237,7 +237,9 @@ def test_made_up_records_of_a_7b_model_join_the_ledger_by_themselves(write_run):
     assert gain["n"] == 80
     assert gain["verdict"] == SEEN
     assert gain["records"] == "llava-1.5-7b__rel-att__textvqa"
-    assert summary_of(models, "C8")["GPU size"].startswith(f"{SEVEN}: seen (1 of 1")
+    told = summary_of(models, "C8")["GPU size"]
+    assert told.startswith(f"{SEVEN}: seen (1 of 1 readings); gain of rel-att, textvqa")
+    assert told.endswith("; missing: make run SIZE=table2")
 
 
 def test_pages_and_the_runs_that_have_one_are_linked(write_run, tmp_path, monkeypatch):
