@@ -85,6 +85,16 @@ def test_other_runs_are_asked_about_the_same_questions(frame):
     assert causes.repaired_by({"n": {}}, "rel-att", others).empty
 
 
+def test_blame_counts_what_is_left_wrong_by_where_the_crop_was(frame):
+    made = causes.blame({"m": frame, "none": frame[:3]})
+    assert made.loc["m"].to_dict() == {
+        "looked right": 2,  # one unchanged, one broken
+        "looked wrong": 2,
+        "failed": 0,
+    }
+    assert made.loc["none"].sum() == 0
+
+
 def test_peak_is_a_cell_of_the_maps_region():
     values = np.ones((2, 4))
     values[1, 2] = values[1, 3] = 5

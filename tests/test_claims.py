@@ -193,6 +193,14 @@ def test_failed_samples_are_in_no_measure(write_run):
     assert first.found.n == 40
 
 
+def test_difficult_answers_count_no_more_than_in_the_official_score(write_run):
+    hard = {"meta": {"difficult_direct_answer": True}}
+    answers = [(0, 1, None), (1, 0, None, hard)] * 20
+    write_run(SEVEN, "rel-att", "aokvqa", answers)
+    [found] = [one for one in judged([SEVEN], "C9") if one.found]
+    assert (found.found.n, found.found.value) == (20, 100)
+
+
 def summary_of(models, key):
     evidence = Evidence()
     found = ledger.entries(evidence, models, [claims.get(key)])
@@ -229,7 +237,9 @@ def test_made_up_records_of_a_7b_model_join_the_ledger_by_themselves(write_run):
     assert gain["n"] == 80
     assert gain["verdict"] == SEEN
     assert gain["records"] == "llava-1.5-7b__rel-att__textvqa"
-    assert summary_of(models, "C8")["GPU size"].startswith(f"{SEVEN}: seen (1 of 1")
+    told = summary_of(models, "C8")["GPU size"]
+    assert told.startswith(f"{SEVEN}: seen (1 of 1 readings); gain of rel-att, textvqa")
+    assert told.endswith("; missing: make run SIZE=table2")
 
 
 def test_pages_and_the_runs_that_have_one_are_linked(write_run, tmp_path, monkeypatch):

@@ -84,6 +84,20 @@ def _percent(rate: Estimate, sign: bool = False) -> str:
 # What would repair it: the same questions in other runs.
 
 
+def blame(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Counts of the questions left without a right answer, by where the crop was.
+
+    Args:
+        frames: diagnosed tables by what they are called.
+    """
+    rows = {
+        name: frame.loc[frame["kind"].isin(WRONG), "look"].value_counts()
+        for name, frame in frames.items()
+    }
+    made = pd.DataFrame(rows, index=list(LOOKS[:3])).T.fillna(0).astype(int)
+    return made.rename(columns={"no crop": "failed"})
+
+
 def repaired_by(
     runs: Mapping[str, Mapping[str, pd.DataFrame]], method: str, others: Sequence[str]
 ) -> pd.DataFrame:

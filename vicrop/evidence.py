@@ -6,7 +6,7 @@ from functools import cached_property
 
 import pandas as pd
 
-from vicrop import adapters, results
+from vicrop import adapters, results, scorecard
 from vicrop.runfolder import RunFolder
 from vicrop.types import RunConfig
 
@@ -117,7 +117,10 @@ class Evidence:
         return self._runs.get((need.of(model), need.method, need.dataset))
 
     def frame(self, need: Need, model: str) -> pd.DataFrame | None:
-        """What a measure needs, if it is there: failed samples left out of runs."""
+        """What a measure needs, if it is there.
+
+        Of a run the failed samples are left out, and what its official mean leaves out.
+        """
         if isinstance(need, Probe):
             return self.probes.get((model, need.name))
         run = self.folder(need, model)
@@ -130,7 +133,8 @@ class Evidence:
     def frames(self, needs: Iterable[Need], model: str) -> list[pd.DataFrame] | None:
         """All that a measure needs; None if some of it is missing."""
         found = [self.frame(need, model) for need in needs]
-        return None if any(one is None for one in found) else found  # type: ignore
+        there = [frame for frame in found if frame is not None]
+        return there if len(there) == len(found) else None
 
     def missing(self, needs: Iterable[Need], model: str) -> list[Need]:
         """What of it is not there."""
@@ -139,6 +143,9 @@ class Evidence:
 
 def _chosen(table: pd.DataFrame, need: Run) -> pd.DataFrame:
     rows = table[table["error"].isna()]
+    flag = scorecard.LEFT_OUT.get(need.dataset)
+    if flag is not None:
+        rows = rows[~rows["meta"].map(lambda meta: bool(meta.get(flag)))]
     if need.group:
         rows = rows[rows["group"] == need.group]
     if need.kind:

@@ -147,11 +147,12 @@ def _first(judged: Sequence[Entry]) -> str:
 
 def _gpu(evidence: Evidence, mine: Sequence[Entry], claim: Claim) -> str:
     there = [one for one in mine if one.reading.size == GPU and one.found is not None]
-    if there:
-        names = ", ".join(dict.fromkeys(one.model for one in there))
-        return f"{names}: {outcome(there)}; {_first(there)}"
-    made = commands(evidence, claim)
-    return "no records: " + "; ".join(made) if made else claim.cannot_gpu
+    made = "; ".join(commands(evidence, claim))
+    if not there:
+        return f"no records: {made}" if made else claim.cannot_gpu
+    names = ", ".join(dict.fromkeys(one.model for one in there))
+    told = f"{names}: {outcome(there)}; {_first(there)}"
+    return f"{told}; missing: {made}" if made else told
 
 
 def details(judged: Iterable[Entry]) -> pd.DataFrame:
