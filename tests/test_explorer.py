@@ -291,7 +291,7 @@ def test_too_large_a_block_says_what_to_do(saved, monkeypatch):
 
 
 def test_a_page_of_the_defaults_is_small_even_of_noise(monkeypatch, rng):
-    """Four questions, three models of four layers and heads, in twelve cells each way."""
+    """Four questions, three models of four layers and heads, maps of 12 × 12."""
     shape = {"fit": "squash", "layers": 4, "heads": 4, "grid": (12, 12)}
     monkeypatch.setattr(explored, "MODELS", dict.fromkeys("abc", shape))
     saved = explored.saved()

@@ -73,7 +73,8 @@ class Explorer:
         name = name or self.name
         block = (
             f'<div class="vicrop-explorer" id="{name}" role="group"'
-            f' aria-label="{LABEL}" data-lm-suppress-shortcuts="true"><p>{OFF}</p></div>'
+            f' aria-label="{LABEL}" data-lm-suppress-shortcuts="true">'
+            f"<p>{OFF}</p></div>"
         )
         given = f"{json.dumps(name)}, {json_of(self.panel(name))}, {self.data}"
         script = (_HERE / "page.js").read_text(encoding="utf-8").strip()
