@@ -57,6 +57,17 @@ class Elements(HTMLParser):
         return [attrs[name] for _, attrs in self.found if name in attrs]
 
 
+def elements(*blocks):
+    """What is in a page once the scripts of these blocks have filled it."""
+    panels = []
+    for text in blocks:
+        given = text[text.index("\n})(") + 4 :]
+        decode = json.JSONDecoder().raw_decode
+        _, end = decode(given)
+        panels.append(decode(given[end + 2 :])[0])
+    return Elements("".join([*blocks, *panels]))
+
+
 # On disk.
 
 
@@ -219,14 +230,14 @@ def test_peaks_are_at_their_places(saved):
 
 
 def test_ids_of_two_explorers_on_a_page_are_apart(block):
-    text = block._repr_html_() + page.Explorer(explored.saved(1))._repr_html_()
-    repeated = [name for name, n in Counter(Elements(text).all("id")).items() if n > 1]
-    assert repeated == []
+    other = page.Explorer(explored.saved(1))
+    names = elements(block._repr_html_(), other._repr_html_()).all("id")
+    assert len(names) > 20 and max(Counter(names).values()) == 1
 
 
 def test_ids_of_the_same_explorer_shown_twice_are_apart(block):
-    text = block._repr_html_() + block._repr_html_()
-    assert max(Counter(Elements(text).all("id")).values()) == 1
+    names = elements(block._repr_html_(), block._repr_html_()).all("id")
+    assert max(Counter(names).values()) == 1
 
 
 def test_the_same_maps_give_the_same_block(block):
@@ -238,19 +249,20 @@ def test_its_text_is_the_same_every_time(block):
 
 
 def test_every_control_has_a_label(block):
-    elements = Elements(block.html())
-    labelled = set(elements.all("for"))
-    for tag, attrs in elements.found:
-        if tag in ("select", "input"):
-            assert attrs["id"] in labelled
-    for name in " ".join(elements.all("aria-describedby")).split():
-        assert name in elements.all("id")
+    found = elements(block.html())
+    labelled = set(found.all("for"))
+    controls = [attrs for tag, attrs in found.found if tag in ("select", "input")]
+    assert len(controls) == 9
+    assert all(attrs["id"] in labelled for attrs in controls)
+    for name in " ".join(found.all("aria-describedby")).split():
+        assert name in found.all("id")
 
 
 def test_texts_are_escaped(block):
     text = block.html()
     assert "<b>" not in text and 'document.title = "owned"' not in text
-    assert "&lt;/script&gt;" in text  # in the list of questions
+    assert "&lt;/script&gt;" in block.panel("a")  # in the list of questions
+    assert [tag for tag, _ in elements(text).found].count("b") == 0
     assert len(re.findall("</?script", text)) == 2
 
 
@@ -262,19 +274,30 @@ def test_data_say_what_the_texts_said():
 def test_block_asks_for_nothing_remote(block):
     text = block.html()
     assert "http" not in text and "//cdn" not in text and "@import" not in text
-    urls = Elements(text).all("src") + Elements(text).all("href")
+    found = elements(text)
+    urls = found.all("src") + found.all("href")
     assert all(url.startswith("data:") for url in urls)
 
 
 def test_script_leaves_no_global_name(block):
     script = re.search(r"<script>(.*)</script>", block.html(), re.S)[1]
-    assert script.startswith("((id, data) => {") and "window." not in script
+    assert script.startswith("((id, panel, data) => {") and "window." not in script
 
 
 def test_too_large_a_block_says_what_to_do(saved, monkeypatch):
     monkeypatch.setattr(page, "MOST_BYTES", 10_000)
     with pytest.raises(ValueError, match="show fewer layers with every=4"):
         page.Explorer(saved)
+
+
+def test_a_page_of_the_defaults_is_small_even_of_noise(monkeypatch, rng):
+    """Four questions, three models of four layers and heads, maps of 12 × 12."""
+    shape = {"fit": "squash", "layers": 4, "heads": 4, "grid": (12, 12)}
+    monkeypatch.setattr(explored, "MODELS", dict.fromkeys("abc", shape))
+    saved = explored.saved()
+    noise = rng.integers(0, 256, (448, 448, 3), dtype=np.uint8)
+    saved.images = [store.jpeg(Image.fromarray(noise))] * 2
+    assert 2 * page.Explorer(saved).size < page.MOST_BYTES
 
 
 def test_fewer_layers_make_a_smaller_block(saved, block):

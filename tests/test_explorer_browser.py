@@ -140,7 +140,7 @@ def test_opens_at_the_maps_layer_ratio_and_mean(tab, saved):
     assert "one, layer 1 (the map's layer), mean over heads, ratio." in status(tab)
     ratio = made.ratios()[1][0]
     assert f"Attention ratio {three(ratio):g}." in status(tab)
-    assert part(tab, "off").is_hidden() and part(tab, "on").is_visible()
+    assert page.OFF not in tab.locator("body").inner_text()
 
 
 def test_layer_is_chosen_by_keys(tab, saved):
@@ -243,7 +243,7 @@ THEME = (
     " {{ background: white; padding: 8px; }}</style>"
     '<div class="cell_output" style="width: {}px"><div class="text_html">'
 )
-"""What the book's theme does to pictures in the dark, in a column of some width."""
+"""What the book's theme does to pictures where it is dark, its column so wide."""
 
 
 @pytest.mark.parametrize("width", [320, 600, 900])
@@ -337,7 +337,8 @@ def test_without_a_script_the_page_says_so(browser, saved, tmp_path):
     context = browser.new_context(java_script_enabled=False)
     tab = context.new_page()
     tab.goto(file.as_uri())
-    assert part(tab, "off").is_visible() and part(tab, "on").is_hidden()
+    assert tab.locator("main").inner_text().split("\n")[-1] == page.OFF
+    assert tab.locator("select, input, [tabindex]").count() == 0
     context.close()
 
 

@@ -1,5 +1,6 @@
-(id, data) => {
+(id, panel, data) => {
   const root = document.getElementById(id);
+  root.innerHTML = panel; // not before: where no script runs, no control is dead
   const part = (name) => root.querySelector(`[data-part="${name}"]`);
   const [sample, model, method, layer, head, prompt, opacity] = [
     "sample", "model", "method", "layer", "head", "prompt", "opacity",
@@ -245,8 +246,6 @@
   frame.addEventListener("keydown", onKey);
   frame.addEventListener("pointermove", onPointer);
   frame.addEventListener("pointerdown", onPointer);
-  part("off").hidden = true;
-  part("on").hidden = false;
   onSample();
   onMethod();
 }

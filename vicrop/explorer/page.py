@@ -20,6 +20,12 @@ from vicrop.types import Box, Map
 MOST_BYTES = 3_000_000
 """A page with more is slow to load and to keep in git."""
 
+LABEL = "Explorer: where a model looks"
+OFF = (
+    "This explorer needs its script. In Jupyter, run the cell or trust the notebook; "
+    "without a script, the figure below shows the same maps."
+)
+
 _HERE = Path(__file__).parent
 _DISPLAYED: Counter[str] = Counter()
 """How often each block was shown in this process: ids must not repeat in a page."""
@@ -65,25 +71,18 @@ class Explorer:
             name: its element's id; empty for ``name``.
         """
         name = name or self.name
+        block = (
+            f'<div class="vicrop-explorer" id="{name}" role="group"'
+            f' aria-label="{LABEL}" data-lm-suppress-shortcuts="true">'
+            f"<p>{OFF}</p></div>"
+        )
+        given = f"{json.dumps(name)}, {json_of(self.panel(name))}, {self.data}"
         script = (_HERE / "page.js").read_text(encoding="utf-8").strip()
         style = (_HERE / "page.css").read_text(encoding="utf-8")
-        return (
-            f"<style>{style}</style>\n{self._markup(name)}\n"
-            f"<script>({script})({json.dumps(name)}, {self.data});</script>"
-        )
+        return f"<style>{style}</style>\n{block}\n<script>({script})({given});</script>"
 
-    def __repr__(self) -> str:
-        index = self.saved.index
-        return (
-            f"Explorer({len(index.asked)} questions, {len(self.saved.models)} models)"
-        )
-
-    def _repr_html_(self) -> str:
-        name, times = self.name, _DISPLAYED[self.name]
-        _DISPLAYED[name] += 1
-        return self.html(f"{name}-{times}" if times else name)
-
-    def _markup(self, name: str) -> str:
+    def panel(self, name: str) -> str:
+        """All that the script fills, its ids beginning with ``name``."""
         page = Template((_HERE / "page.html").read_text(encoding="utf-8"))
         index = self.saved.index
         methods = {"layer": "attention of one layer"} | {
@@ -97,6 +96,17 @@ class Explorer:
             methods=options(methods, "layer"),
             prompts=options({prompt: prompt for prompt in PROMPTS}, "ratio"),
         )
+
+    def __repr__(self) -> str:
+        index = self.saved.index
+        return (
+            f"Explorer({len(index.asked)} questions, {len(self.saved.models)} models)"
+        )
+
+    def _repr_html_(self) -> str:
+        name, times = self.name, _DISPLAYED[self.name]
+        _DISPLAYED[name] += 1
+        return self.html(f"{name}-{times}" if times else name)
 
 
 def options(names: dict[Any, str], chosen: Any) -> str:
