@@ -1,6 +1,7 @@
 """The printed book: it opens, and has every chapter and figure."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,15 @@ PDF = os.environ.get("VICROP_PDF")
 
 @pytest.fixture(scope="module")
 def pdf():
+    """The book, read."""
     if not PDF or not Path(PDF).is_file():
         pytest.skip("no printed book (VICROP_PDF); `make pdf`, then `make book-check`")
     return pytest.importorskip("pypdf", reason="no pypdf").PdfReader(PDF)
 
 
 def squeezed(text):
-    """Letters and digits alone: a PDF has its own idea of spaces."""
-    return "".join(filter(str.isalnum, text))
+    """Letters and digits alone: a PDF has its own spaces, and ligatures."""
+    return "".join(filter(str.isalnum, unicodedata.normalize("NFKC", text)))
 
 
 def titles(site: Site) -> dict[str, str]:
