@@ -57,10 +57,15 @@ check: $(VENV)/ok  ## lint and types
 	$(BIN)/ruff format --check vicrop data_prep tests benchmarks notebooks
 	$(BIN)/mypy
 
+# Without git, all that is not built.
+TRACKED := { git ls-files -z 2>/dev/null || find . \( -name .venv -o -name '.smoke' \
+  -o -name _build -o -path ./data -o -path ./book/executed -o -path ./book/results \) \
+  -prune -o -type f -print0; }
+
 # In a copy of the tree, so that a reader's pages and records stay as they are.
 smoke: $(VENV)/ok  ## the whole book from a few questions, in .smoke
 	rm -rf .smoke && mkdir .smoke
-	git ls-files -z | xargs -0 cp --parents --preserve=timestamps -t .smoke
+	$(TRACKED) | xargs -0 cp --parents --preserve=timestamps -t .smoke
 	cd .smoke && PYTHONPATH=$$PWD $(MAKE) book VENV=$(abspath $(VENV)) DRAW="$(DRAW) --smoke"
 
 test: $(VENV)/ok  ## run all tests, the notebooks' own defaults among them
