@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ from vicrop.options import (
     Tokens,
     numbers,
 )
+from vicrop.types import RunConfig
 
 
 def run(
@@ -62,31 +63,27 @@ def run(
     1 if samples failed; 2 for a mistake; 75 after SIGTERM or Ctrl-C: run it again.
     """
     from vicrop.run import failures, run_together
-    from vicrop.types import RunConfig
 
-    configs = [
-        RunConfig(
-            model=model,
-            method=one,
-            dataset=dataset,
-            limit=limit,
-            seed=seed,
-            layer=layer,
-            device=device,
-            dtype=dtype,
-            fit=fit,
-            geometry=geometry,
-            options=numbers(option),
-            max_new_tokens=max_new_tokens,
-            boxes_from=boxes_from,
-            shard=shard,
-            shards=shards,
-            batch_size=_size(batch_size),
-            sample_timeout=sample_timeout,
-            save_maps=save_maps,
-        )
-        for one in dict.fromkeys(method)
-    ]
+    configs = _configs(
+        method,
+        option,
+        model=model,
+        dataset=dataset,
+        limit=limit,
+        seed=seed,
+        layer=layer,
+        device=device,
+        dtype=dtype,
+        fit=fit,
+        geometry=geometry,
+        max_new_tokens=max_new_tokens,
+        boxes_from=boxes_from,
+        shard=shard,
+        shards=shards,
+        batch_size=_size(batch_size),
+        sample_timeout=sample_timeout,
+        save_maps=save_maps,
+    )
     folders = run_together(configs, again=retry_failed)
     for folder in folders:
         typer.echo(f"records: {folder.records_file}")
@@ -102,6 +99,14 @@ def run(
             err=True,
         )
         raise typer.Exit(1)
+
+
+def _configs(
+    methods: list[str], options: list[str] | None, **settings: Any
+) -> list[RunConfig]:
+    """The runs of several methods, each once."""
+    shared = {"options": numbers(options), **settings}
+    return [RunConfig(method=method, **shared) for method in dict.fromkeys(methods)]
 
 
 def _size(text: str) -> int | Literal["auto"]:
@@ -136,25 +141,24 @@ def merge(
     """Put the shards of a run together, if they are whole and of one kind."""
     from vicrop import shards as parts
     from vicrop.run import askable
-    from vicrop.types import RunConfig
 
-    for one in dict.fromkeys(method):
-        config = RunConfig(
-            model=model,
-            method=one,
-            dataset=dataset,
-            limit=limit,
-            seed=seed,
-            layer=layer,
-            device=device,
-            dtype=dtype,
-            fit=fit,
-            geometry=geometry,
-            options=numbers(option),
-            max_new_tokens=max_new_tokens,
-            boxes_from=boxes_from,
-            shards=shards,
-        )
+    configs = _configs(
+        method,
+        option,
+        model=model,
+        dataset=dataset,
+        limit=limit,
+        seed=seed,
+        layer=layer,
+        device=device,
+        dtype=dtype,
+        fit=fit,
+        geometry=geometry,
+        max_new_tokens=max_new_tokens,
+        boxes_from=boxes_from,
+        shards=shards,
+    )
+    for config in configs:
         merged = parts.merge(config, askable(config))
         typer.echo(f"records: {merged.records_file}")
 
