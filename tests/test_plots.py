@@ -16,6 +16,9 @@ from vicrop.stats import Estimate  # noqa: E402
 from vicrop.types import Answer, Box, Map, Sample  # noqa: E402
 
 
+A, B = Estimate(0.5, 0.25, 0.75, 10), Estimate(1.5, 1, 2, 20)
+
+
 @pytest.fixture
 def ax():
     figure, ax = plt.subplots()
@@ -204,11 +207,28 @@ def test_texts_in_a_table_are_no_markup():
     assert "&lt;script&gt;" in html and "a &amp; b" in html
 
 
+def taken_along(html):
+    """The numbers behind a page's CSV link."""
+    (data,) = re.findall(r'href="data:text/csv;base64,([^"]*)"', html)
+    return pd.read_csv(io.BytesIO(base64.b64decode(data)), keep_default_na=False)
+
+
+@pytest.mark.parametrize(
+    ("points", "places"),
+    [(A, [""]), ([A, B], ["0", "1"]), ({"x": A, "y": B}, ["x", "y"])],
+)
+def test_numbers_behind_a_figure_can_be_taken_along(points, places):
+    found = taken_along(plots.numbers({"one": points}).data)
+    assert list(found.columns) == ["series", "at", "value", "low", "high", "n"]
+    assert [str(place) for place in found["at"]] == places
+    assert set(found["series"]) == {"one"}
+    assert found.iloc[0, 2:].tolist() == [A.value, A.low, A.high, A.n]
+
+
 def test_table_can_be_taken_along_as_csv():
     frame = pd.DataFrame({"run": ["a, b", "ü\n<i>"], "n": [1, 2]}, index=["x", "y"])
     html = plots.table(frame)._repr_html_()
-    (data,) = re.findall(r'href="data:text/csv;base64,([^"]*)"', html)
-    again = pd.read_csv(io.BytesIO(base64.b64decode(data)))
+    again = taken_along(html)
     pd.testing.assert_frame_equal(again, frame.reset_index(drop=True))
     assert html == plots.table(frame.copy())._repr_html_()
     assert re.search(r'download="table-[0-9a-f]{8}\.csv"', html)

@@ -3,13 +3,19 @@
 import base64
 import hashlib
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from IPython.display import HTML
 from pandas.io.formats.style import Styler
+
+from vicrop.stats import Estimate
 
 Links = Mapping[str, str]
 """Addresses by the text that leads there."""
+
+Points = Estimate | Sequence[Estimate] | Mapping[str, Estimate]
+"""What one entry of a figure's legend, or one panel of it, is drawn from."""
 
 
 class Table(Styler):
@@ -17,11 +23,41 @@ class Table(Styler):
 
     def _repr_html_(self) -> str:
         """The table and the link: what a notebook shows."""
-        text = self.data.to_csv(index=False).encode()  # type: ignore[attr-defined]
-        data = base64.b64encode(text).decode()
-        name = f"table-{hashlib.sha256(text).hexdigest()[:8]}.csv"
-        link = f'<a class="take-along" download="{name}" href="data:text/csv;base64,'
-        return f'{self.to_html()}{link}{data}">table as CSV</a>'
+        frame = self.data  # type: ignore[attr-defined]
+        return self.to_html() + csv_link(frame, "table")
+
+
+def csv_link(frame: pd.DataFrame, what: str) -> str:
+    """A link that holds a frame as CSV, so that it works without a server."""
+    text = frame.to_csv(index=False).encode()
+    data = base64.b64encode(text).decode()
+    name = f"{what}-{hashlib.sha256(text).hexdigest()[:8]}.csv"
+    link = f'<a class="take-along" download="{name}" href="data:text/csv;base64,'
+    return f'{link}{data}">{what} as CSV</a>'
+
+
+def numbers(series: Mapping[str, Points]) -> HTML:
+    """A link to the numbers that a figure is drawn from.
+
+    Args:
+        series: what the figure was given: by legend entry or panel, estimates in a row
+            (numbered from 0), by label, or a single one.
+    """
+    rows = [
+        {"series": name, "at": at} | vars(estimate)
+        for name, points in series.items()
+        for at, estimate in _placed(points)
+    ]
+    return HTML(csv_link(pd.DataFrame(rows), "figure"))
+
+
+def _placed(points: Points) -> list[tuple[int | str, Estimate]]:
+    """Estimates, each with its place in the figure."""
+    if isinstance(points, Estimate):
+        return [("", points)]
+    if isinstance(points, Mapping):
+        return list(points.items())
+    return list(enumerate(points))
 
 
 def table(frame: pd.DataFrame, links: Links | None = None) -> Table:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from vicrop.pagetable import numbers as numbers
 from vicrop.pagetable import table as table
 from vicrop.stats import Estimate
 from vicrop.types import Answer, Map, Region, Sample
