@@ -222,7 +222,7 @@ def with_accuracy(
     for row in methods(measured, dataset).to_dict("records"):
         records = runs.get(row["model"], {}).get(row["method"])
         if records is not None:
-            found = stats.accuracy(records.score.to_numpy(float))
+            found = stats.accuracy(records.score.dropna().to_numpy(float))
             rows.append({**row, "accuracy": found})
     return pd.DataFrame(rows)
 
