@@ -61,11 +61,12 @@ def measure(
         size = view.image.size
         for name, amap in maps_of(view, gaze.asked(sample)).items():
             crop = boxes.select_box(amap, size, vlm.crop_px)
-            rows.append(_row(sample, name, crop))
+            rows.append(row(sample, name, crop))
     return pd.DataFrame(rows)
 
 
-def _row(sample: Sample, name: str, crop: Box) -> dict:
+def row(sample: Sample, name: str, crop: Box) -> dict:
+    """A crop's row of ``measure``."""
     coverage = boxes.coverage(crop, sample.boxes[0])
     return {
         "id": sample.id,
@@ -91,7 +92,7 @@ def windows(vlm: Adapter, looked: list[gaze.Looked]) -> pd.DataFrame:
         looked: see ``gaze.looks``.
     """
     rows = [
-        _row(sample, name, boxes.select_box(maps[vlm.layer], size, vlm.crop_px, **how))
+        row(sample, name, boxes.select_box(maps[vlm.layer], size, vlm.crop_px, **how))
         for sample, size, maps in looked
         for name, how in WINDOWS.items()
     ]
@@ -111,7 +112,7 @@ def averaged(vlm: Adapter, looked: list[gaze.Looked]) -> pd.DataFrame:
         mean = np.mean([amap.values for amap in maps], axis=0)
         for name, amap in ((ONE, maps[vlm.layer]), (ALL, Map(mean, maps[0].region))):
             crop = boxes.select_box(amap, size, vlm.crop_px)
-            rows.append(_row(sample, name, crop))
+            rows.append(row(sample, name, crop))
     return pd.DataFrame(rows)
 
 

@@ -123,6 +123,15 @@ class Evidence:
         """
         if isinstance(need, Probe):
             return self.probes.get((model, need.name))
+        rows = self._rows(need, model)
+        return None if rows is None else rows[rows["error"].isna()]
+
+    def failed(self, need: Run, model: str) -> int:
+        """How many samples of a run failed, which ``frame`` leaves out."""
+        rows = self._rows(need, model)
+        return 0 if rows is None else int(rows["error"].notna().sum())
+
+    def _rows(self, need: Run, model: str) -> pd.DataFrame | None:
         run = self.folder(need, model)
         if run is None:
             return None
@@ -142,7 +151,7 @@ class Evidence:
 
 
 def _chosen(table: pd.DataFrame, need: Run) -> pd.DataFrame:
-    rows = table[table["error"].isna()]
+    rows = table
     flag = scorecard.LEFT_OUT.get(need.dataset)
     if flag is not None:
         rows = rows[~rows["meta"].map(lambda meta: bool(meta.get(flag)))]

@@ -232,10 +232,15 @@ def commands(
         if probed
         else []
     )
-    return made + _of_runs(runs)
+    return made + for_runs(runs)
 
 
-def _of_runs(runs: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
+def for_runs(runs: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
+    """Commands that make whole runs.
+
+    Args:
+        runs: methods by model and data set.
+    """
     if not runs:
         return []
     wanted = {

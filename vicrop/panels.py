@@ -67,6 +67,36 @@ def _outline(
         plots.show_box(box, ax)
 
 
+def by_layers(
+    groups: Mapping[str, Mapping[str, Sequence[Estimate]]],
+    chosen: Mapping[str, int],
+    ylabel: str,
+    language_layers: Mapping[str, int],
+) -> Figure:
+    """A panel a model: curves over its layers, each over its own axis.
+
+    Args:
+        groups: by model, then by legend entry: one estimate a layer.
+        chosen: by model, the map's layer, marked.
+        ylabel: with its unit.
+        language_layers: by model; where a panel has more, they are pairs with those
+            of a connector.
+    """
+    size = (3.4 * len(groups), 3.4)
+    figure, axes = plt.subplots(
+        1, len(groups), figsize=size, squeeze=False, layout="constrained"
+    )
+    for ax, (model, series) in zip(axes[0], groups.items(), strict=True):
+        plots.layers(series, ax, chosen[model], ylabel)
+        ax.set_title(model, fontsize="medium")
+        count, own = max(map(len, series.values())), language_layers[model]
+        if count > own:
+            ax.set_xlabel(f"l = m + {own}k (m: language, k: connector)")
+            for border in range(own, count, own):
+                ax.axvline(border - 0.5, color=plots.GREY, lw=0.6)
+    return figure
+
+
 def trade(
     series: Mapping[str, Mapping[str, tuple[Estimate, Estimate]]],
     ax: Axes,

@@ -48,6 +48,7 @@ class Adapter(Prompting):
         most_images: that one prompt may show.
         model: a transformers model, in evaluation mode, its weights frozen.
         layer: of the map, counted from 0.
+        connector_layer: of the map, where the connector has several, counted from 0.
     """
 
     architecture: ClassVar[str]
@@ -55,6 +56,7 @@ class Adapter(Prompting):
     default_layer: ClassVar[int]
     options: ClassVar[tuple[str, ...]] = ()
     refused: ClassVar[dict[str, str]] = {}
+    connector_layer: int = 0
 
     def __init__(
         self, model: nn.Module, processor: Any = None, layer: int | None = None
@@ -135,6 +137,13 @@ class Adapter(Prompting):
         """The vision tower's input for RGB images of one size, and the map's grid."""
 
     # What most families say alike.
+
+    def by_connector(self) -> list[Adapter]:
+        """This model, once for each layer of its connector that a map can be read at.
+
+        A connector that has no attention counts as one layer (paper, Figure 3).
+        """
+        return [self]
 
     def picture(self, pixels: Tensor, grid: tuple[int, int]) -> Tensor:
         """Something in the vision input's layout as (images, channels, height, width).

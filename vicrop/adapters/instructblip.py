@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from vicrop import capture
-from vicrop.adapters.base import register
+from vicrop.adapters.base import Adapter, register
 from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words, not_none
 from vicrop.adapters.square import SquareTower
 from vicrop.tail import last_token_only
@@ -69,6 +69,7 @@ class InstructBlip(SquareTower):
                 f"cross-attentions, counted from 0 to {len(crossing) - 1}"
             )
         self.cross_attention = crossing[qformer_layer]
+        self.connector_layer, self._crossings = qformer_layer, len(crossing)
 
     @property
     def text_model(self) -> Stock:
@@ -84,6 +85,11 @@ class InstructBlip(SquareTower):
     def fit(self) -> str:
         """BLIP's processor stretches both sides to the square."""
         return "squash"
+
+    def by_connector(self) -> list[Adapter]:
+        """The same weights, read at each of the Q-Former's cross-attentions."""
+        given = self.model, self._processor, self.layer
+        return [InstructBlip(*given, number) for number in range(self._crossings)]
 
     def see(self, pixels: Tensor, grid: tuple[int, int]) -> Seen:
         """The ViT's class token and patches; the Q-Former waits for the question."""

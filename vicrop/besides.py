@@ -1,0 +1,186 @@
+"""The paper's tables with ours beside them: whose each number is stands in its row."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from vicrop import ledger, measures, paper, results, stats
+from vicrop.evidence import Evidence, Run
+from vicrop.paper import GROUP_COUNTS, METHODS, SEVEN, TABLE_1, TABLE_2, TABLE_5
+
+PAPERS, OURS, HERE = "the paper's", "ours", "records here"
+"""Whose numbers; the last are of the paper's models, run by whoever has this book."""
+
+IMAGE, BOTH, GAIN = "image alone, %", "image and human crop, %", "gain, points"
+
+
+# Table 1: by size of the object.
+
+
+def by_size(
+    evidence: Evidence, runs: Mapping[str, pd.DataFrame], data: str
+) -> pd.DataFrame:
+    """Accuracy by size of object, without and with a human crop: the paper's, ours.
+
+    Args:
+        evidence: the runs that are here; TextVQA with a human crop is shown if one of
+            the paper's models has it.
+        runs: by model: the table of its run ``human-crop``.
+        data: what they are over.
+    """
+    rows = []
+    for model in dict.fromkeys(model for model, _ in TABLE_1.rows):
+        rows += _block(PAPERS, paper.MODELS[model], "TextVQA", _papers_sizes(model))
+        key = MODELS.get(model, "")
+        there = evidence.frame(Run("textvqa", "human-crop-tight"), key) if key else None
+        if there is not None:
+            rows += _block(HERE, key, "textvqa", _our_sizes(there))
+    for model, frame in runs.items():
+        rows += _block(OURS, model, data, _our_sizes(frame))
+    return pd.DataFrame(rows).fillna("–")
+
+
+Sizes = dict[str, tuple[str, str, str]]
+"""By size group: accuracy of the image alone with n, with the crop, and the gain."""
+
+
+def _block(whose: str, model: str, data: str, sizes: Sizes) -> list[dict[str, str]]:
+    named = {"whose": whose, "model": model, "data": data}
+    return [
+        named | {"": name} | {group: cells[place] for group, cells in sizes.items()}
+        for place, name in enumerate((IMAGE, BOTH, GAIN))
+    ]
+
+
+def _papers_sizes(model: str) -> Sizes:
+    found = {}
+    for group, n in GROUP_COUNTS.items():
+        plain, human = (
+            TABLE_1.value(model, crop, group) for crop in ("no-crop", "human-crop")
+        )
+        gain = paper.points(human - plain)
+        found[group] = f"{plain:.2f} (n = {n})", f"{human:.2f}", gain
+    return found
+
+
+def _our_sizes(frame: pd.DataFrame) -> Sizes:
+    found = {}
+    for group, rows in results.by_group(frame).items():
+        made = stats.summary(rows)
+        plain, both = (one.format(1, scale=100) for one in (made.plain, made.score))
+        gain = made.gain.format(1, sign=True, scale=100)
+        found[group] = f"{plain} (n = {made.n})", both, gain
+    return found
+
+
+# Table 2: the methods on seven data sets.
+
+MODELS = {"llava": "llava-1.5-7b", "instructblip": "instructblip-vicuna-7b"}
+"""The paper's models, and their keys here."""
+
+NONE = "no record"
+
+COLUMNS = ("whose", "model", "data", "n", "no crop, %", *METHODS, "failed")
+"""Of ``main``; below a method stands its gain over no crop, in points."""
+
+
+def main(
+    evidence: Evidence, models: Sequence[str], drawn: Sequence[Run]
+) -> pd.DataFrame:
+    """Accuracy without a crop and each method's gain: the paper's Table 2 and ours.
+
+    Args:
+        evidence: the runs that are here; those of the paper's models and data sets
+            among them stand below the paper's rows.
+        models: embedded ones.
+        drawn: parts of the drawn data, each as its run without a crop.
+    """
+    rows = []
+    for theirs, key in MODELS.items():
+        rows += [_papers(theirs, name) for name in SEVEN]
+        rows += _here(evidence, key)
+    for model in models:
+        for part in drawn:
+            found = _measured(evidence, model, part)
+            if found is not None:
+                rows.append(_row(OURS, model, _name(part), found))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _row(whose: str, model: str, data: str, cells: Sequence[str]) -> dict[str, str]:
+    return dict(zip(COLUMNS, (whose, model, data, *cells), strict=True))
+
+
+def _papers(model: str, name: str) -> dict[str, str]:
+    n = TABLE_5.value("all", "questions", name)
+    gains = [paper.points(TABLE_2.change(model, method, name)) for method in METHODS]
+    plain = f"{TABLE_2.value(model, 'no-crop', name):.2f}"
+    cells = (f"{n:.0f}", plain, *gains, "")
+    return _row(PAPERS, paper.MODELS[model], _name(Run(name, "")), cells)
+
+
+def _here(evidence: Evidence, model: str) -> list[dict[str, str]]:
+    """A row a data set that has a record, and one for all that have none."""
+    rows, missing = [], []
+    for name in SEVEN:
+        found = _measured(evidence, model, Run(name, "no-crop"))
+        if found is None:
+            missing.append(name)
+        else:
+            rows.append(_row(HERE, model, _name(Run(name, "")), found))
+    if missing:
+        names = "all seven" if missing == list(SEVEN) else ", ".join(missing)
+        cells = ("–", *[NONE] * (1 + len(METHODS)), "")
+        rows.append(_row(HERE, model, names, cells))
+    return rows
+
+
+def tiled(dataset: str) -> bool:
+    """Whether a data set is of large pictures, looked at tile by tile."""
+    return dataset in ("vstar", "plates-hd")
+
+
+def methods(dataset: str) -> list[str]:
+    """The runs behind a row's gains."""
+    high = "-high" if tiled(dataset) else ""
+    return [f"{method}{high}" for method in METHODS]
+
+
+def _name(part: Run) -> str:
+    group = f", {part.group} objects" if part.group else ""
+    return part.dataset + group + (", with tiles" if tiled(part.dataset) else "")
+
+
+def _measured(evidence: Evidence, model: str, part: Run) -> tuple[str, ...] | None:
+    """The cells of a row; None without any record."""
+    needs = [part, *(_with(part, method) for method in methods(part.dataset))]
+    frames = [evidence.frame(need, model) for need in needs]
+    there = [frame for frame in frames if frame is not None]
+    if not there:
+        return None
+    plain, count = stats.accuracy(there[0]["plain_score"]), len(there[0])
+    gains = [_gain(frame, count) for frame in frames[1:]]
+    lost = sum(evidence.failed(need, model) for need in needs)
+    return (str(count), plain.format(1, scale=100), *gains, str(lost))
+
+
+def _with(part: Run, method: str) -> Run:
+    return Run(part.dataset, method, group=part.group)
+
+
+def _gain(frame: pd.DataFrame | None, n: int) -> str:
+    if frame is None:
+        return NONE
+    said = measures.gain(frame).format(1, sign=True)
+    return said if len(frame) == n else f"{said}, n = {len(frame)}"
+
+
+def missing(evidence: Evidence) -> str:
+    """The commands that make the records that ``main`` lacks of the paper's models."""
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for model in MODELS.values():
+        for name in SEVEN:
+            for method in ("no-crop", *methods(name)):
+                if evidence.folder(Run(name, method), model) is None:
+                    lacking.setdefault((model, name), []).append(method)
+    return "; ".join(ledger.for_runs(lacking)) or "nothing: all are here"
