@@ -2,7 +2,7 @@
 
 import pytest
 
-from vicrop import costs, paper
+from vicrop import costs, paper, quoted
 from vicrop.paper import TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_6, TABLE_7
 
 BOTH = ("llava", "instructblip")
@@ -150,6 +150,11 @@ def test_overhead_in_answer_tokens():
 def test_the_cost_page_reads_the_same_table():
     assert costs.PAPER_TABLE_4["llava", "rel-att"] == (1.16, 0.17)
     assert len(costs.PAPER_TABLE_4) == 6
+
+
+def test_an_interval_of_vstars_questions_is_seven_points_either_way():
+    assert quoted.half_width("vstar") == pytest.approx(7.1, abs=0.05)
+    assert quoted.half_width("vqav2") == pytest.approx(0.4, abs=0.05)
 
 
 def test_a_number_that_the_paper_lacks_is_an_error():

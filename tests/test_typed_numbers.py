@@ -38,9 +38,6 @@ RESULT = re.compile(
 
 ALLOWED = {
     ("", "95 %"): "the intervals' level",
-    ("03_methods.ipynb", "90 %"): "how much of an object counts as covered",
-    ("05_ablations.ipynb", "1.0"): "the name of a choice of windows",
-    ("05_ablations.ipynb", "±7"): "what an interval over the paper's 191 questions is",
     ("deviations.md", "±7"): "what an unpaired interval over 191 questions is",
     ("07_failures.ipynb", "0.5"): "a parameter to be tried",
     ("08_controls.ipynb", "1.1"): "a bound of the bins, given above it",

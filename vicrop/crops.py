@@ -197,6 +197,13 @@ def _agree(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, str | int]:
     }
 
 
+def split(runs: Mapping[str, pd.DataFrame], keys: Sequence[str] = METHODS) -> pd.Series:
+    """Whether an object lies in the crop of some of the methods, but not of all."""
+    found = pd.concat([runs[key]["coverage"] for key in keys], axis=1)
+    held = found.dropna() >= gaze.COVERED
+    return held.any(axis=1) & ~held.all(axis=1)
+
+
 def together(
     runs: Mapping[str, pd.DataFrame], keys: Sequence[str] = METHODS
 ) -> dict[str, stats.Estimate]:

@@ -14,13 +14,16 @@ from vicrop.types import Sample
 ANSWERS = ("right", "wrong")
 
 
-def by_pair(vlm: Adapter, dataset: str, samples: list[Sample]) -> pd.DataFrame:
+def by_pair(
+    vlm: Adapter, dataset: str, samples: list[Sample], method: str = "rel-att"
+) -> pd.DataFrame:
     """``gaze.by_layer`` at each layer of the connector too.
 
     Args:
         vlm: the model.
         dataset: key or folder that the samples are of.
         samples: those without a ground-truth box are passed over.
+        method: see ``gaze.by_layer``.
 
     Returns:
         As ``gaze.by_layer``, with ``connector``, the connector's layer k, and ``pair``,
@@ -29,7 +32,7 @@ def by_pair(vlm: Adapter, dataset: str, samples: list[Sample]) -> pd.DataFrame:
     Source: paper, section 4, the axis of Figure 3.
     """
     parts = [
-        gaze.by_layer(one, dataset, samples).assign(connector=number)
+        gaze.by_layer(one, dataset, samples, method).assign(connector=number)
         for number, one in enumerate(vlm.by_connector())
     ]
     frame = pd.concat(parts, ignore_index=True)

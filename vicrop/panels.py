@@ -72,6 +72,7 @@ def by_layers(
     chosen: Mapping[str, int],
     ylabel: str,
     language_layers: Mapping[str, int],
+    null: float | None = 1.0,
 ) -> Figure:
     """A panel a model: curves over its layers, each over its own axis.
 
@@ -81,13 +82,14 @@ def by_layers(
         ylabel: with its unit.
         language_layers: by model; where a panel has more, they are pairs with those
             of a connector.
+        null: value of no effect, marked.
     """
     size = (3.4 * len(groups), 3.4)
     figure, axes = plt.subplots(
         1, len(groups), figsize=size, squeeze=False, layout="constrained"
     )
     for ax, (model, series) in zip(axes[0], groups.items(), strict=True):
-        plots.layers(series, ax, chosen[model], ylabel)
+        plots.layers(series, ax, chosen[model], ylabel, null)
         ax.set_title(model, fontsize="medium")
         count, own = max(map(len, series.values())), language_layers[model]
         if count > own:

@@ -1,9 +1,10 @@
 """The paper's numbers for its claims, each in one line. None of them is ours."""
 
 from collections.abc import Iterable
+from math import sqrt
 
 from vicrop import paper
-from vicrop.paper import METHODS, TABLE_1, TABLE_2, TABLE_3, TABLE_4
+from vicrop.paper import METHODS, TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5
 
 BOTH = ("llava", "instructblip")
 
@@ -58,6 +59,14 @@ def tiles(model: str) -> str:
             for m in METHODS
         }
     )
+
+
+def half_width(dataset: str) -> float:
+    """Half of an unpaired 95 % interval of an accuracy, points, at its widest.
+
+    Of as many questions as the paper has (calculated: it prints no intervals).
+    """
+    return 100 * 1.96 * 0.5 / sqrt(TABLE_5.value("all", "questions", dataset))
 
 
 def averaged() -> str:
