@@ -19,9 +19,9 @@ ORDER = (
     " stopping ahead cache tail capture adapters attribution look tiles view views"
     " together gaze crops anatomy probes diagnosis causes decomposition cropgains"
     " pipeline provenance task looker batches run show verify matrix preflight plans"
-    " executed rerun warm execute pagetable plots panels breakdowns explorer costs"
-    " goals roofline costtables costplots scaling evidence readings measures signs"
-    " claims probing ledger questions tiny readme options runcli cli"
+    " executed rerun formats warm execute pagetable plots panels breakdowns explorer"
+    " costs goals roofline costtables costplots scaling evidence readings measures"
+    " signs claims probing ledger questions tiny readme options runcli cli"
 ).split()
 # adapters.base makes Views, so that `vlm.look(image)` reads well.
 EXCEPTIONS = {("adapters", "view")}
