@@ -17,17 +17,12 @@ ORDER = (
     "lines paper quoted types paths images geometry boxes datasets scoring savedmaps"
     " owner runfolder shards results stats rescore scorecard worked progress status"
     " stopping ahead cache tail capture adapters attribution look tiles view views"
-    " together gaze crops"
-    " phrasing"
-    " anatomy probes diagnosis causes decomposition cropgains"
-    " pipeline provenance task looker batches run show verify matrix preflight plans"
-    " executed rerun warm execute pagetable plots panels breakdowns explorer costs"
-    " goals roofline costtables costplots scaling evidence readings"
-    " layerwise"
-    " measures signs"
-    " claims probing ledger"
-    " besides"
-    " questions tiny readme options runcli cli"
+    " together gaze crops phrasing anatomy probes diagnosis causes decomposition"
+    " cropgains pipeline provenance task looker batches run show verify matrix"
+    " preflight plans executed rerun formats warm execute pagetable plots panels"
+    " breakdowns explorer costs goals roofline costtables costplots scaling evidence"
+    " readings layerwise measures signs claims probing ledger besides questions tiny"
+    " readme options runcli cli"
 ).split()
 # adapters.base makes Views, so that `vlm.look(image)` reads well.
 EXCEPTIONS = {("adapters", "view")}

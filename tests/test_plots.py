@@ -15,7 +15,6 @@ from vicrop import plots  # noqa: E402
 from vicrop.stats import Estimate  # noqa: E402
 from vicrop.types import Answer, Box, Map, Sample  # noqa: E402
 
-
 A, B = Estimate(0.5, 0.25, 0.75, 10), Estimate(1.5, 1, 2, 20)
 
 

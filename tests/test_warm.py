@@ -1,10 +1,13 @@
+import re
+
 import nbformat
 import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from papermill.exceptions import PapermillExecutionError
 
-from vicrop import warm
+from vicrop import execute, warm
+from vicrop.formats import PNG, SVG
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "P", "language": "python"}}
 
@@ -61,3 +64,39 @@ def test_kernels_of_two_processes_do_not_share_sockets(tmp_path, monkeypatch):
     finally:
         for kernel in kernels:
             kernel.shutdown_kernel(now=True)
+
+
+DRAWING = """
+import matplotlib.pyplot as plt
+_, axes = plt.subplots(figsize=(3, 2))
+_ = axes.plot([1, 2, 3], label="line")
+"""
+PHOTO = DRAWING + "_ = axes.imshow([[1, 2], [3, 4]])"
+
+
+def drawn(tmp_path):
+    """The figures that two cells leave in a page."""
+    cells = [new_code_cell(DRAWING), new_code_cell(PHOTO)]
+    book, file = new_notebook(cells=cells, metadata=KERNEL), tmp_path / "out.ipynb"
+    papermill.execute_notebook(
+        book,
+        str(file),
+        kernel_name="python3",
+        progress_bar=False,
+        engine_name=warm.NAME,
+    )
+    execute.strip(file, {}, "")
+    return [cell.outputs[0].data for cell in nbformat.read(file, 4).cells]
+
+
+def test_figures_have_one_form_each_and_are_the_same_again(tmp_path):
+    chart, photo = first = drawn(tmp_path)
+    assert set(chart) == {SVG, "text/plain"} and set(photo) == {PNG, "text/plain"}
+    assert not re.search("metadata|date", chart[SVG])
+    assert drawn(tmp_path) == first
+
+
+def test_formats_that_a_notebook_sets_end_with_it(tmp_path):
+    home = "from matplotlib_inline.backend_inline import set_matplotlib_formats"
+    printed(tmp_path, f"{home}; set_matplotlib_formats('png'); print(1)")
+    assert set(drawn(tmp_path)[0]) == {SVG, "text/plain"}

@@ -24,7 +24,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
-from vicrop import executed, paths, plans, rerun, results, warm
+from vicrop import executed, formats, paths, plans, rerun, results, warm
 from vicrop.types import HOW, RunConfig
 
 TEMPLATE = "run"
@@ -148,6 +148,7 @@ def strip(file: Path, parameters: dict[str, Any], mark: str) -> None:
     """Drop what changes from one execution to the next, in place.
 
     Times, random ids, and counts of cells that begin where another notebook ended.
+    Figures are left in one form each.
     """
     book = nbformat.read(file, as_version=4)
     book.metadata = nbformat.from_dict(
@@ -163,15 +164,17 @@ def strip(file: Path, parameters: dict[str, Any], mark: str) -> None:
         cell.metadata.pop("execution", None)
         cell["id"] = f"c{number:02d}"
         if cell.cell_type == "code":
-            _renumber(cell, number)
+            _settle(cell, number)
     nbformat.write(book, file)
 
 
-def _renumber(cell: nbformat.NotebookNode, number: int) -> None:
+def _settle(cell: nbformat.NotebookNode, number: int) -> None:
     cell.execution_count = number
     for output in cell.outputs:
         if output.output_type == "execute_result":
             output.execution_count = number
+        if "data" in output:
+            output.data = nbformat.from_dict(formats.choose(output.data))
 
 
 def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]:

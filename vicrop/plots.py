@@ -312,6 +312,6 @@ def curves(
 def embedded(figure: Figure, alt: str) -> HTML:
     """A figure as an image with a text instead, for pages that glue it elsewhere."""
     file = io.BytesIO()
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, format="jpeg", dpi=110, pil_kwargs={"quality": 88})
     data = base64.b64encode(file.getvalue()).decode()
-    return HTML(f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data}">')
+    return HTML(f'<img alt="{html.escape(alt)}" src="data:image/jpeg;base64,{data}">')

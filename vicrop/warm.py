@@ -1,9 +1,8 @@
 """A papermill engine that keeps its kernel: notebooks without its start each time.
 
 Importing torch and transformers takes a kernel longer than most notebooks need for the
-rest. Names are cleared between notebooks; imported modules stay, and with them what a
-notebook sets in them, such as figure formats: runs and pages have kernels of their own.
-That every notebook runs in a fresh kernel is what nbval tests.
+rest. Names are cleared between notebooks and figure formats set anew; imported modules
+stay. That every notebook runs in a fresh kernel is what nbval tests.
 """
 
 import atexit
@@ -15,6 +14,8 @@ from typing import Any
 from jupyter_client.manager import KernelManager
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
+
+from vicrop import formats
 
 NAME = "vicrop-warm"
 
@@ -42,7 +43,8 @@ class WarmEngine(NBClientEngine):
         client = cls.kernel.blocking_client()
         client.start_channels()
         client.wait_for_ready(timeout=60)
-        client.execute_interactive("%reset -f", store_history=False, timeout=60)
+        for code in (formats.DRAW_BOTH, "%reset -f"):
+            client.execute_interactive(code, store_history=False, timeout=60)
         client.stop_channels()
         return cls.kernel
 
