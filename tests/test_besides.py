@@ -34,25 +34,23 @@ def write_run(results_folder):
     return write
 
 
-def row_of(table, whose, model, data):
-    chosen = (
-        (table["whose"] == whose) & (table["model"] == model) & (table["data"] == data)
-    )
+def row_of(table, **named):
+    chosen = (table[list(named)] == list(named.values())).all(axis=1)
     (found,) = table[chosen].to_dict("records")
     return found
 
 
-def main():
-    return besides.main(Evidence(), ["tiny-llava"], [Run("plates", "no-crop")])
+def here(table, data):
+    return row_of(table, whose=besides.HERE, model="LLaVA-1.5", data=data)
 
 
 def test_without_records_the_table_is_the_papers_and_says_so(results_folder):
-    table = main()
+    table = besides.seven(Evidence())
     assert table["whose"].value_counts().to_dict() == {
         besides.PAPERS: 14,
         besides.HERE: 2,
     }
-    cells = row_of(table, besides.HERE, SEVEN_B, "all seven")
+    cells = here(table, "all seven")
     assert [cells[method] for method in paper.METHODS] == [besides.NONE] * 3
     assert besides.missing(Evidence()) == "make run SIZE=table2"
 
@@ -60,8 +58,8 @@ def test_without_records_the_table_is_the_papers_and_says_so(results_folder):
 @pytest.mark.parametrize("model", besides.MODELS)
 @pytest.mark.parametrize("name", paper.SEVEN)
 def test_papers_rows_are_its_table(results_folder, model, name):
-    label = f"{name}, with tiles" if name == "vstar" else name
-    cells = row_of(main(), besides.PAPERS, paper.MODELS[model], label)
+    named = {"whose": besides.PAPERS, "model": besides.short(model), "data": name}
+    cells = row_of(besides.seven(Evidence()), **named)
     plain = paper.TABLE_2.value(model, "no-crop", name)
     assert cells["no crop, %"] == f"{plain:.2f}"
     for method in paper.METHODS:
@@ -76,29 +74,30 @@ def test_own_runs_of_the_papers_models_stand_below_its_rows(write_run):
     write_run(SEVEN_B, "rel-att", "textvqa", half)
     write_run(SEVEN_B, "grad-att", "textvqa", [None, *half[1:]])
     write_run(SEVEN_B, "rel-att", "vstar", half)  # without tiles: not the paper's
-    table = main()
-    cells = row_of(table, besides.HERE, SEVEN_B, "textvqa")
+    table = besides.seven(Evidence())
+    cells = here(table, "textvqa")
     assert (cells["n"], cells["failed"]) == ("10", "1")
     assert cells["no crop, %"].startswith("50.0 [")
     assert cells["rel-att"].startswith("+50.0 [")
     assert cells["grad-att"].startswith("+44.4 [")
     assert cells["grad-att"].endswith("n = 9")
     assert cells["pure-grad"] == besides.NONE
-    rest = row_of(table, besides.HERE, SEVEN_B, ", ".join(paper.SEVEN[1:]))
+    rest = here(table, ", ".join(paper.SEVEN[1:]))
     assert rest["rel-att"] == besides.NONE
-    place = table["model"].tolist().index(SEVEN_B)
+    place = table["whose"].tolist().index(besides.HERE)
     assert table["whose"].tolist()[:place] == [besides.PAPERS] * 7
 
 
-def test_our_rows_count_failures_of_their_size_group(write_run, monkeypatch):
+def test_our_rows_are_of_their_size_group(write_run):
     write_run("tiny-llava", "no-crop", "plates", [(0, 0, 0.001), (1, 1, 0.2)])
     write_run("tiny-llava", "rel-att", "plates", [(0, 1, 0.001), (1, 1, 0.2)])
     parts = [Run("plates", "no-crop", group=group) for group in ("small", "large")]
-    table = besides.main(Evidence(), ["tiny-llava"], parts)
-    small = row_of(table, besides.OURS, "tiny-llava", "plates, small objects")
+    table = besides.drawn(Evidence(), ["tiny-llava", "tiny-qwen2.5-vl"], parts)
+    assert table["model (ours)"].unique().tolist() == ["tiny-llava"]
+    small = row_of(table, data="plates, small")
     assert (small["n"], small["rel-att"]) == ("1", "+100.0 [+100.0, +100.0]")
     assert small["grad-att"] == besides.NONE
-    large = row_of(table, besides.OURS, "tiny-llava", "plates, large objects")
+    large = row_of(table, data="plates, large")
     assert large["rel-att"] == "+0.0 [+0.0, +0.0]"
 
 
@@ -107,13 +106,13 @@ def test_table_1_has_the_papers_gains_and_ours(write_run):
     write_run("tiny-llava", "human-crop", "plates", answers)
     runs = {"tiny-llava": results.load("tiny-llava", "human-crop", "plates")}
     table = besides.by_size(Evidence(), runs, "plates")
-    assert (table["whose"] == besides.PAPERS).sum() == 15
-    theirs = table[table["model"] == paper.MODELS["blip-2"]]["small"].tolist()
-    assert theirs == ["12.13 (n = 773)", "55.76", "+43.63"]
+    assert (table["whose"] == besides.PAPERS).sum() == 20
+    theirs = table[table["model"] == "BLIP-2"]["small"].tolist()
+    assert theirs == ["773", "12.13", "55.76", "+43.63"]
     ours = table[table["whose"] == besides.OURS]
-    assert ours["small"].tolist()[2].startswith("+50.0 [")
-    assert ours["small"].tolist()[0].endswith("(n = 2)")
-    assert ours["medium"].tolist() == ["–"] * 3
+    assert ours["small"].tolist()[3].startswith("+50.0 [")
+    assert ours["small"].tolist()[0] == "2"
+    assert ours["medium"].tolist() == ["–"] * 4
     assert not (table["whose"] == besides.HERE).any()
 
 
@@ -121,5 +120,5 @@ def test_table_1_has_the_readers_own_run_of_a_paper_model(write_run):
     write_run(SEVEN_B, "human-crop-tight", "textvqa", [(0, 1, 0.001)])
     table = besides.by_size(Evidence(), {}, "plates")
     here = table[table["whose"] == besides.HERE]
-    assert here["model"].tolist() == [SEVEN_B] * 3
-    assert here["small"].tolist()[2].startswith("+100.0")
+    assert here["model"].tolist() == ["LLaVA-1.5"] * 4
+    assert here["small"].tolist()[3].startswith("+100.0")

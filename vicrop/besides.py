@@ -8,10 +8,16 @@ from vicrop import ledger, measures, paper, results, stats
 from vicrop.evidence import Evidence, Run
 from vicrop.paper import GROUP_COUNTS, METHODS, SEVEN, TABLE_1, TABLE_2, TABLE_5
 
-PAPERS, OURS, HERE = "the paper's", "ours", "records here"
+PAPERS, OURS, HERE = "the paper's", "ours", "here"
 """Whose numbers; the last are of the paper's models, run by whoever has this book."""
 
-IMAGE, BOTH, GAIN = "image alone, %", "image and human crop, %", "gain, points"
+WHAT = ("questions", "image alone, %", "with the crop, %", "gain, points")
+"""What stands in each of a model's rows of ``by_size``."""
+
+
+def short(model: str) -> str:
+    """A model of the paper without the name of its language model."""
+    return paper.MODELS[model].partition(" (")[0]
 
 
 # Table 1: by size of the object.
@@ -30,25 +36,25 @@ def by_size(
     """
     rows = []
     for model in dict.fromkeys(model for model, _ in TABLE_1.rows):
-        rows += _block(PAPERS, paper.MODELS[model], "TextVQA", _papers_sizes(model))
+        rows += _block(PAPERS, short(model), "TextVQA", _papers_sizes(model))
         key = MODELS.get(model, "")
         there = evidence.frame(Run("textvqa", "human-crop-tight"), key) if key else None
         if there is not None:
-            rows += _block(HERE, key, "textvqa", _our_sizes(there))
+            rows += _block(HERE, short(model), "TextVQA", _our_sizes(there))
     for model, frame in runs.items():
         rows += _block(OURS, model, data, _our_sizes(frame))
     return pd.DataFrame(rows).fillna("–")
 
 
-Sizes = dict[str, tuple[str, str, str]]
-"""By size group: accuracy of the image alone with n, with the crop, and the gain."""
+Sizes = dict[str, tuple[str, ...]]
+"""By size group: the cells of ``WHAT``."""
 
 
 def _block(whose: str, model: str, data: str, sizes: Sizes) -> list[dict[str, str]]:
     named = {"whose": whose, "model": model, "data": data}
     return [
         named | {"": name} | {group: cells[place] for group, cells in sizes.items()}
-        for place, name in enumerate((IMAGE, BOTH, GAIN))
+        for place, name in enumerate(WHAT)
     ]
 
 
@@ -59,7 +65,7 @@ def _papers_sizes(model: str) -> Sizes:
             TABLE_1.value(model, crop, group) for crop in ("no-crop", "human-crop")
         )
         gain = paper.points(human - plain)
-        found[group] = f"{plain:.2f} (n = {n})", f"{human:.2f}", gain
+        found[group] = f"{n}", f"{plain:.2f}", f"{human:.2f}", gain
     return found
 
 
@@ -69,7 +75,7 @@ def _our_sizes(frame: pd.DataFrame) -> Sizes:
         made = stats.summary(rows)
         plain, both = (one.format(1, scale=100) for one in (made.plain, made.score))
         gain = made.gain.format(1, sign=True, scale=100)
-        found[group] = f"{plain} (n = {made.n})", both, gain
+        found[group] = f"{made.n}", plain, both, gain
     return found
 
 
@@ -80,46 +86,58 @@ MODELS = {"llava": "llava-1.5-7b", "instructblip": "instructblip-vicuna-7b"}
 
 NONE = "no record"
 
-COLUMNS = ("whose", "model", "data", "n", "no crop, %", *METHODS, "failed")
-"""Of ``main``; below a method stands its gain over no crop, in points."""
+CELLS = ("n", "no crop, %", *METHODS, "failed")
+"""Of a row of ``seven`` and ``drawn``; below a method stands its gain, in points."""
 
 
-def main(
-    evidence: Evidence, models: Sequence[str], drawn: Sequence[Run]
-) -> pd.DataFrame:
-    """Accuracy without a crop and each method's gain: the paper's Table 2 and ours.
+def seven(evidence: Evidence) -> pd.DataFrame:
+    """The paper's Table 2: accuracy without a crop, and each method's gain.
 
     Args:
         evidence: the runs that are here; those of the paper's models and data sets
             among them stand below the paper's rows.
-        models: embedded ones.
-        drawn: parts of the drawn data, each as its run without a crop.
     """
     rows = []
     for theirs, key in MODELS.items():
         rows += [_papers(theirs, name) for name in SEVEN]
-        rows += _here(evidence, key)
-    for model in models:
-        for part in drawn:
-            found = _measured(evidence, model, part)
-            if found is not None:
-                rows.append(_row(OURS, model, _name(part), found))
-    return pd.DataFrame(rows, columns=COLUMNS)
+        rows += _here(evidence, theirs, key)
+    return pd.DataFrame(rows)
+
+
+def drawn(
+    evidence: Evidence, models: Sequence[str], parts: Sequence[Run]
+) -> pd.DataFrame:
+    """``seven`` of embedded models on drawn scenes: ours.
+
+    Args:
+        evidence: the runs that are here.
+        models: keys; a part without any record of a model is left out.
+        parts: of the data, each as its run without a crop.
+    """
+    rows = [
+        {f"model ({OURS})": model, "data": ", ".join((part.dataset, part.group))}
+        | dict(zip(CELLS, found, strict=True))
+        for model in models
+        for part in parts
+        if (found := _measured(evidence, model, part)) is not None
+    ]
+    return pd.DataFrame(rows)
 
 
 def _row(whose: str, model: str, data: str, cells: Sequence[str]) -> dict[str, str]:
-    return dict(zip(COLUMNS, (whose, model, data, *cells), strict=True))
+    named = {"whose": whose, "model": short(model), "data": data}
+    return named | dict(zip(CELLS, cells, strict=True))
 
 
 def _papers(model: str, name: str) -> dict[str, str]:
     n = TABLE_5.value("all", "questions", name)
     gains = [paper.points(TABLE_2.change(model, method, name)) for method in METHODS]
     plain = f"{TABLE_2.value(model, 'no-crop', name):.2f}"
-    cells = (f"{n:.0f}", plain, *gains, "")
-    return _row(PAPERS, paper.MODELS[model], _name(Run(name, "")), cells)
+    cells = (f"{n:.0f}", plain, *gains, "–")
+    return _row(PAPERS, model, name, cells)
 
 
-def _here(evidence: Evidence, model: str) -> list[dict[str, str]]:
+def _here(evidence: Evidence, theirs: str, model: str) -> list[dict[str, str]]:
     """A row a data set that has a record, and one for all that have none."""
     rows, missing = [], []
     for name in SEVEN:
@@ -127,11 +145,11 @@ def _here(evidence: Evidence, model: str) -> list[dict[str, str]]:
         if found is None:
             missing.append(name)
         else:
-            rows.append(_row(HERE, model, _name(Run(name, "")), found))
+            rows.append(_row(HERE, theirs, name, found))
     if missing:
         names = "all seven" if missing == list(SEVEN) else ", ".join(missing)
-        cells = ("–", *[NONE] * (1 + len(METHODS)), "")
-        rows.append(_row(HERE, model, names, cells))
+        cells = ("–", *[NONE] * (1 + len(METHODS)), "–")
+        rows.append(_row(HERE, theirs, names, cells))
     return rows
 
 
@@ -144,11 +162,6 @@ def methods(dataset: str) -> list[str]:
     """The runs behind a row's gains."""
     high = "-high" if tiled(dataset) else ""
     return [f"{method}{high}" for method in METHODS]
-
-
-def _name(part: Run) -> str:
-    group = f", {part.group} objects" if part.group else ""
-    return part.dataset + group + (", with tiles" if tiled(part.dataset) else "")
 
 
 def _measured(evidence: Evidence, model: str, part: Run) -> tuple[str, ...] | None:
@@ -176,7 +189,7 @@ def _gain(frame: pd.DataFrame | None, n: int) -> str:
 
 
 def missing(evidence: Evidence) -> str:
-    """The commands that make the records that ``main`` lacks of the paper's models."""
+    """The commands that make the records that ``seven`` lacks."""
     lacking: dict[tuple[str, str], list[str]] = {}
     for model in MODELS.values():
         for name in SEVEN:

@@ -90,11 +90,11 @@ def counted(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 HEADS = (
     "layers",
     "right, n",
-    "right above 1",
+    "right > 1",
     "wrong, n",
-    "wrong above 1",
-    "wrong below right",
-    "wrong above right",
+    "wrong > 1",
+    "wrong < right",
+    "wrong > right",
 )
 
 
@@ -102,8 +102,8 @@ def _papers() -> dict[str, str]:
     """The paper's row: its curves have no values, and it has no test of them."""
     pairs = (paper.FIGURE_3_LAYERS[name] for name in paper.FIGURE_3_LAYERS)
     layers = ", ".join(str(language * connector) for language, connector in pairs)
-    names = ", ".join(paper.MODELS[name] for name in paper.FIGURE_3_LAYERS)
-    said = (layers, "–", "most (curves)", "–", "most (curves)", *["no test"] * 2)
+    names = ", ".join(paper.MODELS[n].split(" (")[0] for n in paper.FIGURE_3_LAYERS)
+    said = (layers, "–", "most", "–", "most", *["no test"] * 2)
     row = {"model": f"{names} (the paper's)", "objects": "all"}
     return row | dict(zip(HEADS, said, strict=True))
 
