@@ -54,6 +54,21 @@ def test_run_job_injects_what_was_asked_and_shows_no_bar():
     assert job.title == "tiny-llava · no-crop · plates"
 
 
+def test_a_runs_page_brings_its_records_and_others_bring_none(book, monkeypatch):
+    job = execute.run_job(RunConfig(method="no-crop"))
+    name = job.config.run_id
+    assert execute.opening(job).endswith(f"records.jsonl in `runs/{name}`")
+    folder = book / "results" / "runs" / name
+    folder.mkdir(parents=True)
+    (folder / "records.jsonl").write_text("{}\n")
+    path = f"../../results/runs/{name}/records.jsonl"
+    assert f"{{download}}`records.jsonl <{path}>`" in execute.opening(job)
+    assert (job.output.parent / path).resolve() == folder / "records.jsonl"
+    monkeypatch.setattr(execute, "LARGEST_DOWNLOAD", 2)
+    assert "download" not in execute.opening(job)
+    assert "records" not in execute.opening(Job("04_main_table", "04_main_table", {}))
+
+
 def test_fingerprint_changes_with_the_repositorys_address(book, monkeypatch):
     write(book, "notebooks/a.ipynb", "1")
     marks = []

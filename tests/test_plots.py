@@ -224,6 +224,16 @@ def test_numbers_behind_a_figure_can_be_taken_along(points, places):
     assert found.iloc[0, 2:].tolist() == [A.value, A.low, A.high, A.n]
 
 
+def test_counts_behind_a_figure_can_be_taken_along():
+    counts = pd.DataFrame({"fixed": [1, 2]}, index=["looked right", "looked wrong"])
+    found = taken_along(plots.numbers({"a": counts, "b": counts * 10}).data)
+    assert found.to_dict("list") == {
+        "series": ["a", "a", "b", "b"],
+        "at": ["looked right", "looked wrong"] * 2,
+        "fixed": [1, 2, 10, 20],
+    }
+
+
 def test_table_can_be_taken_along_as_csv():
     frame = pd.DataFrame({"run": ["a, b", "ü\n<i>"], "n": [1, 2]}, index=["x", "y"])
     html = plots.table(frame)._repr_html_()

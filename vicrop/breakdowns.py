@@ -81,13 +81,15 @@ def heat(groups: Mapping[str, pd.DataFrame]) -> Figure:
         numbers = counts.to_numpy(int)
         n = int(numbers.sum())
         share = 100 * numbers / max(n, 1)
-        ax.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        rows, columns = (np.arange(count) for count in share.shape)
+        ax.pcolormesh(columns, rows, share, cmap="Blues", vmin=0, vmax=100)
         for (row, column), value in np.ndenumerate(share):
             text = f"{numbers[row, column]}\n{value:.0f} %"
             ink = "white" if value > 60 else "black"
             ax.text(column, row, text, ha="center", va="center", color=ink)
         _slanted(ax, list(counts.columns))
         ax.set_yticks(range(counts.shape[0]), list(counts.index))
+        ax.invert_yaxis()
         ax.set_title(f"{title}, n = {n}", fontsize="medium")
     return figure
 

@@ -25,11 +25,14 @@ from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
 from vicrop import executed, formats, paths, plans, rerun, results, warm
+from vicrop.runfolder import RunFolder
 from vicrop.types import HOW, RunConfig
 
 TEMPLATE = "run"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Each library reads its own first; Snakemake sets all of them to a job's threads."""
+LARGEST_DOWNLOAD = 2_000_000
+"""Bytes of a run's records up to which the book brings them along."""
 LAST = ("status",)
 """Pages that say what became of the others."""
 
@@ -124,7 +127,7 @@ def execute(job: Job, mark: str = "") -> Path:
     book = nbformat.read(source, as_version=4)
     first = book.cells[0]
     first.source = first.source.replace("{run_title}", job.title)
-    book.cells.insert(1, new_markdown_cell(rerun.line(job.source, job.parameters)))
+    book.cells.insert(1, new_markdown_cell(opening(job)))
     half = paths.executed() / executed.UNFINISHED / f"{job.target}.ipynb"
     half.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -142,6 +145,21 @@ def execute(job: Job, mark: str = "") -> Path:
     job.output.parent.mkdir(parents=True, exist_ok=True)
     half.replace(job.output)
     return job.output
+
+
+def opening(job: Job) -> str:
+    """What a page says first: how to run it again; a run's, where its records are."""
+    said = rerun.line(job.source, job.parameters)
+    if job.config is None:
+        return said
+    records = RunFolder.of(job.config).records_file
+    where = rerun.code(f"{records.parent.parent.name}/{records.parent.name}")
+    if not records.exists() or records.stat().st_size > LARGEST_DOWNLOAD:
+        return f"{said}\n\n**Its records:** {records.name} in {where}"
+    path = os.path.relpath(records, job.output.parent)
+    return (
+        f"{said}\n\n**Its records:** {{download}}`{records.name} <{path}>` in {where}"
+    )
 
 
 def strip(file: Path, parameters: dict[str, Any], mark: str) -> None:

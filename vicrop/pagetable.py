@@ -14,7 +14,7 @@ from vicrop.stats import Estimate
 Links = Mapping[str, str]
 """Addresses by the text that leads there."""
 
-Points = Estimate | Sequence[Estimate] | Mapping[str, Estimate]
+Points = Estimate | Sequence[Estimate] | Mapping[str, Estimate] | pd.DataFrame
 """What one entry of a figure's legend, or one panel of it, is drawn from."""
 
 
@@ -41,23 +41,22 @@ def numbers(series: Mapping[str, Points]) -> HTML:
 
     Args:
         series: what the figure was given: by legend entry or panel, estimates in a row
-            (numbered from 0), by label, or a single one.
+            (numbered from 0), by label, or a single one; or other numbers, as a frame.
     """
-    rows = [
-        {"series": name, "at": at} | vars(estimate)
-        for name, points in series.items()
-        for at, estimate in _placed(points)
-    ]
-    return HTML(csv_link(pd.DataFrame(rows), "figure"))
+    frames = {name: _placed(points) for name, points in series.items()}
+    parts = [frame.assign(series=name) for name, frame in frames.items()]
+    rows = pd.concat(parts, ignore_index=True)
+    return HTML(csv_link(rows[["series", *rows.columns.drop("series")]], "figure"))
 
 
-def _placed(points: Points) -> list[tuple[int | str, Estimate]]:
-    """Estimates, each with its place in the figure."""
+def _placed(points: Points) -> pd.DataFrame:
+    """Numbers, each with its place in the figure."""
+    if isinstance(points, pd.DataFrame):
+        return points.rename_axis("at").reset_index()
     if isinstance(points, Estimate):
-        return [("", points)]
-    if isinstance(points, Mapping):
-        return list(points.items())
-    return list(enumerate(points))
+        points = {"": points}
+    pairs = points.items() if isinstance(points, Mapping) else enumerate(points)
+    return pd.DataFrame([{"at": at} | vars(estimate) for at, estimate in pairs])
 
 
 def table(frame: pd.DataFrame, links: Links | None = None) -> Table:

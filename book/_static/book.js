@@ -17,7 +17,8 @@ document.addEventListener("DOMContentLoaded", () => {
   document
     .querySelectorAll(".citation-list > .citation")
     .forEach((entry) => entry.setAttribute("role", "listitem"));
-  // Each figure's picture can be taken along; tables bring their own link.
+  // Each figure's picture can be taken along; tables bring their own link, and a
+  // figure's numbers are linked in the cell behind it.
   document.querySelectorAll(".bd-article figure").forEach((figure) => {
     const image = figure.querySelector("img");
     const caption = figure.querySelector("figcaption");
@@ -28,5 +29,10 @@ document.addEventListener("DOMContentLoaded", () => {
     link.className = "take-along";
     link.textContent = `figure as ${link.href.split(".").pop().toUpperCase()}`;
     caption.append(link);
+    const next = figure.closest(".cell")?.nextElementSibling;
+    const numbers = next?.querySelector(".take-along[download^='figure-']");
+    if (!numbers) return;
+    caption.append(numbers);
+    next.remove();
   });
 });

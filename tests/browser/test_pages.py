@@ -1,6 +1,7 @@
 """Every page in a browser: offline, without errors, for everyone, on a phone."""
 
 import re
+from urllib.parse import urljoin
 
 import pytest
 from visits import found
@@ -121,14 +122,25 @@ def test_search_works_without_a_network(visitor):
 
 
 def test_every_table_and_figure_can_be_taken_along(visitor):
-    """A link to a table's numbers, and one to a figure's picture."""
-    visitor.open("book/executed/04_main_table.html")
-    tables = visitor.page.locator("table.dataframe").count()
-    links = visitor.page.locator("a.take-along[download$='.csv']")
+    """A link to a table's numbers, to a figure's picture, and to its numbers."""
+    visitor.open("book/executed/07_failures.html")
+    page = visitor.page
+    tables = page.locator("table.dataframe").count()
+    links = page.locator("a.take-along[download^='table-']")
     assert tables and links.count() == tables
-    with visitor.page.expect_download() as waiting:
-        links.first.click()
-    text = waiting.value.path().read_text(encoding="utf-8")
-    assert text.count("\n") > 1 and "," in text.splitlines()[0]
-    figures = visitor.page.locator("figure img").count()
-    assert figures == visitor.page.locator("figure a.take-along").count() > 0
+    for link in (links.first, page.locator("a.take-along[download^='figure-']").first):
+        with page.expect_download() as waiting:
+            link.click()
+        text = waiting.value.path().read_text(encoding="utf-8")
+        assert text.count("\n") > 1 and "," in text.splitlines()[0]
+    figures = page.locator("figure a.take-along:not([download^='figure-'])")
+    assert page.locator("figure img").count() == figures.count() > 0
+    said = set(figures.all_inner_texts())
+    assert said == {"figure as SVG", "figure as JPG"}
+
+
+def test_chart_to_take_along_is_a_drawing(visitor):
+    visitor.open("book/executed/06_cost.html")
+    link = visitor.page.get_by_text("figure as SVG").first.get_attribute("href")
+    visitor.page.goto(urljoin(visitor.page.url, link))
+    assert visitor.page.locator("svg path").count() > 10
