@@ -11,7 +11,7 @@ from vicrop.paper import GROUP_COUNTS, METHODS, SEVEN, TABLE_1, TABLE_2, TABLE_5
 PAPERS, OURS, HERE = "the paper's", "ours", "here"
 """Whose numbers; the last are of the paper's models, run by whoever has this book."""
 
-WHAT = ("questions", "image alone, %", "with the crop, %", "gain, points")
+WHAT = ("n", "no crop, %", "human crop, %", "gain, points")
 """What stands in each of a model's rows of ``by_size``."""
 
 
@@ -23,35 +23,32 @@ def short(model: str) -> str:
 # Table 1: by size of the object.
 
 
-def by_size(
-    evidence: Evidence, runs: Mapping[str, pd.DataFrame], data: str
-) -> pd.DataFrame:
+def by_size(evidence: Evidence, runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Accuracy by size of object, without and with a human crop: the paper's, ours.
 
     Args:
         evidence: the runs that are here; TextVQA with a human crop is shown if one of
             the paper's models has it.
         runs: by model: the table of its run ``human-crop``.
-        data: what they are over.
     """
     rows = []
     for model in dict.fromkeys(model for model, _ in TABLE_1.rows):
-        rows += _block(PAPERS, short(model), "TextVQA", _papers_sizes(model))
+        rows += _block(PAPERS, short(model), _papers_sizes(model))
         key = MODELS.get(model, "")
         there = evidence.frame(Run("textvqa", "human-crop-tight"), key) if key else None
         if there is not None:
-            rows += _block(HERE, short(model), "TextVQA", _our_sizes(there))
+            rows += _block(HERE, short(model), _our_sizes(there))
     for model, frame in runs.items():
-        rows += _block(OURS, model, data, _our_sizes(frame))
+        rows += _block(OURS, model, _our_sizes(frame))
     return pd.DataFrame(rows).fillna("–")
 
 
-Sizes = dict[str, tuple[str, ...]]
+Sizes = Mapping[str, tuple[str, ...]]
 """By size group: the cells of ``WHAT``."""
 
 
-def _block(whose: str, model: str, data: str, sizes: Sizes) -> list[dict[str, str]]:
-    named = {"whose": whose, "model": model, "data": data}
+def _block(whose: str, model: str, sizes: Sizes) -> list[dict[str, str]]:
+    named = {"whose": whose, "model": model}
     return [
         named | {"": name} | {group: cells[place] for group, cells in sizes.items()}
         for place, name in enumerate(WHAT)
