@@ -171,6 +171,12 @@ def test_methods_with_costs_and_records_are_joined(priced):
     assert list(priced.ms) == [10, 20, 15]
 
 
+def test_accuracy_beside_costs_leaves_failed_samples_out(measured):
+    runs = {"m": {"rel-att": records([1, 0, float("nan"), 1])}}
+    (found,) = costs.with_accuracy(measured, runs).accuracy
+    assert (found.value, found.n) == (pytest.approx(2 / 3), 3)
+
+
 def test_front_has_what_nothing_cheaper_beats(priced):
     assert list(costs.front(priced, "flops")) == [True, True, False]
     # Of equal costs the best alone; of equal scores the cheapest.

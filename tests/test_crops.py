@@ -171,6 +171,17 @@ def test_together_counts_any_and_all():
     assert found["x"].n == 3
 
 
+def test_methods_are_split_where_some_hold_the_object_and_some_do_not():
+    """The twin looks at each sample by itself; one without a crop does not count."""
+    coverages = {"x": [1.0, 1.0, 0.0, None], "y": [1.0, 0.89, 0.0, 1.0]}
+    runs = {key: run_table([0, 0, 0, 0], held) for key, held in coverages.items()}
+    found = crops.split(runs, keys=("x", "y"))
+    pairs = zip(*coverages.values(), strict=True)
+    whole = [pair for pair in pairs if None not in pair]
+    assert found.tolist() == [len({one >= 0.9 for one in pair}) == 2 for pair in whole]
+    assert found.tolist() == [False, True, False]
+
+
 def scored(plain, score):
     columns = {"plain_score": plain, "score": score}
     return pd.DataFrame(columns, index=list("abcd"), dtype=float)
