@@ -1,6 +1,7 @@
-"""What Sphinx's autodoc needs for the page on the package: this tree's, and short."""
+"""What the page on the package needs beyond autodoc: this tree, short, and no lists."""
 
 import inspect
+import re
 import sys
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -48,7 +49,23 @@ def shorten(
     return given, result
 
 
+def lines(app: Any, page: str, template: str, context: dict, tree: Any) -> None:
+    """Signatures' lines as what they are: Sphinx makes lists without terms of them."""
+    if "sig-param" in context.get("body", ""):
+        context["body"] = SIGNATURE.sub(divided, context["body"])
+
+
+SIGNATURE = re.compile(r"<dl>\n((?:<dd><(?:em|span) class=\"sig-.*</dd>\n)+)</dl>")
+LINE = '<div style="padding-left: 2em">'
+
+
+def divided(found: re.Match) -> str:
+    """A line of a signature each, in boxes that say nothing about themselves."""
+    return found[1].replace("<dd>", LINE).replace("</dd>", "</div>")
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("autodoc-process-signature", shorten)
+    app.connect("html-page-context", lines)
     return {"parallel_read_safe": True}
