@@ -35,7 +35,7 @@ def by_layer(
         progress: whether to show a bar.
 
     Returns:
-        One row a sample and layer: ``id``, ``layer``, ``size`` (S), ``ratio``
+        One row a sample and layer, with ``id``, ``layer``, ``size`` (S), ``ratio``
         (attention ratio, see ``boxes.attention_ratio``) and ``coverage`` (share of the
         object in the crop that this layer's map would choose).
     """

@@ -72,7 +72,7 @@ def lay(
         shape: (rows, cols) of the new grid.
 
     Returns:
-        ``shape`` float64: the mean importance under each new cell; where ``values``
+        ``shape`` float64, the mean importance under each new cell; where ``values``
         do not reach, there is none (0). The same array if both grids are the same.
     """
     rows = _shares(values.shape[0], over[1::2], shape[0], into[1::2])

@@ -119,7 +119,18 @@ class _Strict(BaseModel):
 
 
 class Sample(_Strict):
-    """One question of the unified data format (``data.json``)."""
+    """One question of the unified data format (``data.json``).
+
+    Attributes:
+        id: unique in its data set.
+        question: as it is asked.
+        labels: answers that count as right; what ten people said, for some metrics.
+        image_path: relative to the data set's ``images/``, which it may not leave.
+        short_question: asked for the map instead, where the data has one.
+        boxes: ground truth, each (left, top, right, bottom), pixels.
+        options: of a multiple choice.
+        meta: what else is worth keeping, such as ``category``.
+    """
 
     id: Annotated[str, Field(min_length=1)]
     question: Annotated[str, Field(min_length=1)]
@@ -161,38 +172,48 @@ class Sample(_Strict):
 
 
 class RunConfig(_Strict):
-    """One run: model × method × dataset, and how much of it."""
+    """One run: model × method × dataset, and how much of it.
+
+    Attributes:
+        model: key in the registry.
+        method: key of a map or a control.
+        dataset: key, or a folder with a ``data.json``.
+        limit: samples; 0 means all.
+        seed: picks the subset when ``limit`` > 0, and the random boxes.
+        dtype: of the model.
+        device: that it runs on.
+        layer: of the map, counted from 0; None for the model's own.
+        max_new_tokens: of an answer, at most.
+        fit: how images are fitted to the model's input; None for its processor's way.
+        geometry: ``upstream`` lays maps over the whole image, as the authors' code
+            does.
+        options: of the model's family, such as Qwen2.5-VL's ``max_pixels``.
+        boxes_from: folder of a run whose boxes are cropped again; no map is made then.
+        shard: which part of the run, counted from 0.
+        shards: parts that the run is cut into.
+        batch_size: images that are run together; halved where memory does not suffice.
+        sample_timeout: seconds after which a sample has failed; 0 for never.
+        save_maps: whether the maps are kept beside the records.
+    """
 
     model: str = "tiny-llava"
     method: str = "rel-att"
     dataset: str = "plates"
     limit: Annotated[int, Field(ge=0)] = 0
-    """Samples; 0 means all."""
     seed: int = 0
-    """Picks the subset when ``limit`` > 0, and the random boxes."""
     dtype: str = "float32"
     device: str = "cpu"
     layer: int | None = None
-    """Of the map, counted from 0; None: the model's own."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 20
     fit: Literal["squash", "centre-crop", "pad", "native"] | None = None
-    """How images are fitted to the model's input; None: as its processor does."""
     geometry: Literal["exact", "upstream"] = "exact"
-    """``upstream``: maps laid over the whole image, as the authors' code does."""
     options: dict[str, int] = {}
-    """Of the model's family, such as Qwen2.5-VL's ``max_pixels``."""
     boxes_from: str | None = None
-    """Folder of a run whose boxes are cropped again: no map is made."""
     shard: Annotated[int, Field(ge=0)] = 0
-    """Which part of the run, counted from 0."""
     shards: Annotated[int, Field(ge=1)] = 1
-    """Parts that the run is cut into."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
-    """Images that are run together; halved where memory does not suffice."""
     sample_timeout: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds after which a sample has failed; 0: never."""
     save_maps: bool = False
-    """Whether the maps are kept beside the records."""
 
     @model_validator(mode="after")
     def _has_that_shard(self) -> Self:
@@ -236,8 +257,21 @@ HOW = ("shard", "shards", "batch_size", "sample_timeout", "save_maps")
 class Record(_Strict):
     """What happened to one sample: one line of ``records.jsonl``.
 
-    Either ``error`` is set, or ``answer`` and ``score`` are. ``plain`` fields are of
-    the answer without a crop; the scores lie in [0, 1].
+    Either ``error`` is set, or ``answer`` and ``score`` are.
+
+    Attributes:
+        id: of the sample.
+        question: as it was asked.
+        labels: answers that count as right.
+        plain: the answer without a crop.
+        answer: the method's answer.
+        plain_score: of ``plain``, in [0, 1].
+        score: of ``answer``, in [0, 1].
+        box: the crop; None if there was none.
+        size: object size S, area of the first ground-truth box over the image's area.
+        coverage: share of the first ground-truth box that lies in the crop.
+        meta: the sample's, category and the like, so that records can be read alone.
+        error: why the sample failed; None if it did not.
     """
 
     id: str
@@ -249,11 +283,8 @@ class Record(_Strict):
     score: float | None = None
     box: Box | None = None
     size: float | None = None
-    """Object size S: area of the first ground-truth box over the image's area."""
     coverage: float | None = None
-    """Share of the first ground-truth box that lies in the crop."""
     meta: dict[str, Any] = {}
-    """The sample's: category and the like, so that records can be read alone."""
     error: str | None = None
 
     def line(self) -> str:

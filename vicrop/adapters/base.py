@@ -120,7 +120,7 @@ class Adapter(Prompting):
     @property
     @abstractmethod
     def crop_px(self) -> int:
-        """Side of the smallest crop, pixels: the vision input's (paper, section 5)."""
+        """Side of the smallest crop, pixels; the vision input's (paper, section 5)."""
 
     @property
     @abstractmethod

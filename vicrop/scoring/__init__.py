@@ -114,8 +114,8 @@ def score(
         variant: ``official`` or ``upstream``, the authors' script.
 
     Returns:
-        From 0 (wrong) to 1 (right). One exception: the authors' GQA score of a label
-        given as a bare string goes up to its number of letters.
+        From 0 (wrong) to 1 (right). Only the authors' GQA score of a label given as a
+        bare string goes up to its number of letters.
 
     Raises:
         ValueError: for an unknown variant, a prediction that is no text, no labels,
