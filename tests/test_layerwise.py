@@ -93,10 +93,10 @@ def test_means_are_by_answer_and_layer():
 )
 def test_layers_are_counted_by_their_intervals(right, wrong, said):
     made = layerwise.counted({"m": table(right, wrong)})
-    assert made["model"].tolist()[0].endswith("(the paper's)")
+    assert made["model"].tolist()[0] == "the paper's 4"
     assert made.loc[1, list(layerwise.HEADS)].tolist() == ["2", *said]
     assert made.loc[2].tolist()[2:] == made.loc[1].tolist()[2:]  # all are small
-    assert made.loc[0, "layers"] == "144, 192, 32, 32"
+    assert made.loc[0, "layers"] == "32 to 192"
 
 
 def test_answers_are_compared_only_where_there_are_enough_of_both():
