@@ -206,6 +206,13 @@ def test_texts_in_a_table_are_no_markup():
     assert "&lt;script&gt;" in html and "a &amp; b" in html
 
 
+def test_forests_of_nothing_but_rounding_errors_have_an_axis_of_whole_numbers():
+    nothing = Estimate(1e-17, 0, 2e-17, 36)
+    figure = plots.forests({"a": {"x": nothing}, "b": {"x": nothing}}, "points")
+    assert figure.axes[0].get_xlim() == (-1, 1)
+    plt.close(figure)
+
+
 def taken_along(html):
     """The numbers behind a page's CSV link."""
     (data,) = re.findall(r'href="data:text/csv;base64,([^"]*)"', html)

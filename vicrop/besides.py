@@ -50,7 +50,7 @@ Sizes = Mapping[str, tuple[str, ...]]
 def _block(whose: str, model: str, sizes: Sizes) -> list[dict[str, str]]:
     named = {"whose": whose, "model": model}
     return [
-        named | {"": name} | {group: cells[place] for group, cells in sizes.items()}
+        named | {"of": name} | {group: cells[place] for group, cells in sizes.items()}
         for place, name in enumerate(WHAT)
     ]
 

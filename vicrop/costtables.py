@@ -39,7 +39,7 @@ def on_gpu(measured: Measured) -> pd.DataFrame:
     """As ``readable`` at real size on a GPU; or that there was none."""
     if "gpu" in set(measured.ways["shape"]):
         return readable(costs.seconds(measured, "gpu"))
-    return pd.DataFrame({"": ["not measured: the machine has no GPU"]})
+    return pd.DataFrame({"on a GPU": ["not measured: the machine has no GPU"]})
 
 
 def memory(measured: Measured) -> pd.DataFrame:

@@ -30,6 +30,24 @@ WRONG = KINDS[3:]
 """Those that leave a question without a right answer."""
 
 
+def of_run(
+    runs: Mapping[str, Mapping[str, pd.DataFrame]], model: str, method: str
+) -> pd.DataFrame:
+    """One of the diagnosed runs.
+
+    Raises:
+        ValueError: if it is not there.
+    """
+    if method not in runs.get(model, {}):
+        there = [f"{m} {k}" for m, made in runs.items() for k in made]
+        raise ValueError(
+            f"no finished run of {model} with {method} among those diagnosed; there "
+            f"are {', '.join(there)}. Name one of them, or make it with `vicrop run "
+            f"--model {model} --method {method}`"
+        )
+    return runs[model][method]
+
+
 def mended(runs: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Runs of one model, with what records of failed samples lack.
 

@@ -65,7 +65,7 @@ class Table:
     def frame(self, *models: str) -> pd.DataFrame:
         """The table to be read, marked as the paper's; of some models if any."""
         rows = [
-            {"model (the paper's)": MODELS.get(model, model), "": row}
+            {"model (the paper's)": MODELS.get(model, model), "of": row}
             | {
                 name: "–" if cell is None else f"{cell:.2f}"
                 for name, cell in zip(self.columns, cells, strict=True)

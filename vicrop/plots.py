@@ -239,6 +239,8 @@ def forests(
         forest({name: rows.get(name, nothing) for name in labels}, ax, "", null)
         ax.set_title(title, fontsize="medium")
     axes[0, 0].set_ylim(len(labels) - 0.5, -0.5)
+    if np.ptp(axes[0, 0].get_xlim()) < 1e-6:  # all the same: no axis of rounding errors
+        axes[0, 0].set_xlim(null - 1, null + 1)
     figure.supxlabel(xlabel, fontsize="medium")
     return figure
 
