@@ -1,6 +1,7 @@
 import base64
 import io
 
+import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
@@ -8,7 +9,6 @@ from vicrop import formats
 from vicrop.formats import JPEG, PNG, SVG
 
 CHART = "<svg><metadata>\n <date>now</date>\n</metadata><path d='M0 0'/></svg>"
-PICTURES = "<svg><image href='data:image/png;base64,AAAA'/></svg>"
 
 
 def png(side, mode="RGB"):
@@ -24,27 +24,33 @@ def opened(data):
     return Image.open(io.BytesIO(base64.b64decode(data)))
 
 
-def test_chart_is_svg_without_its_date():
-    kept = formats.choose({SVG: CHART, PNG: png(8), "text/plain": "<Figure>"})
+def test_chart_is_left_without_its_date():
+    kept = formats.choose({SVG: CHART, "text/plain": "<Figure>"})
     assert kept == {SVG: "<svg><path d='M0 0'/></svg>", "text/plain": "<Figure>"}
 
 
-def test_pictures_are_jpeg_of_their_size():
-    kept = formats.choose({SVG: PICTURES, PNG: png(200), "text/plain": "<Figure>"})
+def test_large_picture_is_jpeg_of_its_size():
+    kept = formats.choose({PNG: png(200), "text/plain": "<Figure>"})
     assert list(kept) == [JPEG, "text/plain"]
     assert opened(kept[JPEG]).size == (200, 200)
     assert len(kept[JPEG]) < len(png(200))
 
 
-def test_small_picture_and_too_large_chart_stay_png():
-    small, large = png(8), CHART + " " * formats.LARGEST_CHART
-    assert formats.choose({SVG: PICTURES, PNG: small}) == {PNG: small}
-    assert formats.choose({SVG: large, PNG: small}) == {PNG: small}
-
-
-def test_what_is_no_figure_or_has_one_form_is_left():
-    for data in ({"text/html": "<b>1</b>"}, {JPEG: "AAAA"}, {SVG: PICTURES}, {}):
+def test_small_picture_and_what_is_no_figure_are_left():
+    for data in ({PNG: png(8)}, {"text/html": "<b>1</b>"}, {JPEG: "AAAA"}, {}):
         assert formats.choose(data) == data
+
+
+def test_only_what_shows_a_picture_is_no_chart():
+    figure, axes = plt.subplots(1, 2)
+    axes[0].plot([1, 2])
+    axes[1].pcolormesh([[1, 2], [3, 4]])
+    assert formats.is_chart(figure)
+    assert formats.only(lambda _: "drawn", True)(figure) == "drawn"
+    assert formats.only(lambda _: "drawn", False)(figure) is None
+    axes[0].imshow([[1, 2], [3, 4]])
+    assert not formats.is_chart(figure)
+    plt.close(figure)
 
 
 def test_transparent_parts_are_white():

@@ -1,53 +1,66 @@
 """The form of a page's figures: charts are SVG, what shows pictures is JPEG.
 
-A kernel draws each figure twice (``DRAW_BOTH``); of the two the lighter and sharper one
-stays in the executed notebook. A chart is sharp at every size as SVG and can be edited;
-photographs and grain are a tenth of a PNG's size as JPEG.
+A kernel draws charts as SVG and all else as PNG (``install``); when the notebook is
+executed, large PNGs become JPEG (``choose``). A chart is sharp at every size as SVG and
+can be edited; photographs and grain are a tenth of a PNG's size as JPEG.
 """
 
 import base64
 import io
 import re
+from collections.abc import Callable
 from typing import Any
 
+import matplotlib
+from IPython.core.getipython import get_ipython
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib_inline.backend_inline import set_matplotlib_formats
 from PIL import Image
 
-DRAW_BOTH = """
-import matplotlib
-from matplotlib_inline.backend_inline import set_matplotlib_formats
-matplotlib.rcParams["svg.hashsalt"] = "vicrop"  # else its names change every time
-set_matplotlib_formats("svg", "png")
-"""
+INSTALL = "from vicrop import formats; formats.install()"
 """What a kernel is told before a notebook, whatever the one before it has set."""
 
 SVG, PNG, JPEG = "image/svg+xml", "image/png", "image/jpeg"
-LARGEST_CHART = 250_000
-"""Characters of an SVG from which on it is no longer the lighter form."""
 LARGEST_PNG = 60_000
 """Characters of a PNG (base64) up to which it stays one."""
 QUALITY = 85
 
 
+def install() -> None:
+    """Draw each figure in one form from here on; for an IPython kernel."""
+    matplotlib.rcParams["svg.hashsalt"] = "vicrop"  # else its names change every time
+    set_matplotlib_formats("svg", "png")
+    shell = get_ipython()
+    assert shell is not None and shell.display_formatter is not None
+    formatters = shell.display_formatter.formatters
+    for kind, charts in ((SVG, True), (PNG, False)):
+        draw = formatters[kind].lookup_by_type(Figure)
+        formatters[kind].for_type(Figure, only(draw, charts))
+
+
+def only(draw: Callable[[Figure], Any], charts: bool) -> Callable[[Figure], Any]:
+    """Draws charts or what is none; nothing of the other."""
+    return lambda figure: draw(figure) if is_chart(figure) == charts else None
+
+
+def is_chart(figure: Figure) -> bool:
+    """Whether a figure is of lines and letters, without a picture in it."""
+    return not figure.findobj(AxesImage)
+
+
 def choose(data: dict[str, Any]) -> dict[str, Any]:
-    """An output's data with each figure in one form, and nothing that dates it.
+    """An output's data with nothing that dates it, and large pictures pressed.
 
     Args:
         data: by media type, as a cell's output has it.
     """
     kept = dict(data)
-    if SVG in kept and is_chart(kept[SVG]):
-        kept.pop(PNG, None)
-        return kept | {SVG: undated(kept[SVG])}
-    if PNG in kept:
-        kept.pop(SVG, None)
-        if len(kept[PNG]) > LARGEST_PNG:
-            return {JPEG: jpeg(kept.pop(PNG))} | kept
+    if SVG in kept:
+        kept[SVG] = undated(kept[SVG])
+    if len(kept.get(PNG, "")) > LARGEST_PNG:
+        return {JPEG: jpeg(kept.pop(PNG))} | kept
     return kept
-
-
-def is_chart(svg: str) -> bool:
-    """Whether a figure is of lines and letters only, and not too many of them."""
-    return "<image" not in svg and len(svg) <= LARGEST_CHART
 
 
 def undated(svg: str) -> str:

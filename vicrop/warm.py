@@ -43,7 +43,7 @@ class WarmEngine(NBClientEngine):
         client = cls.kernel.blocking_client()
         client.start_channels()
         client.wait_for_ready(timeout=60)
-        for code in (formats.DRAW_BOTH, "%reset -f"):
+        for code in (formats.INSTALL, "%reset -f"):
             client.execute_interactive(code, store_history=False, timeout=60)
         client.stop_channels()
         return cls.kernel
