@@ -1,7 +1,6 @@
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import pytest
@@ -9,7 +8,7 @@ import typer
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill.inspection import inspect_notebook
 
-from vicrop import execute, executed, paths, plans, preflight, rerun
+from vicrop import execute, executed, paths, plans, preflight, rerun, warm
 from vicrop.execute import Job
 from vicrop.types import RunConfig
 
@@ -161,16 +160,20 @@ def test_strip_leaves_nothing_that_changes_from_run_to_run(tmp_path):
     assert book["metadata"]["vicrop"] == {"fingerprint": "mark"}
 
 
-def forked(workers):
-    return ProcessPoolExecutor(workers, mp_context=get_context("fork"))
+@pytest.fixture
+def one_thread(monkeypatch):
+    """A thread instead of processes: it knows the folders of a test."""
+    monkeypatch.setattr(execute, "pool", lambda workers: ThreadPoolExecutor(1))
+    yield
+    if warm.WarmEngine.kernel is not None:
+        warm.WarmEngine.kernel.shutdown_kernel(now=True)
+        warm.WarmEngine.kernel = None
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and on
+@pytest.mark.usefixtures("one_thread")
 def test_notebooks_are_executed_once_and_failures_named(book, monkeypatch):
     """A page that runs and one that fails; then again, where the first is current."""
-    # Forked, not spawned: the workers then know the folders of this test.
-    monkeypatch.setattr(execute, "pool", forked)
     monkeypatch.setattr(execute, "package_files", list)
     write(book, "notebooks/good.ipynb", "print(limit * 2)")
     write(book, "notebooks/bad.ipynb", "raise ValueError('no such crop')")
