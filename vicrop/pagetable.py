@@ -4,6 +4,7 @@ import base64
 import hashlib
 import html
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
@@ -20,6 +21,10 @@ Points = Estimate | Sequence[Estimate] | Mapping[str, Estimate] | pd.DataFrame
 
 class Table(Styler):
     """A table for a page, with a link to its numbers as CSV."""
+
+    def format(self, *args: Any, escape: str | None = "html", **kwargs: Any) -> Styler:
+        """As a Styler's, but texts stay escaped unless told not to be."""
+        return super().format(*args, escape=escape, **kwargs)
 
     def _repr_html_(self) -> str:
         """The table and the link: what a notebook shows."""
@@ -71,9 +76,9 @@ def table(frame: pd.DataFrame, links: Links | None = None) -> Table:
     name = hashlib.sha256(frame.to_csv().encode()).hexdigest()[:8]
     styled = Table(frame, uuid=name, cell_ids=False)
     if links is None:
-        styled.format(escape="html")
+        styled.format()
     else:
-        styled.format(lambda cell: _linked(cell, links))
+        styled.format(lambda cell: _linked(cell, links), escape=None)
     styled.format_index(escape="html", axis="columns").hide(axis="index")
     styled.set_table_attributes('class="dataframe"')
     return styled
