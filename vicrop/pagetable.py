@@ -22,9 +22,10 @@ Points = Estimate | Sequence[Estimate] | Mapping[str, Estimate] | pd.DataFrame
 class Table(Styler):
     """A table for a page, with a link to its numbers as CSV."""
 
-    def format(self, *args: Any, escape: str | None = "html", **kwargs: Any) -> Styler:
+    def format(self, *args: Any, **kwargs: Any) -> "Table":
         """As a Styler's, but texts stay escaped unless told not to be."""
-        return super().format(*args, escape=escape, **kwargs)
+        super().format(*args, **({"escape": "html"} | kwargs))
+        return self
 
     def _repr_html_(self) -> str:
         """The table and the link: what a notebook shows."""
