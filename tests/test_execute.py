@@ -8,7 +8,7 @@ import typer
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill.inspection import inspect_notebook
 
-from vicrop import execute, executed, paths, plans, preflight, rerun, warm
+from vicrop import execute, executed, paths, planned, plans, preflight, rerun, warm
 from vicrop.execute import Job
 from vicrop.types import RunConfig
 
@@ -205,7 +205,7 @@ def plan(results_folder, monkeypatch):
         RunConfig(method="no-crop"),
         RunConfig(dataset="plates-hd"),
     ]
-    plans.write(
+    planned.write(
         plans.make("small", configs, ["quick_start"], preflight.Survey({}, 0, []))
     )
     called = []

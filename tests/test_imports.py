@@ -19,10 +19,10 @@ ORDER = (
     " stopping ahead cache tail capture adapters attribution look tiles view views"
     " together gaze crops phrasing anatomy probes diagnosis causes decomposition"
     " cropgains pipeline provenance task looker batches run show verify matrix"
-    " preflight plans executed rerun formats warm execute pagetable plots panels"
-    " breakdowns explorer costs goals roofline costtables costplots scaling evidence"
-    " readings layerwise measures signs claims probing ledger besides questions tiny"
-    " readme options runcli cli"
+    " preflight planned plans executed rerun formats warm execute pagetable plots"
+    " panels breakdowns explorer costs goals roofline costtables costplots scaling"
+    " evidence readings layerwise measures signs claims probing ledger besides"
+    " questions tiny readme options runcli cli"
 ).split()
 # adapters.base makes Views, so that `vlm.look(image)` reads well.
 EXCEPTIONS = {("adapters", "view")}
@@ -145,6 +145,12 @@ def fresh(code: str) -> str:
 def test_importing_the_package_loads_neither_torch_nor_transformers():
     heavy = "{'torch', 'transformers', 'matplotlib', 'pandas'} & set(sys.modules)"
     assert fresh(f"import sys, vicrop; print({heavy} or '')") == ""
+
+
+def test_notebooks_are_executed_by_processes_without_torch():
+    """Their kernels load it; the workers beside them would only wait for it."""
+    heavy = "{'torch', 'transformers'} & set(sys.modules)"
+    assert fresh(f"import sys, vicrop.execute; print({heavy} or '')") == ""
 
 
 def test_tables_and_figures_are_made_without_torch():

@@ -9,7 +9,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from vicrop import adapters, matrix, paths, plans, preflight, runcli
+from vicrop import adapters, matrix, paths, planned, plans, preflight, runcli
 from vicrop.adapters import registry
 from vicrop.runfolder import RunFolder
 from vicrop.types import RunConfig
@@ -178,12 +178,12 @@ def test_summary_counts_and_tells_the_time(results_folder):
 
 def test_plan_is_written_only_when_it_is_another(results_folder):
     plan = plans.make("small", [RunConfig()], [], NOTHING)
-    file = plans.write(plan)
-    assert plans.read("small") == plan
+    file = planned.write(plan)
+    assert planned.read("small") == plan
     before = file.stat().st_mtime_ns
-    plans.write(plan)
+    planned.write(plan)
     assert file.stat().st_mtime_ns == before
-    plans.write(plans.make("small", [RunConfig(seed=1)], [], NOTHING))
+    planned.write(plans.make("small", [RunConfig(seed=1)], [], NOTHING))
     assert file.stat().st_mtime_ns > before
 
 
@@ -216,8 +216,8 @@ def test_plan_of_a_cluster_is_made_where_there_is_no_gpu(nowhere, capsys):
     plans.main("table1")
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("table1: 6 runs in 2 groups, 2 shards; 0 answers from")
-    assert out[-1] == f"  plan: {plans.file_of('table1')}"
-    assert len(plans.read("table1").configs) == 6
+    assert out[-1] == f"  plan: {planned.file_of('table1')}"
+    assert len(planned.read("table1").configs) == 6
 
 
 def test_wrong_matrix_or_size_is_one_line(nowhere, capsys):

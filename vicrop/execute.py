@@ -24,7 +24,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
-from vicrop import executed, formats, paths, plans, rerun, results, warm
+from vicrop import executed, formats, paths, planned, rerun, results, warm
 from vicrop.runfolder import RunFolder
 from vicrop.types import HOW, RunConfig
 
@@ -275,7 +275,7 @@ def main(
     workers: Annotated[int, typer.Option(help="0: one a core.", min=0)] = 0,
 ) -> None:
     """Execute the notebooks of a size whose records are there; no others."""
-    plan = plans.read(size)
+    plan = planned.read(size)
     workers = workers or os.cpu_count() or 1
     # Threads of several workers would fight for the same cores.
     threads = str(max(1, (os.cpu_count() or 1) // workers))

@@ -6,17 +6,20 @@ import json
 import platform
 import resource
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from vicrop import datasets
-from vicrop.adapters.base import Adapter
 from vicrop.types import RunConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from vicrop.adapters.base import Adapter
 
 PACKAGES = ("vicrop", "torch", "transformers", "numpy", "pillow")
 
 
-def weights_hash(vlm: Adapter) -> str:
+def weights_hash(vlm: "Adapter") -> str:
     """SHA-256 over the model's parameters, names and values."""
     digest = hashlib.sha256()
     for name, value in sorted(vlm.model.state_dict().items()):
@@ -45,7 +48,7 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def meta(config: RunConfig, vlm: Adapter) -> dict:
+def meta(config: RunConfig, vlm: "Adapter") -> dict:
     """What made a run's records, and where."""
     return {
         "config": json.loads(config.model_dump_json()),
@@ -58,8 +61,10 @@ def meta(config: RunConfig, vlm: Adapter) -> dict:
     }
 
 
-def peak_memory_mb(device: torch.device) -> int:
+def peak_memory_mb(device: "torch.device") -> int:
     """Most memory used so far: the GPU's, or this process's on a CPU."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.max_memory_allocated(device) // 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10
