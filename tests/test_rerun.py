@@ -55,6 +55,34 @@ def test_every_target_is_in_git(source, tracked):
         assert told.endswith(path)
 
 
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("https://github.com/someone/looking-closer", ADDRESS),
+        ("https://github.com/someone/looking-closer.git", ADDRESS),
+        ("https://name:secret@github.com/someone/looking-closer.git/", ADDRESS),
+        ("git@github.com:someone/looking-closer.git", ADDRESS),
+        ("ssh://git@github.com/someone/looking-closer", ADDRESS),
+        ("https://gitea.example.org/someone/looking-closer", ""),
+        ("https://github.com.example.org/someone/looking-closer", ""),
+        ("/srv/looking-closer", ""),
+    ],
+)
+def test_a_clones_pages_lead_to_where_it_was_cloned_from(
+    citation, tmp_path, address, expected
+):
+    for command in (["init", "-q"], ["remote", "add", "origin", address]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    assert rerun.repository() == expected
+    citation("https://github.com/another/book")  # what is stated goes first
+    assert rerun.repository() == "https://github.com/another/book"
+
+
+def test_without_git_there_is_no_origin(citation, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert rerun.repository() == ""
+
+
 def test_without_an_address_there_is_no_link(citation):
     assert rerun.repository() == ""
     said = rerun.line("run", {"limit": 3})

@@ -1,12 +1,14 @@
 """How a reader runs a page again: its source, the command, and links to run it online.
 
-The repository's address is one setting: ``repository-code`` of ``CITATION.cff``. Where
-it is not set there are no links, which would lead nowhere.
+The repository's address is one setting: ``repository-code`` of ``CITATION.cff``; where
+it is not set, this tree's origin, if that is on GitHub: a fork's pages lead to it. Else
+there are no links, which would lead nowhere.
 """
 
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,7 +22,7 @@ GITHUB = "github.com"
 
 
 def repository() -> str:
-    """The address of the public repository; empty where none is set.
+    """The address of the public repository; empty where none is known.
 
     Raises:
         ValueError: if it is not the address of a repository.
@@ -28,13 +30,25 @@ def repository() -> str:
     file = paths.ROOT / "CITATION.cff"
     address = yaml.safe_load(file.read_text(encoding="utf-8")).get("repository-code")
     if address is None:
-        return ""
+        return origin()
     if not re.fullmatch(r"https://[\w.-]+(/[\w.~-]+)+/?", str(address)):
         raise ValueError(
             f"repository-code in {file.name} is {address!r}, not the address of a "
             "repository, such as https://github.com/OWNER/NAME"
         )
     return str(address).rstrip("/").removesuffix(".git")
+
+
+def origin() -> str:
+    """Where this tree was cloned from, if from GitHub, without anybody's password."""
+    command = ["git", "-C", str(paths.ROOT), "config", "--get", "remote.origin.url"]
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # no git
+        return ""
+    ways = rf"(?:(?:https|ssh)://(?:[^@/]*@)?{GITHUB}/|git@{GITHUB}:)"
+    found = re.fullmatch(rf"{ways}([\w.-]+/[\w.-]+?)(?:\.git)?/?", told.stdout.strip())
+    return f"https://{GITHUB}/{found[1]}" if found else ""
 
 
 def path_of(source: str) -> str:
