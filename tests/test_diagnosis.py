@@ -106,10 +106,11 @@ def test_readable_counts_have_their_share_of_the_row():
 
 def test_run_that_is_not_there_is_named_with_those_that_are():
     runs = {"a": {"rel-att": pd.DataFrame()}, "b": {"grad-att": pd.DataFrame()}}
-    assert diagnosis.of_run(runs, "a", "rel-att") is runs["a"]["rel-att"]
+    assert diagnosis.of_run(runs, "a", "rel-att", "d") is runs["a"]["rel-att"]
     for model, method in (("a", "grad-att"), ("c", "rel-att")):
-        with pytest.raises(ValueError, match=f"{model} with {method}.*a rel-att, b gr"):
-            diagnosis.of_run(runs, model, method)
+        said = f"{model} with {method}.*a rel-att, b grad-att.*--method {method} --dat"
+        with pytest.raises(ValueError, match=f"{said}aset d`"):
+            diagnosis.of_run(runs, model, method, "d")
 
 
 def test_failed_samples_get_from_other_runs_what_their_records_lack():

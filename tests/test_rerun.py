@@ -78,7 +78,15 @@ def test_a_clones_pages_lead_to_where_it_was_cloned_from(
     assert rerun.repository() == "https://github.com/another/book"
 
 
-def test_without_git_there_is_no_origin(citation, monkeypatch):
+def test_a_tree_inside_another_repository_has_no_origin(citation, tmp_path):
+    outer = tmp_path.parent
+    for command in (["init", "-q"], ["remote", "add", "origin", ADDRESS]):
+        subprocess.run(["git", "-C", str(outer), *command], check=True)
+    assert rerun.repository() == ""
+
+
+def test_without_git_there_is_no_origin(citation, tmp_path, monkeypatch):
+    (tmp_path / ".git").mkdir()
     monkeypatch.setenv("PATH", "")
     assert rerun.repository() == ""
 

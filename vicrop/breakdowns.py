@@ -81,7 +81,7 @@ def heat(groups: Mapping[str, pd.DataFrame]) -> Figure:
         numbers = counts.to_numpy(int)
         n = int(numbers.sum())
         share = 100 * numbers / max(n, 1)
-        rows, columns = (np.arange(count) for count in share.shape)
+        rows, columns = (np.arange(count + 1) - 0.5 for count in share.shape)
         ax.pcolormesh(columns, rows, share, cmap="Blues", vmin=0, vmax=100)
         for (row, column), value in np.ndenumerate(share):
             text = f"{numbers[row, column]}\n{value:.0f} %"

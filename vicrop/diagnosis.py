@@ -31,9 +31,12 @@ WRONG = KINDS[3:]
 
 
 def of_run(
-    runs: Mapping[str, Mapping[str, pd.DataFrame]], model: str, method: str
+    runs: Mapping[str, Mapping[str, pd.DataFrame]],
+    model: str,
+    method: str,
+    dataset: str,
 ) -> pd.DataFrame:
-    """One of the diagnosed runs.
+    """One of the diagnosed runs, all of a data set.
 
     Raises:
         ValueError: if it is not there.
@@ -43,7 +46,7 @@ def of_run(
         raise ValueError(
             f"no finished run of {model} with {method} among those diagnosed; there "
             f"are {', '.join(there)}. Name one of them, or make it with `vicrop run "
-            f"--model {model} --method {method}`"
+            f"--model {model} --method {method} --dataset {dataset}`"
         )
     return runs[model][method]
 

@@ -41,10 +41,12 @@ def repository() -> str:
 
 def origin() -> str:
     """Where this tree was cloned from, if from GitHub, without anybody's password."""
+    if not (paths.ROOT / ".git").exists():  # git would take a folder above for ours
+        return ""
     command = ["git", "-C", str(paths.ROOT), "config", "--get", "remote.origin.url"]
     try:
         told = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:  # no git
+    except OSError:  # no git
         return ""
     ways = rf"(?:(?:https|ssh)://(?:[^@/]*@)?{GITHUB}/|git@{GITHUB}:)"
     found = re.fullmatch(rf"{ways}([\w.-]+/[\w.-]+?)(?:\.git)?/?", told.stdout.strip())

@@ -29,31 +29,12 @@ def find(*models: str) -> list[RunFolder]:
 def table(run: RunFolder) -> pd.DataFrame:
     """A run's records, one row a sample, indexed by id, with its ``group`` of size.
 
-    Failed samples keep their row, without scores, in the group of their object's size,
-    which is the data set's: their records have none.
+    Failed samples keep their row, without scores, in the group of their object's size.
     """
     rows = [record.model_dump() for record in run.records()]
     frame = pd.DataFrame(rows, columns=list(Record.model_fields)).set_index("id")
-    failed = frame.index[frame["error"].notna()]
-    if len(failed):
-        known = _known_sizes(run, failed)
-        frame["size"] = frame["size"].astype(float).fillna(known)
     frame["group"] = frame["size"].map(size_group)
     return frame.astype({"score": float, "plain_score": float, "coverage": float})
-
-
-def _known_sizes(run: RunFolder, ids: Iterable[str]) -> pd.Series:
-    """Object sizes of some samples by the run's data set; none if that is not here."""
-    name = run.meta().get("config", {}).get("dataset", "")
-    wanted, sizes = set(ids), {}
-    try:
-        for sample in datasets.load(name):
-            if sample.id in wanted and sample.boxes:
-                image = datasets.image_size(datasets.image_path(name, sample))
-                sizes[sample.id] = datasets.object_size(sample, image)
-    except (FileNotFoundError, ValueError):
-        return pd.Series(dtype=float)
-    return pd.Series(sizes, dtype=float)
 
 
 def label(config: RunConfig) -> str:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from PIL import Image
+
 from vicrop import adapters, boxes, datasets, pipeline, provenance, scoring, shards
 from vicrop import task as tasks
 from vicrop.adapters.base import Adapter
@@ -181,10 +183,21 @@ def record_of(
             id=sample.id,
             question=sample.question,
             labels=sample.labels,
+            size=_size(sample, config.dataset),
             meta=sample.meta,
             error=f"{type(error).__name__}: {error}",
         )
         return failed, None
+
+
+def _size(sample: Sample, dataset: str) -> float | None:
+    """A failed sample's object size, so that it fails in its group; None if unknown."""
+    try:
+        size = datasets.image_size(datasets.image_path(dataset, sample))
+        datasets.check_boxes(sample, size)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+    return datasets.object_size(sample, size)
 
 
 def answer_one(

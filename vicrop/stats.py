@@ -141,13 +141,17 @@ def difference(before: pd.Series, after: pd.Series) -> Estimate:
     return gain(both.iloc[:, 0], both.iloc[:, 1])
 
 
+def _floats(*columns: ArrayLike) -> list[np.ndarray]:
+    return [np.asarray(column, float) for column in columns]
+
+
 def between(
     one: ArrayLike, other: ArrayLike, statistic=np.mean, seed: int = 0
 ) -> Estimate:
     """Difference of a statistic of two independent groups, bootstrapped in each.
 
     Args:
-        one: (samples,).
+        one: (samples,); missing ones are left out.
         other: (samples,) of other samples, whose statistic is subtracted.
         statistic: takes ``axis``.
         seed: of the resampling.
@@ -155,7 +159,7 @@ def between(
     Returns:
         An ``Estimate`` whose n is of both groups; of nothing if one is empty.
     """
-    groups = np.asarray(one, float), np.asarray(other, float)
+    groups = [group[~np.isnan(group)] for group in _floats(one, other)]
     count = sum(map(len, groups))
     if not all(map(len, groups)):
         return Estimate(np.nan, np.nan, np.nan, 0)

@@ -44,7 +44,9 @@ class WarmEngine(NBClientEngine):
         client.start_channels()
         client.wait_for_ready(timeout=60)
         for code in (formats.INSTALL, "%reset -f"):
-            client.execute_interactive(code, store_history=False, timeout=60)
+            said = client.execute_interactive(code, store_history=False, timeout=60)
+            if said["content"]["status"] != "ok":
+                raise RuntimeError(f"a kernel cannot {code}: {said['content']}")
         client.stop_channels()
         return cls.kernel
 

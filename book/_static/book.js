@@ -33,6 +33,6 @@ document.addEventListener("DOMContentLoaded", () => {
     const numbers = next?.querySelector(".take-along[download^='figure-']");
     if (!numbers) return;
     caption.append(numbers);
-    next.remove();
+    if (!next.textContent.trim()) next.remove();
   });
 });
