@@ -88,6 +88,17 @@ def test_own_runs_of_the_papers_models_stand_below_its_rows(write_run):
     assert table["whose"].tolist()[:place] == [besides.PAPERS] * 7
 
 
+def test_gains_on_other_questions_than_the_plain_answers_say_so(write_run):
+    write_run(SEVEN_B, "rel-att", "textvqa", [(0, 1, None)] * 4)
+    alone = here(besides.seven(Evidence()), "textvqa")
+    assert (alone["n"], alone["no crop, %"]) == ("–", besides.NONE)
+    assert alone["rel-att"].endswith("n = 4, other questions")
+    write_run(SEVEN_B, "no-crop", "textvqa", [None, *[(0, 0, None)] * 4])
+    cells = here(besides.seven(Evidence()), "textvqa")
+    assert cells["n"] == "4"  # as many, but of other ids
+    assert cells["rel-att"].endswith("n = 4, other questions")
+
+
 def test_our_rows_are_of_their_size_group(write_run):
     write_run("tiny-llava", "no-crop", "plates", [(0, 0, 0.001), (1, 1, 0.2)])
     write_run("tiny-llava", "rel-att", "plates", [(0, 1, 0.001), (1, 1, 0.2)])
@@ -113,6 +124,10 @@ def test_table_1_has_the_papers_gains_and_ours(write_run):
     assert ours["small"].tolist()[3].startswith("+50.0 [")
     assert ours["small"].tolist()[0] == "2"
     assert ours["medium"].tolist() == ["–"] * 4
+    assert ours["of"].tolist()[2] == "human-crop, %"
+    write_run("tiny-llava", "human-crop-tight", "plates", answers)
+    both = besides.by_size(Evidence(), runs).query("whose == @besides.OURS")
+    assert both["of"].tolist()[2::4] == ["human-crop, %", "smallest square, %"]
     assert not (table["whose"] == besides.HERE).any()
 
 

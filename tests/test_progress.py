@@ -1,7 +1,6 @@
 import io
 import math
 
-import numpy as np
 import pytest
 
 from vicrop import progress
@@ -32,8 +31,13 @@ def test_tally_is_the_mean_and_its_interval(rng):
     for score in scores:
         tally.add(record(float(score)))
     tally.add(record(None))
-    half = 1.96 * np.std(scores) / math.sqrt(50)
-    assert str(tally) == f"{100 * scores.mean():.1f} ± {100 * half:.1f} %"
+    # Wilson, by hand: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+    p, n, z = scores.mean(), 50, 1.959964
+    half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    low, high = (
+        100 * (p + z**2 / (2 * n) + s * half) / (1 + z**2 / n) for s in (-1, 1)
+    )
+    assert str(tally) == f"{100 * p:.1f} % [{low:.1f}, {high:.1f}]"
     assert (tally.count, tally.errors) == (50, 1)
     assert str(Tally()) == "–"
 
@@ -45,8 +49,12 @@ def test_log_gets_a_line_every_30_seconds_and_a_last_one(clock):
         bar.add("rel-att", record(score))
     bar.close()
     first, last = out.getvalue().splitlines()
-    assert first == "a run: 5/10; rel-att 66.7 ± 53.3 %; 0 errors; 321 MB; 50 s left"
-    assert last == "a run: 6/10; rel-att 66.7 ± 53.3 %; 1 errors; 321 MB; 31 s left"
+    assert (
+        first == "a run: 5/10; rel-att 66.7 % [20.8, 93.9]; 0 errors; 321 MB; 50 s left"
+    )
+    assert (
+        last == "a run: 6/10; rel-att 66.7 % [20.8, 93.9]; 1 errors; 321 MB; 31 s left"
+    )
 
 
 def test_terminal_gets_a_bar():
@@ -55,7 +63,7 @@ def test_terminal_gets_a_bar():
     bar.add("rel-att", record(1.0))
     bar.add("no-crop", record(0.0))
     bar.close()
-    assert "2/2" in out.getvalue() and "no-crop 0.0 ± 0.0 %" in out.getvalue()
+    assert "2/2" in out.getvalue() and "no-crop 0.0 % [0.0, 79.3]" in out.getvalue()
 
 
 @pytest.mark.parametrize("out", [io.StringIO(), Terminal()])

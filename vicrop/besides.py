@@ -11,8 +11,11 @@ from vicrop.paper import GROUP_COUNTS, METHODS, SEVEN, TABLE_1, TABLE_2, TABLE_5
 PAPERS, OURS, HERE = "the paper's", "ours", "here"
 """Whose numbers; the last are of the paper's models, run by whoever has this book."""
 
-WHAT = ("n", "no crop, %", "human crop, %", "gain, points")
+WHAT = ("n", "no crop, %", "{crop}, %", "gain, points")
 """What stands in each of a model's rows of ``by_size``."""
+
+SQUARE = "smallest square"
+"""The paper's human-CROP, ``human-crop-tight`` here."""
 
 
 def short(model: str) -> str:
@@ -29,17 +32,20 @@ def by_size(evidence: Evidence, runs: Mapping[str, pd.DataFrame]) -> pd.DataFram
     Args:
         evidence: the runs that are here; TextVQA with a human crop is shown if one of
             the paper's models has it.
-        runs: by model: the table of its run ``human-crop``.
+        runs: by model: the table of its run ``human-crop`` on plates.
     """
     rows = []
     for model in dict.fromkeys(model for model, _ in TABLE_1.rows):
-        rows += _block(PAPERS, short(model), _papers_sizes(model))
+        rows += _block(PAPERS, short(model), _papers_sizes(model), SQUARE)
         key = MODELS.get(model, "")
         there = evidence.frame(Run("textvqa", "human-crop-tight"), key) if key else None
         if there is not None:
-            rows += _block(HERE, short(model), _our_sizes(there))
+            rows += _block(HERE, short(model), _our_sizes(there), SQUARE)
     for model, frame in runs.items():
-        rows += _block(OURS, model, _our_sizes(frame))
+        rows += _block(OURS, model, _our_sizes(frame), "human-crop")
+        tight = evidence.frame(Run("plates", "human-crop-tight"), model)
+        if tight is not None:
+            rows += _block(OURS, model, _our_sizes(tight), SQUARE)
     return pd.DataFrame(rows).fillna("–")
 
 
@@ -47,10 +53,12 @@ Sizes = Mapping[str, tuple[str, ...]]
 """By size group: the cells of ``WHAT``."""
 
 
-def _block(whose: str, model: str, sizes: Sizes) -> list[dict[str, str]]:
+def _block(whose: str, model: str, sizes: Sizes, crop: str) -> list[dict[str, str]]:
     named = {"whose": whose, "model": model}
     return [
-        named | {"of": name} | {group: cells[place] for group, cells in sizes.items()}
+        named
+        | {"of": name.format(crop=crop)}
+        | {group: cells[place] for group, cells in sizes.items()}
         for place, name in enumerate(WHAT)
     ]
 
@@ -164,25 +172,33 @@ def methods(dataset: str) -> list[str]:
 def _measured(evidence: Evidence, model: str, part: Run) -> tuple[str, ...] | None:
     """The cells of a row; None without any record."""
     needs = [part, *(_with(part, method) for method in methods(part.dataset))]
-    frames = [evidence.frame(need, model) for need in needs]
-    there = [frame for frame in frames if frame is not None]
-    if not there:
+    plain, *frames = (evidence.frame(need, model) for need in needs)
+    if plain is None and all(frame is None for frame in frames):
         return None
-    plain, count = stats.accuracy(there[0]["plain_score"]), len(there[0])
-    gains = [_gain(frame, count) for frame in frames[1:]]
+    told = ("–", NONE) if plain is None else _plain(plain)
+    gains = [_gain(frame, plain) for frame in frames]
     lost = sum(evidence.failed(need, model) for need in needs)
-    return (str(count), plain.format(1, scale=100), *gains, str(lost))
+    return (*told, *gains, str(lost))
+
+
+def _plain(frame: pd.DataFrame) -> tuple[str, str]:
+    right = stats.accuracy(frame["plain_score"])
+    return str(right.n), right.format(1, scale=100)
 
 
 def _with(part: Run, method: str) -> Run:
     return Run(part.dataset, method, group=part.group)
 
 
-def _gain(frame: pd.DataFrame | None, n: int) -> str:
+def _gain(frame: pd.DataFrame | None, plain: pd.DataFrame | None) -> str:
+    """A gain, with its n where it is not of the questions of the plain answers."""
     if frame is None:
         return NONE
     said = measures.gain(frame).format(1, sign=True)
-    return said if len(frame) == n else f"{said}, n = {len(frame)}"
+    if plain is not None and set(frame.index) == set(plain.index):
+        return said
+    known = plain is not None and set(frame.index) <= set(plain.index)
+    return f"{said}, n = {len(frame)}{'' if known else ', other questions'}"
 
 
 def missing(evidence: Evidence) -> str:

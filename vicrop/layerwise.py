@@ -51,26 +51,35 @@ def means(frame: pd.DataFrame) -> dict[str, list[Estimate]]:
         frame: as ``by_pair`` makes it, with answers (see ``gaze.with_answers``).
     """
     return {
-        f"{answer}, n = {rows['id'].nunique()}": [
-            stats.bootstrap(values) for values in _ratios(rows).values()
+        f"{answer}, n = {_count(frame, answer)}": [
+            stats.bootstrap(values) for values in _ratios(frame, answer).values()
         ]
         for answer in ANSWERS
-        if len(rows := frame[frame["answer"] == answer])
+        if _count(frame, answer)
     }
 
 
-def _ratios(frame: pd.DataFrame) -> dict[int, np.ndarray]:
-    """Ratios by pair; a map that does not contain its object has none."""
-    known = frame.dropna(subset=["ratio"]).groupby("pair")["ratio"]
-    return {int(str(pair)): rows.to_numpy() for pair, rows in known}
+def _count(frame: pd.DataFrame, answer: str) -> int:
+    """Samples with such an answer and a ratio: a map may not contain its object."""
+    return frame[frame["answer"] == answer].dropna(subset=["ratio"])["id"].nunique()
+
+
+def _ratios(frame: pd.DataFrame, answer: str) -> dict[int, np.ndarray]:
+    """Ratios of such answers at every pair of layers, also where there are none."""
+    known = frame[frame["answer"] == answer].dropna(subset=["ratio"])
+    return {
+        int(pair): known.loc[known["pair"] == pair, "ratio"].to_numpy()
+        for pair in sorted(frame["pair"].unique())
+    }
 
 
 def apart(frame: pd.DataFrame) -> dict[int, Estimate]:
-    """Mean ratio of wrong answers less that of right ones, by pair of layers."""
-    right, wrong = (_ratios(frame[frame["answer"] == name]) for name in ANSWERS)
-    return {
-        pair: stats.between(wrong[pair], right[pair]) for pair in right if pair in wrong
-    }
+    """Mean ratio of wrong answers less that of right ones, by pair of layers.
+
+    Of no samples where there are not both.
+    """
+    right, wrong = (_ratios(frame, answer) for answer in ANSWERS)
+    return {pair: stats.between(wrong[pair], right[pair]) for pair in right}
 
 
 def counted(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -110,10 +119,9 @@ def _papers() -> dict[str, str]:
 def _counts(frame: pd.DataFrame) -> dict[str, str]:
     said: list[str] = [str(frame["pair"].nunique())]
     for answer in ANSWERS:
-        rows = frame[frame["answer"] == answer]
-        made = [stats.bootstrap(values) for values in _ratios(rows).values()]
+        made = [stats.bootstrap(values) for values in _ratios(frame, answer).values()]
         sides = [stats.verdict(one, null=1) for one in made]
-        said += [str(rows["id"].nunique()), str(sides.count("positive"))]
+        said += [str(_count(frame, answer)), str(sides.count("positive"))]
     sides = [stats.verdict(one) for one in apart(frame).values()]
     said += [str(sides.count("negative")), str(sides.count("positive"))]
     return dict(zip(HEADS, said, strict=True))

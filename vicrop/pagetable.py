@@ -51,6 +51,8 @@ def numbers(series: Mapping[str, Points]) -> HTML:
     """
     frames = {name: _placed(points) for name, points in series.items()}
     parts = [frame.assign(series=name) for name, frame in frames.items()]
+    if not parts:
+        raise ValueError("a figure of no series has no numbers")
     rows = pd.concat(parts, ignore_index=True)
     return HTML(csv_link(rows[["series", *rows.columns.drop("series")]], "figure"))
 

@@ -70,11 +70,16 @@ def asked_of(
     dataset: str, samples: Iterable[Sample], seed: int = 0
 ) -> dict[str, dict[str, str]]:
     """Samples' questions in each way, by sample id."""
-    known, rng = answers(dataset), np.random.default_rng(seed)
+    known = answers(dataset)
     return {
-        one.id: asked(gaze.asked(one), options(one, known[_kind(one)], rng))
+        one.id: asked(gaze.asked(one), options(one, known[_kind(one)], _rng(one, seed)))
         for one in samples
     }
+
+
+def _rng(sample: Sample, seed: int) -> Generator:
+    """A sample's own, so that its options do not depend on which others are asked."""
+    return np.random.default_rng([seed, *sample.id.encode()])
 
 
 def measure(

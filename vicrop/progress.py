@@ -1,11 +1,11 @@
 """How far a run is: a bar on a terminal, a line now and then in a log."""
 
-import math
 import sys
 import time
 from collections.abc import Callable
 from typing import TextIO
 
+from statsmodels.stats.proportion import proportion_confint
 from tqdm import tqdm
 
 from vicrop.types import Record
@@ -17,7 +17,7 @@ class Tally:
     """Scores of one run so far."""
 
     def __init__(self) -> None:
-        self.count, self.sum, self.squares, self.errors = 0, 0.0, 0.0, 0
+        self.count, self.sum, self.errors = 0, 0.0, 0
 
     def add(self, record: Record) -> None:
         """Count a record."""
@@ -26,16 +26,14 @@ class Tally:
             return
         self.count += 1
         self.sum += record.score
-        self.squares += record.score**2
 
     def __str__(self) -> str:
-        """The mean with half of its 95 % interval (normal), in percent."""
+        """The mean with its 95 % interval (Wilson's, near it for soft scores)."""
         if not self.count:
             return "–"
-        mean = self.sum / self.count
-        variance = max(0.0, self.squares / self.count - mean**2)
-        half = 1.96 * math.sqrt(variance / self.count)
-        return f"{100 * mean:.1f} ± {100 * half:.1f} %"
+        low, high = proportion_confint(self.sum, self.count, method="wilson")
+        mean = 100 * self.sum / self.count
+        return f"{mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 class Progress:
