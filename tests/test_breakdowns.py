@@ -71,16 +71,19 @@ def test_ladder_stands_each_step_on_the_one_before():
 
 
 def test_bins_share_an_axis_and_leave_blank_what_is_empty():
-    some, none = Estimate(0.2, 0.1, 0.3, 9), Estimate(math.nan, math.nan, math.nan, 0)
-    series = {"maps": {"a": some, "b": none}, "blind": {"a": some, "b": some}}
+    some, none = Estimate(0.2, 0.1, 0.3, 10), Estimate(math.nan, math.nan, math.nan, 0)
+    few = Estimate(0.2, 0.1, 0.3, 9)
+    series = {"maps": {"a": some, "b": none}, "blind": {"a": few, "b": some}}
     points = breakdowns.in_points({"m": series, "n": {}})
     assert points["m"]["maps"]["a"].value == 20
     figure = breakdowns.binned(points, "share", "gain, points")
     left, _ = figure.axes
     assert [text.get_text() for text in left.get_xticklabels()] == ["a", "b"]
-    marks = [line for line in left.lines if line.get_marker() in ("o", "s")]
-    assert [mark.get_ydata().tolist()[0] for mark in marks] == [20, 20]
-    assert marks[0].get_xdata()[0] < 0 < marks[1].get_xdata()[0]
+    maps, blind = (mark for mark in left.collections if len(mark.get_offsets()))
+    assert [mark.get_offsets()[0, 1] for mark in (maps, blind)] == [20, 20]
+    assert maps.get_offsets()[0, 0] < 0 < blind.get_offsets()[0, 0]
+    hollow = [(face == 1).all() for face in blind.get_facecolors()]
+    assert hollow == [True, False] and not (maps.get_facecolors()[0] == 1).all()
     assert drawn(figure)
 
 

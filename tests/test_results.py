@@ -187,13 +187,6 @@ def test_share_in_view_is_of_the_object(write_data, row, picture):
     assert results.in_view(name, "pad").tolist() == [1, 1, 1]
 
 
-def test_costs_are_a_question(results_folder):
-    finish()
-    costs = results.costs("tiny-llava").iloc[0]
-    assert costs["milliseconds a question"] == "1500"
-    assert costs["peak memory, MB"] == 500
-
-
 def test_size_bins_are_equally_filled_and_lose_nobody(run):
     write(run, *(record(str(n), size=(n + 1) ** 2 / 1e4) for n in range(12)))
     bins = results.size_bins(results.table(run), 4)

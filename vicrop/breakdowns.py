@@ -18,6 +18,8 @@ COLORS = ("#009e73", "#8fd8c0", "#cccccc", "#56b4e9", "#0072b2", "#e69f00", "#d5
 FAILED = "#222222"
 DARK = ("#0072b2", FAILED)
 """Colours on which numbers are white."""
+FEW = 10
+"""Samples below which an estimate is drawn hollow: its interval says little."""
 
 
 def stacks(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
@@ -143,7 +145,9 @@ def _whiskers(
     x: Sequence[float], estimates: Sequence[Estimate], ax: Axes, color: str
 ) -> None:
     for place, found in zip(x, estimates, strict=True):
-        ax.plot([place, place], [found.low, found.high], color=color, lw=1.5)
+        faint = 0.35 if found.n < FEW else 1
+        ends = [found.low, found.high]
+        ax.plot([place, place], ends, color=color, lw=1.5, alpha=faint)
 
 
 def binned(
@@ -187,7 +191,7 @@ def in_points(
 
 
 def bins(series: Mapping[str, Mapping[str, Estimate]], ax: Axes) -> Axes:
-    """One panel of ``binned``; bins of no sample are left blank."""
+    """One panel of ``binned``; bins of ``FEW`` are hollow, of no sample left blank."""
     colors = (plots.BLUE, plots.ORANGE, plots.GREY, plots.TRUTH)
     names = list(dict.fromkeys(name for found in series.values() for name in found))
     gap = 0.6 / max(len(series), 1)
@@ -195,8 +199,11 @@ def bins(series: Mapping[str, Mapping[str, Estimate]], ax: Axes) -> Axes:
         shift = (number - (len(series) - 1) / 2) * gap
         x = [names.index(key) + shift for key in found]
         _whiskers(x, list(found.values()), ax, colors[number % 4])
+        color, mark = colors[number % 4], "os^D"[number % 4]
+        faces = ["white" if one.n < FEW else color for one in found.values()]
         y = [one.value for one in found.values()]
-        ax.plot(x, y, "os^D"[number % 4], color=colors[number % 4], label=name)
+        ax.scatter(x, y, c=faces, edgecolors=color, marker=mark, zorder=3)
+        ax.scatter([], [], color=color, marker=mark, label=name)
     ax.axhline(0, color="black", lw=0.8, linestyle=":")
     _slanted(ax, names)
     if series:

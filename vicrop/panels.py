@@ -74,7 +74,7 @@ def by_layers(
     language_layers: Mapping[str, int],
     null: float | None = 1.0,
 ) -> Figure:
-    """A panel a model: curves over its layers, each over its own axis.
+    """A panel a model: curves over its layers; all over the same values.
 
     Args:
         groups: by model, then by legend entry: one estimate a layer.
@@ -86,10 +86,13 @@ def by_layers(
     """
     size = (3.4 * len(groups), 3.4)
     figure, axes = plt.subplots(
-        1, len(groups), figsize=size, squeeze=False, layout="constrained"
+        1, len(groups), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
     for ax, (model, series) in zip(axes[0], groups.items(), strict=True):
         plots.layers(series, ax, chosen[model], ylabel, null)
+        if list(series) == [model]:  # the title says so
+            ax.get_legend().remove()
+        ax.label_outer()
         ax.set_title(model, fontsize="medium")
         count, own = max(map(len, series.values())), language_layers[model]
         if count > own:

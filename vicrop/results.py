@@ -150,19 +150,6 @@ def in_view(name: str, fit: str) -> pd.Series:
     return pd.Series(shares, dtype=float)
 
 
-def costs(*models: str) -> pd.DataFrame:
-    """Seconds a question and peak memory of models' runs, as they were measured."""
-    rows = []
-    for run in sorted(find(*models), key=_rank):
-        meta = run.meta()
-        each = 1000 * meta["seconds"] / max(meta["answered"], 1)
-        rows.append(
-            (run.folder.name, meta["answered"], f"{each:.0f}", meta["peak_memory_mb"])
-        )
-    names = ["run", "questions", "milliseconds a question", "peak memory, MB"]
-    return pd.DataFrame(rows, columns=names)
-
-
 def counts(names: Sequence[str]) -> pd.DataFrame:
     """Questions and images of data sets, by size group and kind."""
     rows = []
