@@ -55,6 +55,7 @@ def test_run_job_injects_what_was_asked_and_shows_no_bar():
 
 def test_a_runs_page_brings_its_records_and_others_bring_none(book, monkeypatch):
     job = execute.run_job(RunConfig(method="no-crop"))
+    write(book, "notebooks/run.ipynb", "1")
     name = job.config.run_id
     assert execute.opening(job).endswith(f"records.jsonl in `runs/{name}`")
     folder = book / "results" / "runs" / name
@@ -63,7 +64,9 @@ def test_a_runs_page_brings_its_records_and_others_bring_none(book, monkeypatch)
     path = f"../../results/runs/{name}/records.jsonl"
     assert f"{{download}}`records.jsonl <{path}>`" in execute.opening(job)
     assert (job.output.parent / path).resolve() == folder / "records.jsonl"
+    before = execute.fingerprint(job, [])
     monkeypatch.setattr(execute, "LARGEST_DOWNLOAD", 2)
+    assert execute.fingerprint(job, []) != before
     assert "download" not in execute.opening(job)
     assert "records" not in execute.opening(Job("04_main_table", "04_main_table", {}))
 

@@ -71,8 +71,11 @@ def run_job(config: RunConfig) -> Job:
 
 
 def fingerprint(job: Job, depends: Iterable[Path]) -> str:
-    """Changes with the source, the parameters and every file that it depends on."""
-    told = [job.parameters, rerun.repository()]
+    """Changes with the source, the parameters and every file that it depends on.
+
+    And with what the page says first: of a run, whether it brings its records along.
+    """
+    told = [job.parameters, opening(job)]
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     own = [paths.notebooks() / f"{job.source}.ipynb", *data_files(job)]
     for file in [*own, *sorted(depends)]:
