@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from vicrop import costs, ledger, measures, paper, rescore, stats
+from vicrop import costs, ledger, measures, paper, readings, rescore, stats
 from vicrop.stats import Estimate
 
 
@@ -131,15 +131,27 @@ def told(
             "model": model,
             "compared": name,
             "n": one.n,
-            f"{unit}, 95 %": one.format(1, sign=unit in ledger.SIGNED)
-            if one.n
-            else "–",
-            "effect": stats.verdict(one, null) if one.n else "no samples",
+            f"{unit}, 95 %": _interval(one, sign=unit in ledger.SIGNED),
+            "effect": _effect(one, null),
         }
         for model, made in found.items()
         for name, one in made.items()
     ]
     return pd.DataFrame(rows)
+
+
+def _interval(found: Estimate, sign: bool) -> str:
+    """With its interval, where there are enough samples for one."""
+    if not found.n:
+        return "–"
+    said = found.format(1, sign=sign)
+    return said if found.n >= readings.FEWEST else said.partition(" [")[0]
+
+
+def _effect(found: Estimate, null: float) -> str:
+    if not found.n:
+        return "no samples"
+    return stats.verdict(found, null) if found.n >= readings.FEWEST else "too few"
 
 
 def over(
