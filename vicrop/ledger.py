@@ -11,7 +11,7 @@ from vicrop import matrix, paths, plans, probing, readings, stats
 from vicrop.claims import CLAIMS, Claim
 from vicrop.evidence import EMBEDDED, GPU, Evidence, Probe, Run, size_of
 from vicrop.pagetable import Links
-from vicrop.readings import CANNOT, SEEN, Reading, Verdict
+from vicrop.readings import CANNOT, Reading, Verdict
 from vicrop.types import RunConfig
 
 PAPERS = ("llava-1.5-7b", "instructblip-vicuna-7b")
@@ -73,14 +73,37 @@ def outcome(judged: Iterable[Entry]) -> str:
     told = [one.verdict for one in measured if one.verdict != CANNOT]
     if not told:
         return f"{CANNOT}: {_why(measured)}"
-    seen, of = told.count(SEEN), f"of {len(told)} readings"
     left = len(measured) - len(told)
-    rest = f"; {left} more cannot be told: {_why(measured)}" if left else ""
-    if seen == len(told):
-        return f"seen ({seen} {of}){rest}"
-    if not seen:
-        return f"not seen (0 {of}){rest}"
-    return f"seen in {seen} {of}, not seen in {len(told) - seen}{rest}"
+    rest = f"; {left} more {CANNOT}: {_why(measured)}" if left else ""
+    counts = {word: told.count(word) for word in readings.VERDICTS if word in told}
+    if len(counts) == 1:
+        return f"{told[0]} ({len(told)} of {len(told)} readings){rest}"
+    first, *others = (f"{word} in {count}" for word, count in counts.items())
+    return ", ".join([f"{first} of {len(told)} readings", *others]) + rest
+
+
+def standing(judged: Iterable[Entry], claim: Claim, size: str = EMBEDDED) -> str:
+    """A claim's verdict at a size, in a word: one of ``STANDINGS``."""
+    if claim.true:
+        return BUILT
+    told = {
+        one.verdict
+        for one in judged
+        if one.claim.key == claim.key and one.reading.size == size and one.found
+    } - {CANNOT}
+    return MIXED if len(told) > 1 else next(iter(told), CANNOT)
+
+
+def standings(
+    judged: Sequence[Entry], claims: Sequence[Claim] = CLAIMS, size: str = EMBEDDED
+) -> dict[str, int]:
+    """How many claims have each standing."""
+    found = [standing(judged, claim, size) for claim in claims]
+    return {word: found.count(word) for word in STANDINGS}
+
+
+BUILT, MIXED = "by construction", "mixed"
+STANDINGS = (*readings.VERDICTS, MIXED, BUILT)
 
 
 def _why(measured: Iterable[Entry]) -> str:
@@ -89,7 +112,8 @@ def _why(measured: Iterable[Entry]) -> str:
     few = sum(count < readings.FEWEST for count in counts)
     if few == len(counts):
         return f"fewer than {readings.FEWEST} such questions"
-    wide = f"wider than its margin (n = {min(counts)} to {max(counts)})"
+    span = " to ".join(map(str, sorted({min(counts), max(counts)})))
+    wide = f"wider than its margin (n = {span})"
     return f"the interval is {wide}" + (f", or too few ({few})" if few else "")
 
 
@@ -126,26 +150,30 @@ def _summed(evidence: Evidence, judged: Sequence[Entry], claim: Claim) -> dict:
 
 
 def _embedded(mine: Sequence[Entry], claim: Claim) -> str:
-    here = [one for one in mine if one.reading.size == EMBEDDED]
-    if not any(one.found for one in here):
-        return f"{CANNOT}: {claim.cannot or 'its runs are missing'}"
-    return f"{outcome(here)}; {_first(here)}"
+    if claim.true:
+        return f"{BUILT}: {claim.true}"
+    here = [one for one in mine if one.reading.size == EMBEDDED and one.found]
+    why = claim.cannot or ("" if here else "its runs are missing")
+    told = f"{CANNOT}: {why}" if why else outcome(here)
+    return f"{told}; {_first(here)}" if here else told
 
 
 def _first(judged: Sequence[Entry]) -> str:
-    """The first reading of each model, in words."""
-    first: dict[str, Entry] = {}
-    for one in judged:
-        if one.found is not None:
-            first.setdefault(one.model, one)
+    """The first reading of each model and those to be told, in words."""
+    models: set[str] = set()
     named: dict[str, list[str]] = {}
-    for model, one in first.items():
-        said = f"{model} {written(one.found, one.reading.unit)}"
+    for one in judged:
+        if one.found is None or (one.model in models and not one.reading.told):
+            continue
+        models.add(one.model)
+        said = f"{one.model} {written(one.found, one.reading.unit)}"
         named.setdefault(one.reading.name, []).append(said)
     return "; ".join(f"{name}: {'; '.join(said)}" for name, said in named.items())
 
 
 def _gpu(evidence: Evidence, mine: Sequence[Entry], claim: Claim) -> str:
+    if claim.true:
+        return f"{BUILT}: {claim.true}"
     there = [one for one in mine if one.reading.size == GPU and one.found is not None]
     made = "; ".join(commands(evidence, claim))
     if not there:
@@ -189,7 +217,7 @@ COLUMNS = (
 def counted(judged: Sequence[Entry], size: str = EMBEDDED) -> dict[str, int]:
     """How many readings of a size got each verdict."""
     said = [one.verdict for one in judged if one.reading.size == size and one.found]
-    return {word: said.count(word) for word in (SEEN, readings.NOT_SEEN, CANNOT)}
+    return {word: said.count(word) for word in readings.VERDICTS}
 
 
 def links(judged: Iterable[Entry] = (), claims: Iterable[Claim] = CLAIMS) -> Links:

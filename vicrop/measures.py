@@ -61,6 +61,15 @@ def read_when_found(
     return stats.difference(other, one).times(100)
 
 
+def missed_when_left(run: pd.DataFrame) -> Estimate:
+    """Of what a method leaves wrong, the share whose crop missed the object, percent.
+
+    Those without a crop are left out.
+    """
+    left = run[(run["score"] < 0.5) & run["coverage"].notna()]
+    return stats.accuracy(left["coverage"] < gaze.COVERED).times(100)
+
+
 def oracle(*runs: pd.DataFrame) -> Estimate:
     """How much the best answer of several methods beats the best method's."""
     scores = pd.concat([run["score"] for run in runs], axis=1, join="inner").dropna()
@@ -81,16 +90,6 @@ def named(one: str, other: str, column: str = "score") -> Callable[..., Estimate
 def mean_ratio(layer: pd.DataFrame) -> Estimate:
     """Mean attention ratio, as the paper's Figure 3 has it."""
     return stats.bootstrap(layer["ratio"].dropna())
-
-
-def ratio_when(answer: str) -> Callable[[pd.DataFrame], Estimate]:
-    """Measure: median attention ratio of what is answered ``right`` or ``wrong``."""
-
-    def measure(layer: pd.DataFrame) -> Estimate:
-        rows = layer[layer["answer"] == answer]
-        return stats.bootstrap(rows["ratio"].dropna(), np.median)
-
-    return measure
 
 
 def wrong_over_right(layer: pd.DataFrame) -> Estimate:

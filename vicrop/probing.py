@@ -5,11 +5,14 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from vicrop import adapters, costs, crops, gaze, probes
+from vicrop import adapters, costs, crops, datasets, gaze, probes
 from vicrop.adapters.base import Adapter
 from vicrop.evidence import Evidence, Run
 
-NAMES = ("layers", "map's layer", "zoom", "chosen layer", "crop alone")
+ALL = ("layers, all sizes", "map's layer, all sizes")
+"""Of objects of all sizes; all other probes are of small ones."""
+
+NAMES = ("layers", "map's layer", *ALL, "zoom", "chosen layer", "crop alone")
 """What the claims need."""
 
 COMMAND = (
@@ -27,13 +30,13 @@ def probe(
     evidence: Evidence,
     wanted: Collection[str] = NAMES,
 ) -> dict[tuple[str, str], pd.DataFrame]:
-    """Probes of a model, on ``n`` of a data set's small objects.
+    """Probes of a model, on ``n`` of a data set's small objects (``ALL``: of any).
 
     Args:
         vlm: the model.
         model: its key.
         dataset: key.
-        n: questions; 0 for all about small objects.
+        n: questions; 0 for all.
         evidence: with the runs ``no-crop``, for what was answered rightly, and
             ``rel-att``, whose crops are shown alone; what needs them is left out if
             they are missing.
@@ -45,6 +48,9 @@ def probe(
     samples = crops.small_samples(dataset, n)
     looked = gaze.looks(vlm, dataset, samples)
     made = {"layers": gaze.layer_table(looked, vlm.crop_px)}
+    if set(ALL) & set(wanted):
+        every = gaze.by_layer(vlm, dataset, datasets.load(dataset, n))
+        made |= dict(zip(ALL, (every, every[every["layer"] == vlm.layer]), strict=True))
     if "zoom" in wanted:
         made["zoom"] = probes.zoom(vlm, dataset, samples)
     if {"chosen layer", "layer answers"} & set(wanted):

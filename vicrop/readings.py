@@ -6,13 +6,18 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from vicrop import stats
 from vicrop.evidence import Evidence, Need, family_of, size_of
 from vicrop.stats import Estimate
 
-Verdict = Literal["seen", "not seen", "cannot be seen at this size"]
+Verdict = Literal[
+    "seen", "the opposite is seen", "not seen", "cannot be seen at this size"
+]
 SEEN: Verdict = "seen"
+OPPOSITE: Verdict = "the opposite is seen"
 NOT_SEEN: Verdict = "not seen"
 CANNOT: Verdict = "cannot be seen at this size"
+VERDICTS = (SEEN, OPPOSITE, NOT_SEEN, CANNOT)
 
 FEWEST = 10
 """With fewer samples an interval of resamples says nothing."""
@@ -31,7 +36,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True)
 class Above:
-    """Seen if the whole interval lies above a value; otherwise not seen."""
+    """Seen if the whole interval lies above a value, its opposite if below it."""
 
     null: float = 0.0
 
@@ -41,13 +46,13 @@ class Above:
         return f"above {self.null:g}"
 
     def __call__(self, found: Estimate) -> Verdict:
-        """Seen or not seen."""
-        return SEEN if found.low > self.null else NOT_SEEN
+        """Seen, its opposite, or neither."""
+        return _side(found.low > self.null, found.high < self.null)
 
 
 @dataclass(frozen=True)
 class Below:
-    """Seen if the whole interval lies below a value; otherwise not seen."""
+    """Seen if the whole interval lies below a value, its opposite if above it."""
 
     null: float = 0.0
 
@@ -57,15 +62,20 @@ class Below:
         return f"below {self.null:g}"
 
     def __call__(self, found: Estimate) -> Verdict:
-        """Seen or not seen."""
-        return SEEN if found.high < self.null else NOT_SEEN
+        """Seen, its opposite, or neither."""
+        return _side(found.high < self.null, found.low > self.null)
+
+
+def _side(seen: bool, opposite: bool) -> Verdict:
+    return SEEN if seen else OPPOSITE if opposite else NOT_SEEN
 
 
 @dataclass(frozen=True)
 class NoLoss:
-    """Seen if a loss of a margin is excluded, not seen if the interval is one of loss.
+    """Seen if a loss of a margin is excluded, its opposite if a larger loss is sure.
 
-    An interval that reaches beyond both the margin and 0 is too wide to tell.
+    Not seen if the interval is one of loss on both sides of the margin. One that
+    reaches beyond both the margin and 0 is too wide to tell.
     """
 
     margin: float
@@ -76,33 +86,51 @@ class NoLoss:
         return f"above −{self.margin:g}"
 
     def __call__(self, found: Estimate) -> Verdict:
-        """Any of the three."""
+        """Any of the four."""
         if found.low > -self.margin:
             return SEEN
+        if found.high < -self.margin:
+            return OPPOSITE
         return NOT_SEEN if found.high < 0 else CANNOT
 
 
 @dataclass(frozen=True)
 class Same:
-    """Seen if the interval lies within a margin, not seen if it excludes equality.
+    """Seen if the interval lies within a margin, its opposite if wholly beyond it.
 
-    An interval that reaches beyond the margin and holds equality is too wide to tell.
+    Not seen if it excludes equality but not the margin. One that reaches beyond the
+    margin and holds equality is too wide to tell.
     """
 
     margin: float
     null: float = 0.0
+    words: str = ""
 
     @property
     def says(self) -> str:
         """The rule in words."""
-        return f"within ±{self.margin:g} of {self.null:g}"
+        said = f"within ±{self.margin:g} of {self.null:g}"
+        return f"{self.words} ({said})" if self.words else said
 
     def __call__(self, found: Estimate) -> Verdict:
-        """Any of the three."""
+        """Any of the four."""
         low, high = found.low - self.null, found.high - self.null
         if -self.margin < low and high < self.margin:
             return SEEN
+        if low > self.margin or high < -self.margin:
+            return OPPOSITE
         return NOT_SEEN if found.excludes(self.null) else CANNOT
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Never judged: the number stands there, but is of another unit or machine."""
+
+    says: str = "not to be compared"
+
+    def __call__(self, found: Estimate) -> Verdict:
+        """None of a claim's side."""
+        return CANNOT
 
 
 COUNTED = ("points", "%")
@@ -135,6 +163,15 @@ def widened(found: Estimate) -> Estimate:
     return Estimate(found.value, found.low - unseen, found.high + unseen, found.n)
 
 
+def fewest_changes(level: float = 0.05) -> int:
+    """How many answers must change, all one way, for McNemar's exact p to be below."""
+    return next(
+        count
+        for count in range(1, 100)
+        if stats.changes(np.zeros(count), np.ones(count)).p < level
+    )
+
+
 @dataclass(frozen=True)
 class Reading:
     """One measurement that speaks for or against a claim.
@@ -147,6 +184,7 @@ class Reading:
         rule: when it counts as seen; in the measure's unit.
         families: of models; empty for all.
         unit: of the measure.
+        told: whether it stands in the claim's own row even if it is not the first.
     """
 
     name: str
@@ -156,6 +194,7 @@ class Reading:
     rule: Rule
     families: tuple[str, ...] = ()
     unit: str = "points"
+    told: bool = False
 
     def concerns(self, model: str) -> bool:
         """Whether it is of this model."""
