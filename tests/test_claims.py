@@ -424,11 +424,11 @@ def test_mixed_outcomes_are_counted():
     assert ledger.outcome([entry(NOT_SEEN)]) == "not seen (1 of 1 readings)"
     mixed = [entry(SEEN), entry(SEEN), entry(NOT_SEEN), entry(CANNOT, 3)]
     assert ledger.outcome(mixed) == (
-        "seen in 2 of 3 readings, not seen in 1; 1 more cannot be seen at this size: "
-        "fewer than 10 such questions"
+        "mixed: seen in 2 of 4 readings, not seen in 1, cannot be seen at this size in "
+        "1: fewer than 10 such questions"
     )
     assert ledger.outcome([entry(NOT_SEEN), entry(OPPOSITE)]) == (
-        "the opposite is seen in 1 of 2 readings, not seen in 1"
+        "mixed: the opposite is seen in 1 of 2 readings, not seen in 1"
     )
 
 
@@ -440,12 +440,22 @@ def test_every_claim_has_one_standing_and_its_row_begins_with_it(write_run):
     counts = ledger.standings(found)
     assert sum(counts.values()) == len(claims.CLAIMS)
     cells = ledger.summary(Evidence(), found)["embedded size"]
-    for word in (SEEN, NOT_SEEN, CANNOT, ledger.BUILT):
+    for word in ledger.STANDINGS:
         assert (
             sum(cell.startswith((f"{word} (", f"{word}:")) for cell in cells)
             == (counts[word])
         )
     assert counts[ledger.BUILT] == 2
+
+
+def test_a_claim_seen_in_some_models_and_too_uncertain_in_others_is_mixed():
+    claim = claims.get("C6")
+    found = [
+        ledger.Entry(claim, claim.of(LLAVA)[0], LLAVA, estimate(0, 1), verdict, ())
+        for verdict in (SEEN, CANNOT)
+    ]
+    assert ledger.standing(found, claim) == ledger.MIXED
+    assert ledger.standing(found[1:], claim) == CANNOT
 
 
 def test_a_number_that_is_only_shown_has_no_verdict(results_folder):
