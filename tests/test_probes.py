@@ -119,6 +119,18 @@ def test_only_what_is_wanted_and_can_be_made_is_probed(vlm, data, results_folder
     assert set(chosen["m", "chosen layer"]["name"]) == {crops.ONE, crops.ALL}
 
 
+def test_attention_is_also_probed_on_objects_of_all_sizes(
+    vlm, data, results_folder, monkeypatch
+):
+    monkeypatch.setattr(crops, "small_samples", lambda of, n: datasets.load(of)[:1])
+    made = probing.probe(vlm, "m", data, 0, Evidence(), ("layers", *probing.ALL))
+    small, every, at = (made["m", name] for name in ("layers", *probing.ALL))
+    boxed = {sample.id for sample in datasets.load(data) if sample.boxes}
+    assert set(small["id"]) < set(every["id"]) == boxed
+    assert set(at["layer"]) == {vlm.layer}
+    assert len(at) == len(boxed)
+
+
 # Questions.
 
 
@@ -147,6 +159,13 @@ def test_bins_of_few_answers_are_left_out():
     found = questions.like_sized(layer)
     assert found.n == 0
     assert questions.told({"m": {"x": found}})["effect"].tolist() == ["no samples"]
+
+
+def test_an_interval_of_too_few_samples_is_none():
+    few, enough = stats.bootstrap([4.0] * 3), stats.bootstrap([4.0] * 10)
+    table = questions.told({"m": {"few": few, "enough": enough}}, "×", null=1)
+    assert table["effect"].tolist() == ["too few", "positive"]
+    assert table["×, 95 %"].tolist() == ["4.0", "4.0 [4.0, 4.0]"]
 
 
 def test_scorers_differ_where_the_label_is_in_a_longer_answer():

@@ -171,7 +171,7 @@ CLAIMS = (
         + ", ".join(f"{m} {paper.answer_tokens(m, 'rel-att'):.1f}" for m in BOTH),
         "06_cost",
         signs.overhead(),
-        cannot="a CPU's answer token is not a GPU's, nor a tiny model's a 7B model's",
+        cannot="a CPU's answer token is not a GPU's, nor a small model's a 7B one's",
         cannot_gpu="`make bench` on a machine with a GPU",
     ),
     Claim(

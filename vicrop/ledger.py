@@ -70,16 +70,13 @@ def with_records(evidence: Evidence, embedded: Sequence[str]) -> list[str]:
 def outcome(judged: Iterable[Entry]) -> str:
     """Verdicts of several readings as one; counted where they differ."""
     measured = [one for one in judged if one.found is not None]
-    told = [one.verdict for one in measured if one.verdict != CANNOT]
-    if not told:
-        return f"{CANNOT}: {_why(measured)}"
-    left = len(measured) - len(told)
-    rest = f"; {left} more {CANNOT}: {_why(measured)}" if left else ""
+    told = [one.verdict for one in measured]
+    why = f": {_why(measured)}" if CANNOT in told else ""
     counts = {word: told.count(word) for word in readings.VERDICTS if word in told}
     if len(counts) == 1:
-        return f"{told[0]} ({len(told)} of {len(told)} readings){rest}"
+        return told[0] + (why or f" ({len(told)} of {len(told)} readings)")
     first, *others = (f"{word} in {count}" for word, count in counts.items())
-    return ", ".join([f"{first} of {len(told)} readings", *others]) + rest
+    return f"{MIXED}: " + ", ".join([f"{first} of {len(told)} readings", *others]) + why
 
 
 def standing(judged: Iterable[Entry], claim: Claim, size: str = EMBEDDED) -> str:
@@ -90,7 +87,7 @@ def standing(judged: Iterable[Entry], claim: Claim, size: str = EMBEDDED) -> str
         one.verdict
         for one in judged
         if one.claim.key == claim.key and one.reading.size == size and one.found
-    } - {CANNOT}
+    }
     return MIXED if len(told) > 1 else next(iter(told), CANNOT)
 
 
@@ -112,7 +109,8 @@ def _why(measured: Iterable[Entry]) -> str:
     few = sum(count < readings.FEWEST for count in counts)
     if few == len(counts):
         return f"fewer than {readings.FEWEST} such questions"
-    wide = f"wider than its margin (n = {min(counts)} to {max(counts)})"
+    span = " to ".join(map(str, sorted({min(counts), max(counts)})))
+    wide = f"wider than its margin (n = {span})"
     return f"the interval is {wide}" + (f", or too few ({few})" if few else "")
 
 

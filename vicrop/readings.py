@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from vicrop import stats
 from vicrop.evidence import Evidence, Need, family_of, size_of
 from vicrop.stats import Estimate
 
@@ -71,7 +72,7 @@ def _side(seen: bool, opposite: bool) -> Verdict:
 
 @dataclass(frozen=True)
 class NoLoss:
-    """Seen if a loss of a margin is excluded, its opposite if a smaller one is.
+    """Seen if a loss of a margin is excluded, its opposite if a larger loss is sure.
 
     Not seen if the interval is one of loss on both sides of the margin. One that
     reaches beyond both the margin and 0 is too wide to tell.
@@ -160,6 +161,15 @@ def widened(found: Estimate) -> Estimate:
         return found
     unseen = 100 * 3 / found.n
     return Estimate(found.value, found.low - unseen, found.high + unseen, found.n)
+
+
+def fewest_changes(level: float = 0.05) -> int:
+    """How many answers must change, all one way, for McNemar's exact p to be below."""
+    return next(
+        count
+        for count in range(1, 100)
+        if stats.changes(np.zeros(count), np.ones(count)).p < level
+    )
 
 
 @dataclass(frozen=True)
