@@ -16,15 +16,18 @@ class Parsed(HTMLParser):
         links: addresses of links and of files that the page loads.
         images: attributes of each image.
         title: its first heading.
+        captions: texts below figures, without their numbers.
         meta: contents of meta elements, by name or property.
     """
 
     anchors: set = field(default_factory=set)
     links: list = field(default_factory=list)
     images: list = field(default_factory=list)
+    captions: list = field(default_factory=list)
     meta: dict = field(default_factory=dict)
     title: str = ""
     _in_title: bool = False
+    _in_caption: int = 0
 
     @property
     def figures(self) -> list:
@@ -40,6 +43,11 @@ class Parsed(HTMLParser):
         if tag == "h1":
             self._in_title = not self.title.strip()
         self._in_title &= "headerlink" not in (given.get("class") or "")
+        if tag == "span" and given.get("class") == "caption-text":
+            self.captions.append("")
+            self._in_caption = 1
+        elif tag == "span" and self._in_caption:
+            self._in_caption += 1
         self.anchors.update(filter(None, (given.get("id"), given.get("name"))))
         for key in ("href", "src"):
             if given.get(key) and tag != "base":
@@ -52,10 +60,14 @@ class Parsed(HTMLParser):
 
     def handle_endtag(self, tag):
         self._in_title &= tag != "h1"
+        if tag == "span" and self._in_caption:
+            self._in_caption -= 1
 
     def handle_data(self, data):
         if self._in_title:
             self.title += data
+        if self._in_caption:
+            self.captions[-1] += data
 
 
 class Site:

@@ -32,13 +32,24 @@ def titles(site: Site) -> dict[str, str]:
     }
 
 
-def test_every_chapter_is_in_the_pdf(site, pdf):
-    text = squeezed("".join(page.extract_text() for page in pdf.pages))
+@pytest.fixture(scope="module")
+def text(pdf):
+    return squeezed("".join(page.extract_text() for page in pdf.pages))
+
+
+def test_every_chapter_is_in_the_pdf(site, text):
     missing = {p: t for p, t in titles(site).items() if squeezed(t) not in text}
     assert titles(site) and missing == {}
 
 
-def test_every_figure_is_in_the_pdf(site, pdf):
+def test_every_caption_is_in_the_pdf(site, text):
+    """A chart's is all that can be looked for: it is drawn by lines, not pixels."""
+    told = [caption for parsed in site.pages.values() for caption in parsed.captions]
+    missing = [caption for caption in told if squeezed(caption) not in text]
+    assert len(told) > 40 and missing == []
+
+
+def test_every_picture_is_in_the_pdf(site, pdf):
     shown = sum(len(parsed.figures) for parsed in site.pages.values())
     drawn = sum(len(page.images) for page in pdf.pages)
     assert drawn >= shown > 0
