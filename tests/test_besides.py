@@ -116,7 +116,7 @@ def test_table_1_has_the_papers_gains_and_ours(write_run):
     answers = [(0, 1, 0.001), (1, 1, 0.001), (1, 1, 0.2)]
     write_run("tiny-llava", "human-crop", "plates", answers)
     runs = {"tiny-llava": results.load("tiny-llava", "human-crop", "plates")}
-    table = besides.by_size(Evidence(), runs)
+    table = besides.by_size(Evidence(), runs, "plates")
     assert (table["whose"] == besides.PAPERS).sum() == 20
     theirs = table[table["model"] == "BLIP-2"]["small"].tolist()
     assert theirs == ["773", "12.13", "55.76", "+43.63"]
@@ -126,14 +126,16 @@ def test_table_1_has_the_papers_gains_and_ours(write_run):
     assert ours["medium"].tolist() == ["–"] * 4
     assert ours["of"].tolist()[2] == "human-crop, %"
     write_run("tiny-llava", "human-crop-tight", "plates", answers)
-    both = besides.by_size(Evidence(), runs).query("whose == @besides.OURS")
+    both = besides.by_size(Evidence(), runs, "plates").query("whose == @besides.OURS")
     assert both["of"].tolist()[2::4] == ["human-crop, %", "smallest square, %"]
+    other = besides.by_size(Evidence(), runs, "plates-hd")  # none of other data's
+    assert len(other.query("whose == @besides.OURS")) == 4
     assert not (table["whose"] == besides.HERE).any()
 
 
 def test_table_1_has_the_readers_own_run_of_a_paper_model(write_run):
     write_run(SEVEN_B, "human-crop-tight", "textvqa", [(0, 1, 0.001)])
-    table = besides.by_size(Evidence(), {})
+    table = besides.by_size(Evidence(), {}, "plates")
     here = table[table["whose"] == besides.HERE]
     assert here["model"].tolist() == ["LLaVA-1.5"] * 4
     assert here["small"].tolist()[3].startswith("+100.0")

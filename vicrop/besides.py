@@ -26,13 +26,16 @@ def short(model: str) -> str:
 # Table 1: by size of the object.
 
 
-def by_size(evidence: Evidence, runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def by_size(
+    evidence: Evidence, runs: Mapping[str, pd.DataFrame], dataset: str
+) -> pd.DataFrame:
     """Accuracy by size of object, without and with a human crop: the paper's, ours.
 
     Args:
         evidence: the runs that are here; TextVQA with a human crop is shown if one of
             the paper's models has it.
-        runs: by model: the table of its run ``human-crop`` on plates.
+        runs: by model: the table of its run ``human-crop``.
+        dataset: that those runs are of; the smallest square is looked for there too.
     """
     rows = []
     for model in dict.fromkeys(model for model, _ in TABLE_1.rows):
@@ -43,7 +46,7 @@ def by_size(evidence: Evidence, runs: Mapping[str, pd.DataFrame]) -> pd.DataFram
             rows += _block(HERE, short(model), _our_sizes(there), SQUARE)
     for model, frame in runs.items():
         rows += _block(OURS, model, _our_sizes(frame), "human-crop")
-        tight = evidence.frame(Run("plates", "human-crop-tight"), model)
+        tight = evidence.frame(Run(dataset, "human-crop-tight"), model)
         if tight is not None:
             rows += _block(OURS, model, _our_sizes(tight), SQUARE)
     return pd.DataFrame(rows).fillna("–")
