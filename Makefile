@@ -20,7 +20,7 @@ export MALLOC_TRIM_THRESHOLD_ = 1000000000000
 
 SIZE ?= embedded
 DRAW := -m data_prep.plates
-PLANS := $(BIN)/python -m vicrop.plans --size
+PLANS := $(BIN)/python -m workflow.plans --size
 SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/local
 
 .PHONY: help venv book book-check pdf readme run smoke test check lab bench bench-shards soak train clean
@@ -46,7 +46,7 @@ pdf: $(VENV)/ok $(MATHJAX)  ## print the book to _build/book.pdf (after `make bo
 	time $(BIN)/python workflow/pdf.py
 
 readme: $(VENV)/ok  ## write the README's table of results from the runs that are here
-	$(BIN)/python -m vicrop.readme --from-runs
+	$(BIN)/python -m workflow.readme --from-runs
 
 run: $(VENV)/ok  ## make another size here: make run SIZE=one-gpu
 	$(PLANS) $(SIZE) --check
@@ -54,7 +54,7 @@ run: $(VENV)/ok  ## make another size here: make run SIZE=one-gpu
 
 check: $(VENV)/ok  ## lint and types
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check vicrop data_prep tests benchmarks notebooks
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 # Without git, all that is not built.
@@ -86,7 +86,7 @@ soak: $(VENV)/ok  ## kill a sharded workflow a hundred times (some half an hour)
 
 train: $(VENV)/ok  ## train the four tiny models anew (some four hours)
 	$(BIN)/python -m data_prep.plates
-	$(BIN)/python -m vicrop.tiny.train
+	$(BIN)/python -m embedded.train
 
 clean:  ## remove what was built and executed; the environment stays
 	rm -rf .smoke .cache _build book/executed book/results book/_static/mathjax

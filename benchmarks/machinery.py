@@ -14,10 +14,13 @@ from tqdm import tqdm
 from benchmarks import counting, loops, models, plain, ways
 from benchmarks.parts import Row, Rows, in_turn, map_of, seconds
 from benchmarks.ways import QUESTION
-from vicrop import boxes, datasets, images, matrix, pipeline
+from vicrop import boxes, images, pipeline
 from vicrop.adapters.base import Adapter
-from vicrop.types import Box, Map, Sample
+from vicrop.run import datasets
+from vicrop.run.records import Sample
+from vicrop.types import Box, Map
 from vicrop.views import Views
+from workflow import matrix
 
 ROOT = Path(__file__).parents[1]
 MOST = 20  # tokens of an answer

@@ -18,12 +18,12 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
 )
 
 import vicrop
+from embedded import instructblip, models, qwen
 from vicrop import adapters
 from vicrop.adapters import FAMILIES, MODELS
 from vicrop.adapters.base import Adapter
-from vicrop.adapters.parts import Seen
 from vicrop.adapters.qwen2_5_vl import Qwen2_5_VLProcessor, Qwen25VL
-from vicrop.tiny import instructblip, models, qwen
+from vicrop.prompts import Seen
 
 REAL = json.loads(
     (Path(__file__).parents[1] / "tests/real_configs.json").read_text("utf-8")

@@ -17,7 +17,7 @@ from transformers import DynamicCache
 from benchmarks import loops
 from vicrop import attribution, geometry
 from vicrop.adapters.base import GENERAL_QUESTION, Adapter
-from vicrop.adapters.parts import Seen, Words
+from vicrop.prompts import Seen, Words
 from vicrop.types import Box, Map
 
 

@@ -24,10 +24,12 @@ from PIL import Image
 
 from benchmarks.__main__ import machine
 from data_prep import plates
-from vicrop import datasets, matrix, paths, run, task
-from vicrop.plans import MATRIX
-from vicrop.runfolder import RunFolder
-from vicrop.types import RunConfig
+from vicrop import paths
+from vicrop.run import datasets, loop, task
+from vicrop.run.folder import RunFolder
+from vicrop.run.records import RunConfig
+from workflow import matrix
+from workflow.plans import MATRIX
 
 FILE = Path(__file__).with_name("sharded.json")
 METHODS = ("no-crop", "rel-att")
@@ -93,7 +95,7 @@ def whole(place: Path) -> dict[str, Any]:
             spent.append(time.perf_counter() - started)
 
     with mock.patch.object(task.Task, "answer", timed):
-        seconds = clock(lambda: run.run_together(configs()))
+        seconds = clock(lambda: loop.run_together(configs()))
     count = len(METHODS)
     each = [sum(spent[n : n + count]) for n in range(0, len(spent), count)]
     return {"seconds": round(seconds, 3), "samples": [round(one, 5) for one in each]}
@@ -223,9 +225,9 @@ def main(
 
 def merged(config: RunConfig) -> RunFolder:
     """A run's shards put together."""
-    from vicrop import shards
+    from vicrop.run import shards
 
-    return shards.merge(config, run.askable(config))
+    return shards.merge(config, loop.askable(config))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from data_prep import made, pictures, whole
 from data_prep.base import DataSet, Item
 from data_prep.originals import Originals
 from data_prep.pictures import Picture
-from vicrop import datasets
-from vicrop.types import Region, Sample
+from vicrop.run import datasets
+from vicrop.run.records import Sample
+from vicrop.types import Region
 
 PACKAGES = ("vicrop", "numpy", "pillow", "pyarrow", "pydantic")
 

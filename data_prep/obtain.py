@@ -10,7 +10,7 @@ from data_prep.build import read
 from data_prep.fetch import Hub, Remote
 from data_prep.members import fetch_members
 from data_prep.originals import Originals
-from vicrop import datasets
+from vicrop.run import datasets
 
 Stores = Mapping[str, tuple[Remote | Hub, ...]]
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from data_prep import registry
-from vicrop import datasets, paths, rescore, results
+from vicrop import paths
+from vicrop.run import datasets, rescore, results
 
 PAPER = {
     "vstar": (191, 191),

@@ -23,10 +23,10 @@ from numpy.random import Generator
 from PIL import Image
 from tqdm import tqdm
 
+from embedded import questions, scenes
+from embedded.scenes import Scene
 from vicrop import paths
-from vicrop.results import size_group
-from vicrop.tiny import questions, scenes
-from vicrop.tiny.scenes import Scene
+from vicrop.run.results import size_group
 
 JPEG_QUALITY = 92
 

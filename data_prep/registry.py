@@ -3,7 +3,7 @@
 from importlib import import_module
 
 from data_prep.base import DataSet
-from vicrop import datasets
+from vicrop.run import datasets
 
 MODULES = {
     "textvqa": "textvqa",

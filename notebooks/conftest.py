@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from data_prep import plates
-from vicrop import matrix, plans
-from vicrop.execute import pool
-from vicrop.run import run_together
+from vicrop.run.loop import run_together
+from workflow import matrix, plans
+from workflow.execute import pool
 
 
 def pytest_collection_finish(session):

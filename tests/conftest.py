@@ -57,7 +57,7 @@ def random_llava():
     """Makes a tiny-llava of random weights, large enough that answers vary."""
     import torch
 
-    from vicrop.tiny import models
+    from embedded import models
 
     def make(seed: int = 0):
         torch.manual_seed(seed)
@@ -95,7 +95,7 @@ def llama():
 
 @pytest.fixture(scope="session")
 def processor():
-    from vicrop.tiny import models
+    from embedded import models
 
     return models.llava_processor()
 
@@ -110,7 +110,7 @@ def vlm(random_llava, processor):
 @pytest.fixture(scope="session")
 def scene():
     """A drawn scene and its picture, 448 × 448 pixels."""
-    from vicrop.tiny import scenes
+    from embedded import scenes
 
     drawn, pixels = scenes.draw(scenes.PLATES, seed=3)
     return drawn, Image.fromarray(pixels)
@@ -185,7 +185,7 @@ def random_weights(saved_weights, monkeypatch):
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
     """Three scenes with two questions each, ground-truth boxes included."""
-    from vicrop.tiny import questions, scenes
+    from embedded import questions, scenes
 
     folder = tmp_path_factory.mktemp("drawn")
     (folder / "images").mkdir()

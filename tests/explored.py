@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from vicrop.explorer import store
-from vicrop.explorer.store import Asked, Cropped, Index, Said, Saved
+from analysis.explorer import store
+from analysis.explorer.store import Asked, Cropped, Index, Said, Saved
 from vicrop.types import Box
 
 METHODS = ("rel-att", "grad-att", "pure-grad")

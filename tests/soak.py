@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from data_prep import plates
 from vicrop import paths
-from vicrop.runfolder import RunFolder
+from vicrop.run.folder import RunFolder
 
 REPORT = paths.ROOT / "benchmarks" / "soak.json"
 QUOTA = {"small": 24, "medium": 10, "large": 8, "exists": 2}

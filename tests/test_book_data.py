@@ -7,7 +7,8 @@ import pytest
 
 from data_prep import registry
 from data_prep.fetch import Hub
-from vicrop import datasets, paths, scoring
+from vicrop import paths, scoring
+from vicrop.run import datasets
 
 FOLDER = paths.ROOT / "book" / "data"
 SHARED = {"aokvqa-mc": "aokvqa", "hr-bench-4k": "hr-bench", "hr-bench-8k": "hr-bench"}

@@ -7,9 +7,10 @@ import sys
 import pytest
 from PIL import Image
 
-from vicrop import adapters, cli, geometry, options
-from vicrop.runfolder import RunFolder
-from vicrop.types import RunConfig
+from vicrop import adapters, cli, geometry
+from vicrop.run import options
+from vicrop.run.folder import RunFolder
+from vicrop.run.records import RunConfig
 from vicrop.view import GEOMETRIES, View
 
 pytestmark = pytest.mark.usefixtures("random_weights", "results_folder")

@@ -5,8 +5,9 @@ import shutil
 import pytest
 import torch
 
-from vicrop import adapters, run
-from vicrop.types import RunConfig
+from vicrop import adapters
+from vicrop.run import loop
+from vicrop.run.records import RunConfig
 
 pytestmark = [
     pytest.mark.gpu,
@@ -25,7 +26,7 @@ def answers(folder, monkeypatch, place, **settings):
     """Every method's answers and boxes of the six questions."""
     monkeypatch.setenv("VICROP_RESULTS", str(place))
     configs = [RunConfig(dataset=folder, method=m, **settings) for m in METHODS]
-    made = run.run_together(configs, progress=False)
+    made = loop.run_together(configs, progress=False)
     assert all(folder.meta()["errors"] == 0 for folder in made)
     return [[(r.plain, r.answer, r.box) for r in one.records()] for one in made]
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from vicrop import paths
-from vicrop.plans import MATRIX
+from workflow.plans import MATRIX
 
 SOURCES = sorted(paths.notebooks().glob("*.ipynb"))
 

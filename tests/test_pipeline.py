@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vicrop import boxes, pipeline, results
+from vicrop import boxes, methods, pipeline
 from vicrop.pipeline import ViCrop
+from vicrop.run import results
 
 QUESTION = "what digit is on the red plate?"
 
@@ -13,7 +14,7 @@ def cropping(vlm):
     return ViCrop(vlm)
 
 
-@pytest.mark.parametrize("method", pipeline.methods())
+@pytest.mark.parametrize("method", methods.METHODS)
 def test_every_method_answers_and_says_what_it_showed(cropping, view, scene, method):
     truth = [plate.box for plate in scene[0].plates]
     answer = cropping.answer(view, QUESTION, method, truth=truth, max_new_tokens=3)
@@ -52,14 +53,14 @@ def test_short_question_chooses_the_crop_and_the_question_is_answered(cropping, 
     assert answer.plain == view.ask(QUESTION, max_new_tokens=3).plain
 
 
-@pytest.mark.parametrize("alias", pipeline.ALIASES)
+@pytest.mark.parametrize("alias", methods.ALIASES)
 def test_the_authors_keys_are_translated(alias):
-    key = pipeline.ALIASES[alias]
-    if key in pipeline.methods():
-        assert pipeline.resolve(alias) == key
+    key = methods.ALIASES[alias]
+    if key in methods.METHODS:
+        assert methods.resolve(alias) == key
     else:
         with pytest.raises(ValueError, match=f"unknown method '{key}'"):
-            pipeline.resolve(alias)
+            methods.resolve(alias)
 
 
 @pytest.mark.parametrize("method", ["relatt", "", "REL-ATT"])
@@ -117,11 +118,11 @@ def test_empty_question_is_refused_by_every_method(cropping, view):
 
 
 def test_no_method_is_both_a_map_and_a_control():
-    assert len(set(pipeline.methods())) == len(pipeline.methods())
+    assert len(set(methods.METHODS)) == len(methods.METHODS)
 
 
 def test_every_method_has_its_place_in_the_books_tables():
-    assert set(pipeline.methods()) <= set(results.ORDER)
+    assert set(methods.METHODS) <= set(results.ORDER)
 
 
 def test_random_crop_lies_where_a_map_would(cropping, vlm):

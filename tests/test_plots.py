@@ -11,9 +11,11 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
 
+from analysis import figures
 from vicrop import plots  # noqa: E402
-from vicrop.stats import Estimate  # noqa: E402
-from vicrop.types import Answer, Box, Map, Sample  # noqa: E402
+from vicrop.run.records import Sample  # noqa: E402
+from vicrop.run.stats import Estimate  # noqa: E402
+from vicrop.types import Answer, Box, Map
 
 A, B = Estimate(0.5, 0.25, 0.75, 10), Estimate(1.5, 1, 2, 20)
 
@@ -58,11 +60,11 @@ def test_functions_return_the_axes_they_drew_into(ax, picture, answer):
     assert plots.show_image(picture, ax) is ax
     assert plots.show_map(picture, answer.amap, ax, label="ratio") is ax
     assert plots.show_box((1, 2, 3, 4), ax) is ax
-    assert plots.bars(["a"], {"x": one}, ax) is ax
-    assert plots.forest({"a": one[0]}, ax, "gain") is ax
-    assert plots.layers({"x": one}, ax, chosen=0) is ax
-    assert plots.histogram([0.1, 0.2, 3], ax, [1], "size") is ax
-    assert plots.curves([{"step": 1, "loss": 2.0}], ["loss"], ax) is ax
+    assert figures.bars(["a"], {"x": one}, ax) is ax
+    assert figures.forest({"a": one[0]}, ax, "gain") is ax
+    assert figures.layers({"x": one}, ax, chosen=0) is ax
+    assert figures.histogram([0.1, 0.2, 3], ax, [1], "size") is ax
+    assert figures.curves([{"step": 1, "loss": 2.0}], ["loss"], ax) is ax
 
 
 def test_image_axes_are_pixels_with_the_origin_at_the_top(ax, picture):
@@ -120,7 +122,7 @@ def test_bars_stand_side_by_side_in_percent(ax):
         name: [Estimate(value, value - 0.1, value + 0.1, 20) for value in (0.2, 0.6)]
         for name in ("plain", "cropped")
     }
-    plots.bars(["small", "large"], estimates, ax)
+    figures.bars(["small", "large"], estimates, ax)
     assert [bar.get_height() for bar in ax.patches] == [20, 60, 20, 60]
     lefts = sorted((bar.get_x(), bar.get_x() + bar.get_width()) for bar in ax.patches)
     assert all(
@@ -132,7 +134,7 @@ def test_bars_stand_side_by_side_in_percent(ax):
 
 def test_forest_colours_what_excludes_nothing(ax):
     rows = {"yes": Estimate(0.2, 0.1, 0.3, 9), "no": Estimate(0.0, -0.1, 0.1, 9)}
-    plots.forest(rows, ax, "gain")
+    figures.forest(rows, ax, "gain")
     colors = [line.get_color() for line in ax.lines[:4]]
     assert colors == [plots.BLUE, plots.BLUE, plots.GREY, plots.GREY]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row is on top
@@ -140,14 +142,14 @@ def test_forest_colours_what_excludes_nothing(ax):
 
 def test_layers_have_one_tick_each(ax):
     curve = [Estimate(value, value - 1, value + 1, 5) for value in (1, 2, 3)]
-    plots.layers({"rel-att": curve, "raw-att": curve}, ax, chosen=1)
+    figures.layers({"rel-att": curve, "raw-att": curve}, ax, chosen=1)
     assert ax.get_xticks().tolist() == [0, 1, 2]
     assert drawn(ax.figure)
 
 
 def test_curves_leave_gaps_where_nothing_was_measured(ax):
     history = [{"step": 1, "a": 1.0}, {"step": 2, "b": 5.0}, {"step": 3, "a": 3.0}]
-    plots.curves(history, ["a", "b"], ax)
+    figures.curves(history, ["a", "b"], ax)
     assert ax.lines[0].get_xydata().tolist() == [[1, 1], [3, 3]]
     assert ax.lines[1].get_xydata().tolist() == [[2, 5]]
 
@@ -159,15 +161,15 @@ def test_same_answer_draws_the_same_bytes(picture, answer):
 
 def test_table_has_no_index_and_the_same_html_every_time():
     frame = pd.DataFrame({"run": ["a", "b"], "n": [1, 2]}, index=["x", "y"])
-    html = plots.table(frame).to_html()
-    assert html == plots.table(frame.copy()).to_html()
+    html = figures.table(frame).to_html()
+    assert html == figures.table(frame.copy()).to_html()
     assert ">x<" not in html and ">a<" in html
 
 
 def test_fits_dim_what_is_not_seen(picture):
     small = picture.resize((9, 9))
     shown = {"pad": ((0, 0, 448, 448), small), "cut": ((100, 0, 300, 448), small)}
-    figure = plots.fits(picture, shown, truth=(5, 5, 20, 20))
+    figure = figures.fits(picture, shown, truth=(5, 5, 20, 20))
     first, second = figure.axes[:2]
     assert outlines(second)[0] == (100, 0, 300, 448)
     veils = [ax.images[1].get_array()[..., 3] for ax in (first, second)]
@@ -180,7 +182,7 @@ def test_fits_dim_what_is_not_seen(picture):
 
 def test_forests_share_rows_and_leave_blank_what_a_group_lacks():
     some = Estimate(0.2, 0.1, 0.3, 9)
-    figure = plots.forests({"m": {"a": some, "b": some}, "n": {"b": some}}, "points")
+    figure = figures.forests({"m": {"a": some, "b": some}, "n": {"b": some}}, "points")
     left, right = figure.axes
     assert [text.get_text() for text in left.get_yticklabels()] == ["a", "b"]
     assert left.get_ylim() == right.get_ylim() == (1.5, -0.5)
@@ -195,13 +197,13 @@ def test_forests_share_rows_and_leave_blank_what_a_group_lacks():
 
 @pytest.mark.parametrize(("chosen", "side"), [(0, "left"), (2, "right")])
 def test_label_of_the_chosen_layer_stays_inside_the_axes(ax, chosen, side):
-    plots.layers({"x": [Estimate(0.5, 0.4, 0.6, 10)] * 3}, ax, chosen=chosen)
+    figures.layers({"x": [Estimate(0.5, 0.4, 0.6, 10)] * 3}, ax, chosen=chosen)
     assert [text.get_ha() for text in ax.texts] == [side]
 
 
 def test_texts_in_a_table_are_no_markup():
     frame = pd.DataFrame({"answer <i>": ["<script>alert(1)</script>", "a & b"]})
-    for table in (plots.table(frame), plots.table(frame).format(precision=2)):
+    for table in (figures.table(frame), figures.table(frame).format(precision=2)):
         html = table.to_html()
         assert "<script>" not in html and "<i>" not in html
         assert "&lt;script&gt;" in html and "a &amp; b" in html
@@ -209,7 +211,7 @@ def test_texts_in_a_table_are_no_markup():
 
 def test_forests_of_nothing_but_rounding_errors_have_an_axis_of_whole_numbers():
     nothing = Estimate(1e-17, 0, 2e-17, 36)
-    figure = plots.forests({"a": {"x": nothing}, "b": {"x": nothing}}, "points")
+    figure = figures.forests({"a": {"x": nothing}, "b": {"x": nothing}}, "points")
     assert figure.axes[0].get_xlim() == (-1, 1)
     plt.close(figure)
 
@@ -225,7 +227,7 @@ def taken_along(html):
     [(A, [""]), ([A, B], ["0", "1"]), ({"x": A, "y": B}, ["x", "y"])],
 )
 def test_numbers_behind_a_figure_can_be_taken_along(points, places):
-    found = taken_along(plots.numbers({"one": points}).data)
+    found = taken_along(figures.numbers({"one": points}).data)
     assert list(found.columns) == ["series", "at", "value", "low", "high", "n"]
     assert [str(place) for place in found["at"]] == places
     assert set(found["series"]) == {"one"}
@@ -234,7 +236,7 @@ def test_numbers_behind_a_figure_can_be_taken_along(points, places):
 
 def test_counts_behind_a_figure_can_be_taken_along():
     counts = pd.DataFrame({"fixed": [1, 2]}, index=["looked right", "looked wrong"])
-    found = taken_along(plots.numbers({"a": counts, "b": counts * 10}).data)
+    found = taken_along(figures.numbers({"a": counts, "b": counts * 10}).data)
     assert found.to_dict("list") == {
         "series": ["a", "a", "b", "b"],
         "at": ["looked right", "looked wrong"] * 2,
@@ -244,8 +246,8 @@ def test_counts_behind_a_figure_can_be_taken_along():
 
 def test_table_can_be_taken_along_as_csv():
     frame = pd.DataFrame({"run": ["a, b", "ü\n<i>"], "n": [1, 2]}, index=["x", "y"])
-    html = plots.table(frame)._repr_html_()
+    html = figures.table(frame)._repr_html_()
     again = taken_along(html)
     pd.testing.assert_frame_equal(again, frame.reset_index(drop=True))
-    assert html == plots.table(frame.copy())._repr_html_()
+    assert html == figures.table(frame.copy())._repr_html_()
     assert re.search(r'download="table-[0-9a-f]{8}\.csv"', html)

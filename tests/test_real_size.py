@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import DynamicCache
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-from vicrop import adapters, attribution, capture, pipeline
+from vicrop import adapters, attribution, capture, methods, pipeline
 from vicrop.adapters import FAMILIES, MODELS
 
 HUB = [key for key, spec in MODELS.items() if spec.folder is None]
@@ -163,7 +163,7 @@ def test_twin_runs_every_method_end_to_end(key, dtype, wide):
     vlm.model.to(dtype)
     view, crop = vlm.look(wide), pipeline.ViCrop(vlm)
     assert len(view.tiles.boxes) == 2
-    for method in pipeline.methods():
+    for method in methods.METHODS:
         said = crop.answer(
             view, QUESTION, method, truth=[(70, 20, 76, 26)], max_new_tokens=1
         )
@@ -217,7 +217,7 @@ def test_embedded_model_runs_every_method_end_to_end(key, dtype, wide):
     count = sum(weight.numel() for weight in vlm.model.parameters())
     assert spec.parameters == pytest.approx(count, rel=0.05)
     view, crop = vlm.look(wide), pipeline.ViCrop(vlm)
-    for method in pipeline.methods():
+    for method in methods.METHODS:
         said = crop.answer(
             view, QUESTION, method, truth=[(70, 20, 76, 26)], max_new_tokens=1
         )

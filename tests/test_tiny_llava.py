@@ -2,11 +2,11 @@
 
 import pytest
 
+from embedded import cards, scenes
 from vicrop import adapters, boxes
 from vicrop.adapters import MODELS
-from vicrop.provenance import file_hash, weights_hash
-from vicrop.results import size_group
-from vicrop.tiny import cards, scenes
+from vicrop.run.provenance import file_hash, weights_hash
+from vicrop.run.results import size_group
 
 pytestmark = pytest.mark.skipif(
     not MODELS["tiny-llava"].is_here(),

@@ -8,11 +8,11 @@ import torch
 import twins
 from PIL import Image
 
+from embedded import idefics3
 from vicrop import adapters, attribution, together
 from vicrop import cache as kept
 from vicrop.adapters import GENERAL_QUESTION
 from vicrop.look import Look
-from vicrop.tiny import idefics3
 
 KEYS = {
     "llava": "llava-1.5-7b",

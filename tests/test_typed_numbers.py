@@ -9,7 +9,8 @@ import re
 import nbformat
 import pytest
 
-from vicrop import paths, readme
+from vicrop import paths
+from workflow import readme
 
 PAGES = sorted((paths.ROOT / "book").glob("*.md"))
 NOTEBOOKS = sorted(paths.notebooks().glob("*.ipynb"))

@@ -2,16 +2,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vicrop.types import (
-    HOW,
-    Answer,
-    Box,
-    Map,
-    Record,
-    RunConfig,
-    Sample,
-    check_question,
-)
+from vicrop.run.records import HOW, Record, RunConfig, Sample
+from vicrop.types import Answer, Box, Map, check_question
 
 
 def test_box_measures_itself_in_pixels():

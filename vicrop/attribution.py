@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vicrop import images
+from vicrop import images, methods
 from vicrop.adapters.base import Adapter
-from vicrop.adapters.parts import Prompt
+from vicrop.prompts import Prompt
 
 # What one prompt says.
 
@@ -245,13 +245,9 @@ def get(method: str) -> Attribution:
     return MAPS[method]
 
 
-HIGH = "-high"
-"""Ends the keys of the high-resolution variants."""
-
-
 def split(method: str) -> tuple[str, bool]:
     """A map's key without ``-high``, and whether it had that."""
-    kind = method.removesuffix(HIGH)
+    kind = method.removesuffix(methods.HIGH)
     get(kind)
     return kind, kind != method
 

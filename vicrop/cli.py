@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from vicrop import runcli
-from vicrop.options import (
+from vicrop import methods
+from vicrop.run import cli as runcli
+from vicrop.run.options import (
     Device,
     Dtype,
     Family,
@@ -23,7 +24,7 @@ from vicrop.options import (
     Options,
     numbers,
 )
-from vicrop.stopping import STOPPED, Stopped
+from vicrop.run.stopping import STOPPED, Stopped
 
 if TYPE_CHECKING:
     from vicrop.adapters import ModelSpec
@@ -60,7 +61,7 @@ def answer(
     from vicrop import adapters, images, pipeline
     from vicrop.types import check_question
 
-    method = pipeline.resolve(method)
+    method = methods.resolve(method)
     check_question(question)
     picture = images.load(image)
     vlm = adapters.load(
@@ -92,7 +93,8 @@ def score(
     ] = None,
 ) -> None:
     """Scores of RUNS (their folders), official and the authors', by group."""
-    from vicrop import paths, results, scorecard
+    from vicrop import paths
+    from vicrop.run import results, scorecard
 
     lines: list[scorecard.Line] = []
     for path in runs:

@@ -13,8 +13,8 @@ from torch import Tensor
 from vicrop import attribution
 from vicrop import cache as kept
 from vicrop.adapters.base import GENERAL_QUESTION, Adapter
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Words
 from vicrop.attribution import Attribution
+from vicrop.prompts import Prefix, Prompt, Seen, Words
 
 
 class Look:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WEIGHTS = Path(__file__).resolve().parent / "tiny" / "weights"
+WEIGHTS = Path(__file__).resolve().parent / "adapters" / "weights"
 
 
 def data() -> Path:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 
-from vicrop import attribution, boxes, geometry, images
+from vicrop import attribution, boxes, geometry, images, methods
 from vicrop.adapters.base import Adapter
-from vicrop.runfolder import RunFolder
-from vicrop.types import Answer, Box, Map, RunConfig, Sample
+from vicrop.run.folder import RunFolder
+from vicrop.run.records import RunConfig, Sample
+from vicrop.types import Answer, Box, Map
 from vicrop.view import View
 from vicrop.views import Views
 
@@ -84,40 +85,8 @@ CONTROLS: dict[str, Control] = {
     "center-crop": center_crop,
     "full-twice": full_twice,
 }
-NEEDS_TRUTH = ("human-crop", "human-crop-tight")
-"""Controls that are told where the object is."""
-
-ALIASES = {
-    "rel_att": "rel-att",
-    "grad_att": "grad-att",
-    "pure_grad": "pure-grad",
-    "rel_att_high": "rel-att-high",
-    "grad_att_high": "grad-att-high",
-    "pure_grad_high": "pure-grad-high",
-}
-"""The authors' short keys."""
-
-
 HIGH_RES_PX = 1024
 """With ``high_res="auto"``, images with a longer side are cut (paper, section 5)."""
-
-
-def methods() -> list[str]:
-    """Keys of all methods: maps, their high-resolution variants, then controls."""
-    high = [name + attribution.HIGH for name in attribution.MAPS]
-    return [*attribution.MAPS, *high, *CONTROLS]
-
-
-def resolve(method: str) -> str:
-    """A method's key, the authors' short keys translated.
-
-    Raises:
-        ValueError: for an unknown method.
-    """
-    method = ALIASES.get(method, method)
-    if method not in methods():
-        raise ValueError(f"unknown method {method!r}; known: {', '.join(methods())}")
-    return method
 
 
 def with_high_res(
@@ -131,8 +100,8 @@ def with_high_res(
     if high_res not in (True, False, "auto"):
         raise ValueError(f'high_res is {high_res!r}, expected True, False or "auto"')
     wanted = max(image_size) > HIGH_RES_PX if high_res == "auto" else high_res
-    if wanted and not method.endswith(attribution.HIGH):
-        return method + attribution.HIGH
+    if wanted and not method.endswith(methods.HIGH):
+        return method + methods.HIGH
     return method
 
 
@@ -254,7 +223,7 @@ class ViCrop:
             ValueError: for an unknown method, an empty question, an unusable image or
                 a map that is not finite.
         """
-        method = resolve(method)
+        method = methods.resolve(method)
         view = image if isinstance(image, View) else self._look(image, fit, geometry)
         rng = np.random.default_rng(0) if rng is None else rng
         if method not in CONTROLS:

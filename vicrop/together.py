@@ -30,9 +30,9 @@ from transformers import DynamicCache
 from vicrop import attribution, capture
 from vicrop import cache as kept
 from vicrop.adapters.base import GENERAL_QUESTION, Adapter
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words, not_none
 from vicrop.attribution import Attribution
 from vicrop.look import Look
+from vicrop.prompts import Prefix, Prompt, Seen, Start, Words, not_none
 from vicrop.tail import last_token_only
 from vicrop.types import Box
 from vicrop.view import View

@@ -7,8 +7,8 @@ from PIL import Image
 
 from vicrop import attribution, geometry, images
 from vicrop.adapters.base import GENERAL_QUESTION, Adapter
-from vicrop.adapters.parts import Prompt, Seen
 from vicrop.look import Look
+from vicrop.prompts import Prompt, Seen
 from vicrop.tiles import Tiled
 from vicrop.types import Answer, Box, Map
 

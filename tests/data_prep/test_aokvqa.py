@@ -6,7 +6,8 @@ from data_prep import build, registry
 from data_prep.originals import Originals
 from tests.fixtures.makers import draw
 from tests.fixtures.makers.aokvqa import rows
-from vicrop import datasets, scoring
+from vicrop import scoring
+from vicrop.run import datasets
 
 KEYS = ("aokvqa", "aokvqa-mc")
 PARQUET = "data/validation-00000-of-00001-0123456789abcdef.parquet"

@@ -22,7 +22,7 @@ from tests.data_prep.handmade import (
     write_rows,
 )
 from tests.fixtures.makers import draw
-from vicrop import datasets
+from vicrop.run import datasets
 
 
 def test_folder_has_rows_pictures_and_a_note_and_nothing_else(root, originals):

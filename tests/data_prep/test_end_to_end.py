@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from data_prep import registry
 from tests.data_prep.originals import FIXTURES, key_of
-from vicrop import datasets
 from vicrop.cli import app
+from vicrop.run import datasets
 
 
 @pytest.fixture

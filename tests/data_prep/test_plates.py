@@ -6,8 +6,9 @@ from PIL import Image
 
 from data_prep import plates
 from data_prep.plates import RECIPES, Recipe
-from vicrop import boxes, datasets, geometry, results
-from vicrop.tiny import scenes
+from embedded import scenes
+from vicrop import boxes, geometry
+from vicrop.run import datasets, results
 
 SMALL = Recipe(
     scenes.PLATES,

@@ -6,8 +6,9 @@ from typer.testing import CliRunner
 
 from data_prep import plates, registry
 from tests.data_prep.handmade import tree, write_originals
-from vicrop import cli, datasets
+from vicrop import cli
 from vicrop.cli import app
+from vicrop.run import datasets
 
 
 @pytest.fixture

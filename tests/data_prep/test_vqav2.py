@@ -11,7 +11,7 @@ from data_prep.vqav2 import ANNOTATIONS, DATASET, QUESTIONS
 from tests.data_prep import originals
 from tests.fixtures.makers import draw
 from tests.fixtures.makers import vqav2 as maker
-from vicrop import datasets
+from vicrop.run import datasets
 
 PARQUET = "validation-00000-of-00001.parquet"
 

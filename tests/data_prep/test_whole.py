@@ -19,7 +19,7 @@ from tests.data_prep.handmade import (
     write_originals,
 )
 from tests.fixtures.makers import draw
-from vicrop import datasets
+from vicrop.run import datasets
 
 
 def refuse(code):

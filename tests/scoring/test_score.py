@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vicrop import datasets, scoring
+from vicrop import scoring
+from vicrop.run import datasets
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 VECTORS = json.loads((GOLDEN / "metric_vectors.json").read_text())

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from vicrop import cache as kept
 from vicrop import geometry, images
-from vicrop.adapters.parts import Graph, Prompt, Seen, Start, Words
 from vicrop.adapters.prompting import Prompting
+from vicrop.prompts import Graph, Prompt, Seen, Start, Words
 from vicrop.types import Region
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from PIL import Image
 from torch import Tensor
 
 from vicrop.adapters.base import register
-from vicrop.adapters.parts import Seen, Words
 from vicrop.adapters.square import SquareTower
+from vicrop.prompts import Seen, Words
 from vicrop.types import Stock
 
 INSTRUCTION = "Answer the question using a single word or phrase."

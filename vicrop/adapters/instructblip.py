@@ -10,8 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from vicrop import capture
 from vicrop.adapters.base import Adapter, register
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words, not_none
 from vicrop.adapters.square import SquareTower
+from vicrop.prompts import Prefix, Prompt, Seen, Start, Words, not_none
 from vicrop.tail import last_token_only
 from vicrop.types import Stock
 

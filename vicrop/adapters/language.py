@@ -13,7 +13,7 @@ from transformers import DynamicCache
 
 from vicrop import cache as kept
 from vicrop import capture
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Start, Words, Work, not_none
+from vicrop.prompts import Prefix, Prompt, Seen, Start, Words, Work, not_none
 from vicrop.tail import last_token_only
 from vicrop.types import Stock
 

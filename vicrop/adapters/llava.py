@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from vicrop.adapters.base import register
-from vicrop.adapters.parts import Seen, Words
 from vicrop.adapters.square import SquareTower
+from vicrop.prompts import Seen, Words
 
 ASSISTANT = "ASSISTANT:"
 PLACE = "\0"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vicrop.adapters.language import Language
-from vicrop.adapters.parts import Prefix, Prompt, Seen, Words
+from vicrop.prompts import Prefix, Prompt, Seen, Words
 from vicrop.types import check_question
 
 

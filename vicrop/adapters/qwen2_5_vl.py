@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vicrop.adapters.base import Adapter, register
-from vicrop.adapters.parts import Seen, Words
+from vicrop.prompts import Seen, Words
 
 INSTRUCTION = "Answer the question using a single word or phrase."
 

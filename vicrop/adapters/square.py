@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from vicrop.adapters.base import Adapter
-from vicrop.adapters.parts import Words
+from vicrop.prompts import Words
 
 
 class SquareTower(Adapter):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from vicrop.adapters.base import Adapter
-from vicrop.adapters.parts import Prompt, Seen
+from vicrop.prompts import Prompt, Seen
 
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Relative to the range of what is compared; the paths round differently."""

@@ -11,7 +11,7 @@ from transformers import DynamicCache, GenerationConfig
 
 from vicrop.adapters.base import Adapter
 from vicrop.adapters.conformance.case import Case, expect
-from vicrop.adapters.parts import Prompt
+from vicrop.prompts import Prompt
 
 ANSWER_TOKENS = 5
 

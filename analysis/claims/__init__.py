@@ -1,0 +1,1 @@
+"""The paper's claims, each with its number, ours and a verdict."""

@@ -1,0 +1,162 @@
+"""Pictures of many maps in one: tiles of a sprite, with what is said of each."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from analysis.explorer.store import Asked, Said, Saved
+from vicrop import boxes, geometry
+from vicrop.types import Box, Map, Region
+
+PROMPTS = ("question", "general", "ratio")
+"""What an attention map is of: a prompt, or one prompt's over the other's."""
+
+SCALE = 60_000
+"""What a map's peak becomes in 16 bits, so that a billionth of it has its digits too:
+ratios of one map can lie between a thousandth and a thousand."""
+
+
+@dataclass(eq=False)
+class Tiles:
+    """Maps of one shape, in lines and columns.
+
+    Attributes:
+        values: (lines, columns, rows, cols) float32.
+        region: of the original image that each covers.
+        asked: the question.
+        crop_px: side of the smallest crop, pixels.
+    """
+
+    values: np.ndarray
+    region: Region
+    asked: Asked
+    crop_px: int
+
+    @property
+    def peaks(self) -> np.ndarray:
+        """(lines, columns) each map's largest value."""
+        return self.values.max((2, 3))
+
+    @property
+    def places(self) -> np.ndarray:
+        """(lines, columns) each map's first cell of that value, counted row by row."""
+        return self.values.reshape(*self.values.shape[:2], -1).argmax(2)
+
+    def maps(self) -> list[list[Map | None]]:
+        """Each as a Map; none for one that is zero everywhere."""
+        return [
+            [Map(one, self.region) if one.any() else None for one in line]
+            for line in self.values
+        ]
+
+    def crops(self) -> list[list[Box | None]]:
+        """The crop that each map would choose."""
+        return [[self._crop(one) for one in line] for line in self.maps()]
+
+    def _crop(self, amap: Map | None) -> Box | None:
+        if amap is None:
+            return None
+        return boxes.select_box(amap, self.asked.size, self.crop_px)
+
+    def ratios(self) -> list[list[float | None]] | None:
+        """Each map's attention ratio; None without a ground-truth box."""
+        if not self.asked.boxes:
+            return None
+        return [[self._ratio(one) for one in line] for line in self.maps()]
+
+    def _ratio(self, amap: Map | None) -> float | None:
+        if amap is None:
+            return None
+        ratio = boxes.attention_ratio(amap, self.asked.boxes[0], self.asked.size)
+        return None if np.isnan(ratio) else ratio
+
+
+def of_prompt(
+    saved: Saved, said: Said, prompt: str, layers: Sequence[int] | None = None
+) -> Tiles:
+    """Attention maps: a line a layer; in the first column the mean over heads.
+
+    Args:
+        saved: what models looked at.
+        said: which model and question.
+        prompt: of ``PROMPTS``.
+        layers: to be shown; None for all.
+    """
+    about, described = (_with_mean(saved.array(said, name)) for name in PROMPTS[:2])
+    values = {
+        "question": lambda: about,
+        "general": lambda: described,
+        "ratio": lambda: relative(about, described),
+    }[prompt]()
+    values = values if layers is None else values[list(layers)]
+    asked = saved.index.asked[said.sample]
+    flat = [
+        geometry.place(one, said.fit, asked.size) for line in values for one in line
+    ]
+    placed = np.stack([one for one, _ in flat]).astype(np.float32)
+    shape = (*values.shape[:2], *placed.shape[1:])
+    return Tiles(placed.reshape(shape), flat[0][1], asked, said.crop_px)
+
+
+def of_methods(saved: Saved, said: Said) -> Tiles:
+    """The methods' maps, all in one line."""
+    maps = [saved.amap(said, method) for method in said.crops]
+    values = np.stack([one.values for one in maps])[None]
+    region = maps[0].region
+    assert region is not None
+    return Tiles(values, region, saved.index.asked[said.sample], said.crop_px)
+
+
+def _with_mean(heads: np.ndarray) -> np.ndarray:
+    return np.concatenate([heads.mean(1, keepdims=True), heads], 1)
+
+
+def relative(about: np.ndarray, described: np.ndarray) -> np.ndarray:
+    """The question's attention over the general prompt's, cell by cell.
+
+    Differs from ``attribution.relative``: a single head may give a cell nothing at all
+    for the general prompt, and the cell is then left at 0.
+    """
+    return np.divide(about, described, np.zeros_like(about), where=described > 0)
+
+
+def shown_layers(count: int, chosen: int, every: int) -> list[int]:
+    """Every so many layers, and the map's own."""
+    return sorted({*range(0, count, every), chosen})
+
+
+def scaled(values: np.ndarray, top: int) -> np.ndarray:
+    """Each map's cells from 0 to ``top``, its own peak."""
+    peaks = values.max((-2, -1), keepdims=True)
+    return top * (values / np.where(peaks > 0, peaks, 1))
+
+
+def flat(values: np.ndarray) -> np.ndarray:
+    """(lines · rows, columns · cols): all maps beside and below each other."""
+    lines, columns, rows, cols = values.shape
+    return values.transpose(0, 2, 1, 3).reshape(lines * rows, columns * cols)
+
+
+def sprite(values: np.ndarray) -> bytes:
+    """A PNG file with a pixel a cell, in viridis, each map from 0 to its own peak.
+
+    Args:
+        values: (lines, columns, rows, cols).
+    """
+    pixels = np.rint(flat(scaled(values, 255))).astype(np.uint8)
+    picture = Image.frombytes("P", pixels.shape[::-1], pixels.tobytes())
+    colors = matplotlib.colormaps["viridis"](range(256), bytes=True)[:, :3]
+    picture.putpalette(colors.tobytes(), "RGB")
+    file = io.BytesIO()
+    picture.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def packed(values: np.ndarray) -> str:
+    """Cells, ``SCALE`` at their map's peak, as float16 in base 64, map by map."""
+    return base64.b64encode(scaled(values, SCALE).astype("<f2").tobytes()).decode()

@@ -1,0 +1,494 @@
+"""The ledger of claims: rules, made-up records of both sizes, and commands."""
+
+import json
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from analysis import figures
+from analysis.claims import claims, evidence, ledger, measures, readings
+from analysis.claims.evidence import EMBEDDED, GPU, Evidence, Probe, Run
+from analysis.claims.readings import (
+    CANNOT,
+    NOT_SEEN,
+    OPPOSITE,
+    SEEN,
+    Above,
+    Below,
+    NoLoss,
+    Same,
+    Shown,
+)
+from vicrop.cli import app
+from vicrop.run import stats
+from vicrop.run.records import Record, RunConfig
+from vicrop.run.results import RunFolder
+from vicrop.run.stats import Estimate
+from workflow import matrix, plans
+
+LLAVA, SEVEN, BLIP = "tiny-llava", "llava-1.5-7b", "instructblip-vicuna-7b"
+
+
+@pytest.fixture
+def write_run(results_folder):
+    """Writes a finished run from (plain score, score, size, changes) a record."""
+
+    def write(model, method, dataset, answers, finished=True, **changes):
+        config = RunConfig(model=model, method=method, dataset=dataset, **changes)
+        run = RunFolder.of(config)
+        run.folder.mkdir(parents=True)
+        text = ""
+        for number, (plain, score, size, *more) in enumerate(answers):
+            text += Record(
+                id=str(number),
+                question="q",
+                labels=("a",),
+                plain="p",
+                answer="a",
+                plain_score=plain,
+                score=score,
+                size=size,
+                **(more[0] if more else {}),
+            ).line()
+        run.records_file.write_text(text)
+        run.write_meta(
+            {"config": json.loads(config.model_dump_json()), "finished": finished}
+        )
+        return run
+
+    return write
+
+
+def estimate(low, high, n=100):
+    return Estimate((low + high) / 2, low, high, n)
+
+
+# Rules: an interval in, a verdict out.
+
+
+@pytest.mark.parametrize(
+    ("rule", "low", "high", "verdict"),
+    [
+        (Above(), 1, 3, SEEN),
+        (Above(), -1, 3, NOT_SEEN),
+        (Above(), -3, -1, OPPOSITE),
+        (Above(1), 0.5, 3, NOT_SEEN),
+        (Below(), -3, -1, SEEN),
+        (Below(), -3, 1, NOT_SEEN),
+        (Below(), 1, 3, OPPOSITE),
+        (Below(50), 60, 90, OPPOSITE),
+        (NoLoss(2), -1, 3, SEEN),
+        (NoLoss(2), -1.9, -0.1, SEEN),
+        (NoLoss(2), -5, -1, NOT_SEEN),
+        (NoLoss(2), -5, -3, OPPOSITE),
+        (NoLoss(2), -5, 4, CANNOT),
+        (Same(5), -4, 4, SEEN),
+        (Same(5), 1, 4, SEEN),
+        (Same(5), 1, 9, NOT_SEEN),
+        (Same(5), 6, 9, OPPOSITE),
+        (Same(5), -9, -6, OPPOSITE),
+        (Same(5), -1, 9, CANNOT),
+        (Same(2, 5), 4, 6, SEEN),
+        (Same(2, 5), 9, 12, OPPOSITE),
+        (Shown(), 1, 3, CANNOT),
+    ],
+)
+def test_verdict_comes_from_the_interval(rule, low, high, verdict):
+    assert readings.judge(estimate(low, high), rule) == verdict
+
+
+def test_nothing_measured_and_too_few_questions_cannot_be_judged():
+    assert readings.judge(None, Above()) == CANNOT
+    assert readings.judge(estimate(1, 2, n=9), Above()) == CANNOT
+    assert readings.judge(Estimate(np.nan, np.nan, np.nan, 0), Above()) == CANNOT
+
+
+def test_unchanged_answers_exclude_a_loss_only_where_there_are_enough_of_them():
+    """Rule of three: 36 unchanged answers leave 8 points, 200 leave 1.5."""
+    assert readings.judge(estimate(0, 0, n=36), NoLoss(2)) == CANNOT
+    assert readings.judge(estimate(0, 0, n=200), NoLoss(2)) == SEEN
+    assert readings.judge(estimate(0, 0, n=200), Above()) == NOT_SEEN
+    assert readings.judge(estimate(3, 3, n=20), Above(1), unit="×") == SEEN
+
+
+# Measures.
+
+
+def frame(plain, score, **columns):
+    made = pd.DataFrame({"plain_score": plain, "score": score, **columns}, dtype=float)
+    return made.rename(index=str)
+
+
+def test_measures_are_in_points():
+    zeros, ones = [0.0] * 4, [1.0] * 4
+    assert measures.gain(frame(zeros, ones)).value == 100
+    assert measures.fall(frame(zeros, zeros), frame(ones, ones)).value == 100
+    assert measures.gains_apart(frame(zeros, ones), frame(ones, ones)).value == 100
+    assert measures.over(frame(zeros, ones), frame(zeros, zeros)).value == 100
+    assert measures.gains_over(frame(zeros, zeros), frame(zeros, ones)).value == -100
+
+
+def test_looking_is_measured_on_wrong_answers_alone():
+    run = frame([0, 0, 1, 0], [1, 0, 1, 0], coverage=[1, 1, 0, 0])
+    control = frame([0, 0, 1, 0], [0, 0, 1, 0], coverage=[0, 1, 1, 0])
+    found = measures.found_when_wrong(run, control)
+    assert (found.n, found.value) == (3, pytest.approx(100 / 3))
+    crop = frame([0, 0, 1, 0], [1, 1, 1, 1])
+    repaired = measures.read_when_found(run, crop, control)
+    assert (repaired.n, repaired.value) == (2, 100)
+
+
+def test_what_is_left_wrong_was_missed_or_not():
+    """Of three left wrong, one has no crop and one crop missed the object."""
+    run = frame([0] * 4, [0, 0, 0, 1], coverage=[1, 0.5, np.nan, 0])
+    found = measures.missed_when_left(run)
+    assert (found.n, found.value) == (2, 50)
+
+
+def test_so_few_changes_that_no_exact_test_could_be_sure():
+    fewest = readings.fewest_changes()
+    few, enough = (
+        stats.changes(np.zeros(n), np.ones(n)).p for n in (fewest - 1, fewest)
+    )
+    assert enough < 0.05 <= few
+
+
+def test_oracle_beats_the_best_method_by_what_only_others_get():
+    one, two = frame([0] * 4, [1, 1, 1, 0]), frame([0] * 4, [0, 0, 0, 1])
+    assert measures.oracle(one, two).value == 25
+    assert measures.oracle(one, one).value == 0
+
+
+def test_independent_groups_are_resampled_apart(rng):
+    one, other = rng.normal(3, 1, 400), rng.normal(1, 1, 100)
+    found = stats.between(one, other)
+    assert found.value == pytest.approx(one.mean() - other.mean())
+    wide = 1.96 * np.sqrt(one.var() / 400 + other.var() / 100)
+    assert found.high - found.low == pytest.approx(2 * wide, rel=0.1)
+    assert found.n == 500
+    assert np.isnan(stats.between([], other).value)
+
+
+def test_ratios_of_wrong_and_right_answers_are_compared_in_doublings():
+    layer = pd.DataFrame(
+        {"ratio": [4.0, 4, 2, 2], "answer": ["wrong"] * 2 + ["right"] * 2}
+    )
+    assert measures.wrong_over_right(layer).value == 1
+
+
+# Made-up records.
+
+
+def by_size(small, large, n=40):
+    """Answers about small and large objects, as (plain, score)."""
+    return [(*small, 0.001)] * n + [(*large, 0.2)] * n
+
+
+def judged(models, key):
+    return ledger.entries(Evidence(), models, [claims.get(key)])
+
+
+def test_a_claim_is_seen_not_seen_or_cannot_be_seen(write_run):
+    write_run(LLAVA, "no-crop", "plates", by_size((0, 0), (1, 1)))
+    write_run(LLAVA, "rel-att", "plates", by_size((0, 1), (1, 1)))
+    write_run(LLAVA, "grad-att", "plates", by_size((1, 0), (1, 0)))
+    assert [one.verdict for one in judged([LLAVA], "C2")] == [SEEN]
+    gains = {one.reading.name: one.verdict for one in judged([LLAVA], "C8")}
+    assert gains["gain of rel-att, small objects, plates"] == SEEN
+    assert gains["gain of grad-att, small objects, plates"] == OPPOSITE
+    assert gains["gain of pure-grad, small objects, plates"] == CANNOT
+    harms = {one.reading.name: one.verdict for one in judged([LLAVA], "C9")}
+    assert harms["gain of rel-att, large objects, plates"] == CANNOT  # 40 are few
+    assert harms["gain of grad-att, large objects, plates"] == OPPOSITE
+
+
+def test_failed_samples_are_in_no_measure(write_run):
+    answers = by_size((0, 1), (1, 1))
+    failed = {"answer": None, "score": None, "error": "ValueError: broken"}
+    run = write_run(LLAVA, "rel-att", "plates", answers)
+    line = Record(id="x", question="q", labels=("a",), size=0.001, **failed).line()
+    run.records_file.write_text(run.records_file.read_text() + line)
+    [first] = [one for one in judged([LLAVA], "C8") if one.found]
+    assert first.found.n == 40
+
+
+def test_difficult_answers_count_no_more_than_in_the_official_score(write_run):
+    hard = {"meta": {"difficult_direct_answer": True}}
+    answers = [(0, 1, None), (1, 0, None, hard)] * 20
+    write_run(SEVEN, "rel-att", "aokvqa", answers)
+    [found] = [one for one in judged([SEVEN], "C9") if one.found]
+    assert (found.found.n, found.found.value) == (20, 100)
+
+
+def summary_of(models, key):
+    evidence = Evidence()
+    found = ledger.entries(evidence, models, [claims.get(key)])
+    [row] = ledger.summary(evidence, found, [claims.get(key)]).to_dict("records")
+    return row
+
+
+def test_a_claim_that_nothing_here_could_show_says_why(results_folder):
+    row = summary_of([LLAVA], "C13")
+    assert row["embedded size"].startswith(f"{CANNOT}: SAM, YOLO and CLIP")
+    assert row["GPU size"].startswith("no command")
+
+
+def test_a_claim_of_no_loss_says_that_its_interval_is_too_wide(write_run):
+    write_run(LLAVA, "rel-att", "plates", by_size((0, 1), (1, 1)))
+    assert "wider than its margin (n = 40" in summary_of([LLAVA], "C9")["embedded size"]
+
+
+def test_made_up_records_of_a_7b_model_join_the_ledger_by_themselves(write_run):
+    write_run(LLAVA, "rel-att", "plates", by_size((0, 1), (1, 1)))
+    before = ledger.with_records(Evidence(), [LLAVA])
+    write_run(SEVEN, "rel-att", "textvqa", by_size((0, 1), (1, 1)))
+    evidence = Evidence()
+    models = ledger.with_records(evidence, [LLAVA])
+    assert (before, models) == ([LLAVA], [LLAVA, SEVEN])
+
+    found = ledger.entries(evidence, models)
+    rows = ledger.details(found)
+    theirs = rows[rows["model"] == SEVEN]
+    assert set(theirs["size"]) == {"GPU"}
+    assert set(rows[rows["model"] == LLAVA]["size"]) == {"embedded"}
+    [gain] = theirs[theirs["claim"] == "C8"].to_dict("records")
+    assert gain["measured"] == "gain of rel-att, textvqa"
+    assert gain["n"] == 80
+    assert gain["verdict"] == SEEN
+    assert gain["records"] == "llava-1.5-7b__rel-att__textvqa"
+    told = summary_of(models, "C8")["GPU size"]
+    assert told.startswith(f"{SEVEN}: seen (1 of 1 readings); gain of rel-att, textvqa")
+    assert told.endswith("; missing: make run SIZE=table2")
+
+
+def test_pages_and_the_runs_that_have_one_are_linked(write_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("vicrop.paths.executed", lambda: tmp_path)
+    for method in ("rel-att", "grad-att"):
+        write_run(LLAVA, method, "plates", by_size((0, 1), (1, 1)))
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "tiny-llava__rel-att__plates.ipynb").write_text("{}")
+    found = ledger.links(judged([LLAVA], "C8"))
+    runs = {name: address for name, address in found.items() if "__" in name}
+    assert runs == {
+        "tiny-llava__rel-att__plates": "runs/tiny-llava__rel-att__plates.html"
+    }
+    assert found["04_main_table#fig-gain"] == "04_main_table.html#fig-gain"
+    shown = figures.table(pd.DataFrame({"records": [", ".join(runs) + ", <b>"]}), found)
+    assert '<a href="runs/tiny-llava__rel-att__plates.html">' in shown.to_html()
+    assert "&lt;b&gt;" in shown.to_html()
+
+
+def test_records_of_a_subset_count_until_the_whole_is_there(write_run):
+    write_run(SEVEN, "rel-att", "textvqa", [(0, 1, 0.001)] * 20, limit=20)
+    [found] = [one for one in judged([SEVEN], "C8") if one.found]
+    assert (found.found.n, found.runs) == (
+        20,
+        ("llava-1.5-7b__rel-att__textvqa__n20-s0",),
+    )
+    write_run(SEVEN, "rel-att", "textvqa", [(0, 1, 0.001)] * 50)
+    [found] = [one for one in judged([SEVEN], "C8") if one.found]
+    assert found.found.n == 50
+
+
+def test_unfinished_and_changed_runs_are_no_evidence(write_run):
+    write_run(SEVEN, "rel-att", "textvqa", [(0, 1, 0.001)] * 20, finished=False)
+    write_run(SEVEN, "grad-att", "textvqa", [(0, 1, 0.001)] * 20, geometry="upstream")
+    assert [one for one in judged([SEVEN], "C8") if one.found] == []
+
+
+def test_a_claim_about_two_models_reads_the_sister_of_the_same_size(write_run):
+    assert evidence.sister(LLAVA, "instructblip") == "tiny-instructblip"
+    assert evidence.sister(SEVEN, "instructblip") == BLIP
+    write_run(SEVEN, "rel-att", "docvqa", [(0, 1, None)] * 20)
+    write_run(BLIP, "rel-att", "docvqa", [(0, 0, None)] * 20)
+    [apart] = [one for one in judged([SEVEN], "C10") if one.found]
+    assert apart.found.value == 100
+    assert apart.runs == (
+        "llava-1.5-7b__rel-att__docvqa",
+        "instructblip-vicuna-7b__rel-att__docvqa",
+    )
+
+
+def test_relations_are_told_apart_by_category(write_run):
+    kinds = [
+        (0, 1, None, {"meta": {"category": "direct_attributes"}}),
+        (0, 0, None, {"meta": {"category": "relative_position"}}),
+    ]
+    write_run(SEVEN, "rel-att-high", "vstar", kinds * 20)
+    [found] = [one for one in judged([SEVEN], "C21") if one.found]
+    assert (found.found.value, found.verdict) == (100, SEEN)
+
+
+# Commands.
+
+
+def missing(key):
+    return ledger.commands(Evidence(), claims.get(key))
+
+
+def test_a_size_of_the_matrix_is_named_where_it_has_all_that_is_missing(results_folder):
+    assert missing("C4") == ["make run SIZE=table1"]
+    assert missing("C8") == ["make run SIZE=table2"]
+    assert missing("C12") == ["make run SIZE=table3-vstar"]
+
+
+def test_what_no_size_has_is_told_run_by_run(results_folder, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        "vicrop.run.loop.run_together", lambda c, again: made.extend(c) or []
+    )
+    told = missing("C7")
+    assert len(told) == 2
+    for line in told:
+        program, *arguments = shlex.split(line)
+        assert program == "vicrop"
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert {one.run_id for one in made} == {
+        f"{model}__{method}__textvqa"
+        for model in (SEVEN, BLIP)
+        for method in ("rel-att", "random-crop", "human-crop", "full-twice")
+    }
+    assert {(one.device, one.dtype) for one in made} == {("cuda", "bfloat16")}
+
+
+def test_what_is_there_is_not_asked_for(write_run):
+    for method in ("random-crop", "human-crop", "full-twice"):
+        write_run(SEVEN, method, "textvqa", by_size((0, 1), (1, 1)))
+    first = missing("C7")[0]
+    assert first == (
+        "vicrop run --method=rel-att --model=llava-1.5-7b --dataset=textvqa "
+        "--dtype=bfloat16 --device=cuda"
+    )
+
+
+def test_what_no_run_records_is_a_page_to_execute(results_folder):
+    [line] = missing("C1")
+    program, source, *_ = shlex.split(line)
+    assert (program, source) == ("papermill", "notebooks/claims.ipynb")
+    assert "models: [llava-1.5-7b, instructblip-vicuna-7b]" in line
+
+
+# The registry.
+
+
+def test_there_is_one_row_a_claim_in_order():
+    assert [one.key for one in claims.CLAIMS] == [f"C{n}" for n in range(1, 23)]
+    with pytest.raises(ValueError, match="unknown claim 'C99'; known: C1 to C22"):
+        claims.get("C99")
+
+
+@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda one: one.key)
+def test_every_claim_is_read_off_or_says_why_not(claim):
+    sizes = {one.size for one in claim.measures}
+    judged = {one.size for one in claim.measures if not isinstance(one.rule, Shown)}
+    assert [EMBEDDED in judged, bool(claim.cannot), bool(claim.true)].count(True) == 1
+    assert [GPU in sizes, bool(claim.cannot_gpu), bool(claim.true)].count(True) == 1
+    assert claim.place and claim.paper and claim.page
+    names = [(one.size, one.name, one.families) for one in claim.measures]
+    assert len(set(names)) == len(names)
+
+
+def test_embedded_readings_need_runs_that_the_book_makes():
+    configs, _ = matrix.chosen(plans.MATRIX, "embedded")
+    made = {config.run_id for config in configs}
+    for claim in claims.CLAIMS:
+        for reading in claim.of(LLAVA):
+            for need in reading.needs:
+                assert isinstance(need, Probe) or need.run_id(LLAVA) in made
+
+
+def test_verdicts_are_counted_by_size(write_run):
+    write_run(LLAVA, "no-crop", "plates", by_size((0, 0), (1, 1)))
+    found = judged([LLAVA], "C2")
+    none = dict.fromkeys(readings.VERDICTS, 0)
+    assert ledger.counted(found) == none | {SEEN: 1}
+    assert ledger.counted(found, GPU) == none
+
+
+def test_mixed_outcomes_are_counted():
+    claim, [reading, *_] = claims.get("C8"), claims.get("C8").measures
+    entry = lambda verdict, n=50: ledger.Entry(  # noqa: E731
+        claim, reading, LLAVA, estimate(0, 1, n), verdict, ()
+    )
+    assert ledger.outcome([entry(SEEN)]) == "seen (1 of 1 readings)"
+    assert ledger.outcome([entry(NOT_SEEN)]) == "not seen (1 of 1 readings)"
+    mixed = [entry(SEEN), entry(SEEN), entry(NOT_SEEN), entry(CANNOT, 3)]
+    assert ledger.outcome(mixed) == (
+        "mixed: seen in 2 of 4 readings, not seen in 1, cannot be seen at this size in "
+        "1: fewer than 10 such questions"
+    )
+    assert ledger.outcome([entry(NOT_SEEN), entry(OPPOSITE)]) == (
+        "mixed: the opposite is seen in 1 of 2 readings, not seen in 1"
+    )
+
+
+def test_every_claim_has_one_standing_and_its_row_begins_with_it(write_run):
+    """Words and counts agree: both come from the same entries."""
+    write_run(LLAVA, "no-crop", "plates", by_size((0, 0), (1, 1)))
+    write_run(LLAVA, "rel-att", "plates", by_size((0, 1), (1, 1)))
+    found = ledger.entries(Evidence(), [LLAVA])
+    counts = ledger.standings(found)
+    assert sum(counts.values()) == len(claims.CLAIMS)
+    cells = ledger.summary(Evidence(), found)["embedded size"]
+    for word in ledger.STANDINGS:
+        assert (
+            sum(cell.startswith((f"{word} (", f"{word}:")) for cell in cells)
+            == (counts[word])
+        )
+    assert counts[ledger.BUILT] == 2
+
+
+def test_a_claim_seen_in_some_models_and_too_uncertain_in_others_is_mixed():
+    claim = claims.get("C6")
+    found = [
+        ledger.Entry(claim, claim.of(LLAVA)[0], LLAVA, estimate(0, 1), verdict, ())
+        for verdict in (SEEN, CANNOT)
+    ]
+    assert ledger.standing(found, claim) == ledger.MIXED
+    assert ledger.standing(found[1:], claim) == CANNOT
+
+
+def test_a_number_that_is_only_shown_has_no_verdict(results_folder):
+    table = pd.DataFrame({"what": ["plain"] * 10 + ["map"] * 10, "tokens": range(20)})
+    evidence = Evidence({(LLAVA, "cost"): table})
+    found = ledger.entries(evidence, [LLAVA], [claims.get("C14")])
+    assert ledger.standing(found, claims.get("C14")) == CANNOT
+    [row] = ledger.summary(evidence, found, [claims.get("C14")]).to_dict("records")
+    assert row["embedded size"].startswith(f"{CANNOT}: a CPU's answer token")
+    assert f"{LLAVA} 10.0" in row["embedded size"]
+    assert ledger.details(found)["seen if"].tolist() == ["not to be compared"]
+
+
+def test_the_row_of_c4_tells_the_papers_crop_and_ours_apart(write_run):
+    write_run(LLAVA, "human-crop", "plates", by_size((0, 1), (1, 1)))
+    write_run(LLAVA, "human-crop-tight", "plates", by_size((0, 0), (1, 1)))
+    told = summary_of([LLAVA], "C4")["embedded size"]
+    for crop, gained in {"human-crop-tight": "+0.0", "human-crop": "+100.0"}.items():
+        assert f"gain of {crop} (" in told
+        small = told.partition(f"gain of {crop} (")[2].partition(f"{LLAVA} ")[2]
+        assert small.startswith(gained)
+
+
+def test_equal_attention_is_read_off_equality_alone():
+    """That a ratio lies above 1 is another claim's."""
+    rules = {one.rule.says for one in claims.get("C6").measures}
+    assert rules == {"from half to double (within ±1 of 0)"}
+
+
+def test_what_stays_wrong_because_it_was_missed_speaks_against_seeing(write_run):
+    missed = {"box": (0, 0, 1, 1), "coverage": 0.0}
+    answers = [(0, 0, 0.001, missed)] * 20 + [(0, 1, 0.001, missed)] * 20
+    write_run(LLAVA, "rel-att", "plates", answers)
+    [found] = [one for one in judged([LLAVA], "C7") if one.found]
+    assert (found.found.n, found.found.value, found.verdict) == (20, 100, OPPOSITE)
+
+
+def test_needs_name_their_runs(results_folder):
+    need = Run("plates", "rel-att", family="instructblip")
+    assert need.run_id(LLAVA) == "tiny-instructblip__rel-att__plates"
+    assert Evidence().missing([need, Probe("zoom")], LLAVA) == [need, Probe("zoom")]
+    with pytest.raises(ValueError, match="no model of family 'nothing'"):
+        evidence.sister(LLAVA, "nothing")

@@ -1,0 +1,219 @@
+"""What pages measure beside the runs, with a small random model."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import crops, looking
+from analysis.claims import probes, probing, questions
+from analysis.claims.evidence import Evidence
+from vicrop import boxes
+from vicrop.run import datasets, stats
+from vicrop.types import Box, Map
+
+
+@pytest.fixture
+def data(write_data, row, picture):
+    rows = [
+        row(id="a", boxes=[[200, 200, 216, 216]]),
+        row(id="b", boxes=[[40, 60, 60, 80]], question="what digit is on it?"),
+    ]
+    return str(write_data(rows, [picture]))
+
+
+@pytest.fixture
+def samples(data):
+    return datasets.load(data)
+
+
+def test_a_zoom_ends_near_the_object_and_starts_with_the_whole_image(samples):
+    views = probes._zooms(samples[0], (448, 448), 5)
+    assert views[0] == Box(0, 0, 448, 448)
+    sides = [view.width for view in views]
+    assert sides == sorted(sides, reverse=True)
+    assert sides[-1] <= 2 * 16 + 4
+    assert all(boxes.coverage(view, samples[0].boxes[0]) == 1 for view in views)
+
+
+def test_a_zoom_gives_a_probability_a_view(vlm, data, samples):
+    table = probes.zoom(vlm, data, samples, steps=3)
+    assert list(table["name"]) == ["step 0", "step 1", "step 2"] * 2
+    assert table["score"].between(0, 1).all()
+
+
+def test_the_chance_of_an_answer_is_the_softmax_of_its_first_token(vlm, picture):
+    view = vlm.look(picture)
+    said = view.ask("what digit is on the red plate?", max_new_tokens=1).plain
+    if not said:
+        pytest.skip("the random model begins with a special token")
+    best = probes.chance(vlm, view, "what digit is on the red plate?", said)
+    other = probes.chance(vlm, view, "what digit is on the red plate?", "7")
+    assert 0 <= other <= best <= 1
+
+
+def test_every_layers_crop_is_answered_and_the_means(vlm, data, samples):
+    looked = looking.looks(vlm, data, samples)
+    table = probes.answered(vlm, data, looked, probes.layer_crops(vlm))
+    count = len(looked[0].maps)
+    names = [*(probes.layer_name(number) for number in range(count)), crops.ALL]
+    assert list(table["name"][: count + 1]) == names
+    assert len(table) == 2 * (count + 1)
+    assert questions.best_layer(table, names[:-1]) in names
+
+
+def test_a_crop_is_shown_alone_beside_what_the_run_recorded(vlm, data, samples):
+    run = pd.DataFrame(
+        {
+            "error": [None, None],
+            "box": [(180, 180, 244, 244), None],
+            "score": [1.0, 0.0],
+            "plain_score": [0.0, 0.0],
+        },
+        index=["a", "b"],
+    )
+    table = probes.alone(vlm, data, samples, run)
+    assert set(table["id"]) == {"a"}
+    scores = dict(zip(table["name"], table["score"], strict=True))
+    assert (scores["image and crop"], scores["image alone"]) == (1, 0)
+    assert scores["crop alone"] in (0, 1)
+
+
+def test_the_ratio_is_taken_in_every_way(vlm, data, samples):
+    table = probes.ratios(vlm, data, samples)
+    ways = [probes.DEFINED, probes.ROUNDED, probes.POOLED, probes.RAW]
+    assert list(table["name"][:4]) == ways
+    looked = looking.looks(vlm, data, samples)[0]
+    expected = boxes.attention_ratio(
+        looked.maps[vlm.layer], samples[0].boxes[0], looked.image_size
+    )
+    assert table["ratio"][0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_uniform_map_has_ratio_one_in_every_way():
+    amap = Map(np.ones((6, 6)))
+    cells = probes.whole_cells(amap, (10, 10, 25, 25), (60, 60))
+    assert cells == (slice(1, 3), slice(1, 3))
+    for pool in (np.sum, np.max):
+        assert probes.cell_ratio(amap.values, cells, pool) == 1
+
+
+def test_cells_are_counted_like_a_loop(rng):
+    values = rng.random((5, 7))
+    cells = (slice(1, 3), slice(2, 5))
+    every = [
+        values[top : top + 2, left : left + 3].sum()
+        for top in range(4)
+        for left in range(5)
+    ]
+    expected = values[cells].sum() / np.mean(every)
+    assert probes.cell_ratio(values, cells, np.sum) == pytest.approx(expected)
+
+
+def test_a_box_outside_the_map_has_no_ratio():
+    amap = Map(np.ones((4, 4)), (20, 0, 40, 20))
+    cells = probes.whole_cells(amap, (0, 0, 10, 10), (60, 20))
+    assert np.isnan(probes.cell_ratio(amap.values, cells, np.sum))
+
+
+def test_only_what_is_wanted_and_can_be_made_is_probed(vlm, data, results_folder):
+    made = probing.probe(vlm, "m", data, 0, Evidence(), ("layers", "crop alone"))
+    assert list(made) == [("m", "layers")]
+    chosen = probing.probe(vlm, "m", data, 1, Evidence(), ("chosen layer",))
+    assert set(chosen["m", "chosen layer"]["name"]) == {crops.ONE, crops.ALL}
+
+
+def test_attention_is_also_probed_on_objects_of_all_sizes(
+    vlm, data, results_folder, monkeypatch
+):
+    monkeypatch.setattr(crops, "small_samples", lambda of, n: datasets.load(of)[:1])
+    made = probing.probe(vlm, "m", data, 0, Evidence(), ("layers", *probing.ALL))
+    small, every, at = (made["m", name] for name in ("layers", *probing.ALL))
+    boxed = {sample.id for sample in datasets.load(data) if sample.boxes}
+    assert set(small["id"]) < set(every["id"]) == boxed
+    assert set(at["layer"]) == {vlm.layer}
+    assert len(at) == len(boxed)
+
+
+# Questions.
+
+
+def layer_of(ratios, answers, sizes):
+    groups = ["small"] * len(sizes)
+    return pd.DataFrame(
+        {"ratio": ratios, "answer": answers, "size": sizes, "group": groups}
+    )
+
+
+def test_a_difference_that_is_only_of_size_vanishes_at_like_sizes(rng):
+    """Ratio follows size exactly; wrong answers are about smaller objects."""
+    sizes = rng.uniform(0.0001, 0.005, 800)
+    wrong = rng.random(800) > sizes / 0.005
+    layer = layer_of(1 / sizes, np.where(wrong, "wrong", "right"), sizes)
+    logs = np.log2(layer["ratio"])
+    raw = logs[wrong].mean() - logs[~wrong].mean()
+    like = questions.like_sized(layer, bins=16)
+    assert raw > 0.8
+    assert abs(like.value) < 0.15
+    assert like.n <= 800
+
+
+def test_bins_of_few_answers_are_left_out():
+    layer = layer_of([1.0, 2.0, 3.0, 4.0], ["right", "wrong"] * 2, [1, 2, 3, 4])
+    found = questions.like_sized(layer)
+    assert found.n == 0
+    assert questions.told({"m": {"x": found}})["effect"].tolist() == ["no samples"]
+
+
+def test_an_interval_of_too_few_samples_is_none():
+    few, enough = stats.bootstrap([4.0] * 3), stats.bootstrap([4.0] * 10)
+    table = questions.told({"m": {"few": few, "enough": enough}}, "×", null=1)
+    assert table["effect"].tolist() == ["too few", "positive"]
+    assert table["×, 95 %"].tolist() == ["4.0", "4.0 [4.0, 4.0]"]
+
+
+def test_scorers_differ_where_the_label_is_in_a_longer_answer():
+    run = pd.DataFrame(
+        {
+            "error": [None] * 2,
+            "plain": ["x", "x"],
+            "answer": ["a cat", "cat"],
+            "labels": [("cat",)] * 2,
+            "question": ["q"] * 2,
+        }
+    )
+    found = questions.scorers(run)
+    assert found["equality"].value == 50
+    assert found["label in answer"].value == 100
+    assert found["label in answer over equality"].value == 50
+
+
+def test_a_ratio_of_medians_is_resampled_in_each():
+    over, under = np.array([2.0, 2.2, 1.8]), np.array([1.0, 1.1, 0.9])
+    found = questions.times(over, under)
+    assert found.value == pytest.approx(2)
+    assert found.low < 2 < found.high
+
+
+def test_half_a_width_shrinks_with_the_root_of_n():
+    one = pd.DataFrame({"score": [0.0, 1, 1, 0] * 10})
+    other = pd.DataFrame({"score": [0.0, 0, 1, 1] * 10})
+    wide = questions.half_width(one, other, 100)
+    assert questions.half_width(one, other, 400) == pytest.approx(wide / 2)
+
+
+def test_every_question_is_measured_or_says_what_it_needs():
+    table = questions.listed()
+    assert list(table["question"]) == list(range(1, 14))
+    assert (table["measured here"] == "yes").sum() >= 9
+    assert (table["needs, or leaves open"] != "").all()
+
+
+def test_differences_of_a_probe_are_paired():
+    table = pd.DataFrame(
+        {"id": ["a", "a", "b", "b"], "name": ["x", "y"] * 2, "score": [1, 0, 1, 1]}
+    )
+    [found] = questions.by_name(table, [("x", "y")]).values()
+    assert (found.value, found.n) == (50, 2)
+    shares = questions.scores(table)
+    assert shares["x"].value == 100
+    assert isinstance(shares["y"], stats.Estimate)

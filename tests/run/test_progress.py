@@ -1,0 +1,97 @@
+import io
+import math
+
+import pytest
+
+from vicrop.run import progress
+from vicrop.run.progress import Progress, Tally, duration
+from vicrop.run.records import Record
+
+
+def record(score):
+    error = "ValueError: x" if score is None else None
+    return Record(id="a", question="?", labels=("a",), score=score, error=error)
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_tally_is_the_mean_and_its_interval(rng):
+    scores = rng.choice([0, 0.3, 1], 50)
+    tally = Tally()
+    for score in scores:
+        tally.add(record(float(score)))
+    tally.add(record(None))
+    # Wilson, by hand: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+    p, n, z = scores.mean(), 50, 1.959964
+    half = z * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    low, high = (
+        100 * (p + z**2 / (2 * n) + s * half) / (1 + z**2 / n) for s in (-1, 1)
+    )
+    assert str(tally) == f"{100 * p:.1f} % [{low:.1f}, {high:.1f}]"
+    assert (tally.count, tally.errors) == (50, 1)
+    assert str(Tally()) == "–"
+
+
+def test_log_gets_a_line_every_30_seconds_and_a_last_one(clock):
+    out = io.StringIO()
+    bar = Progress("a run", 10, 2, memory_mb=lambda: 321, out=out)
+    for clock[0], score in ((110, 1.0), (129, 0.0), (130, 1.0), (131, None)):
+        bar.add("rel-att", record(score))
+    bar.close()
+    first, last = out.getvalue().splitlines()
+    assert (
+        first == "a run: 5/10; rel-att 66.7 % [20.8, 93.9]; 0 errors; 321 MB; 50 s left"
+    )
+    assert (
+        last == "a run: 6/10; rel-att 66.7 % [20.8, 93.9]; 1 errors; 321 MB; 31 s left"
+    )
+
+
+def test_terminal_gets_a_bar():
+    out = Terminal()
+    bar = Progress("a run", 2, 0, out=out)
+    bar.add("rel-att", record(1.0))
+    bar.add("no-crop", record(0.0))
+    bar.close()
+    assert "2/2" in out.getvalue() and "no-crop 0.0 % [0.0, 79.3]" in out.getvalue()
+
+
+@pytest.mark.parametrize("out", [io.StringIO(), Terminal()])
+def test_nothing_is_said_if_not_asked_for(out, clock):
+    bar = Progress("a run", 2, 0, shown=False, out=out)
+    clock[0] += 100
+    bar.add("rel-att", record(1.0))
+    bar.close()
+    assert out.getvalue() == ""
+
+
+def test_nothing_is_said_in_a_notebook(monkeypatch, clock):
+    monkeypatch.setattr(progress, "in_notebook", lambda: True)
+    out = io.StringIO()
+    bar = Progress("a run", 2, 0, out=out)
+    clock[0] += 100
+    bar.add("rel-att", record(1.0))
+    bar.close()
+    assert out.getvalue() == ""
+
+
+def test_this_is_no_notebook():
+    assert not progress.in_notebook()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "0 s"), (59.6, "1 min 00 s"), (61, "1 min 01 s"), (3 * 3600, "3 h 00 min")],
+)
+def test_durations(seconds, said):
+    assert duration(seconds) == said

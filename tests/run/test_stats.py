@@ -1,0 +1,278 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vicrop.run import stats
+from vicrop.run.stats import Estimate
+
+SCORES = st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=1, max_size=40)
+
+
+def test_accuracy_of_right_and_wrong_has_wilsons_interval():
+    estimate = stats.accuracy([1, 1, 1, 0])
+    # Wilson, by hand: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n).
+    z, n, p = 1.959964, 4, 0.75
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    assert estimate.value == 0.75 and estimate.n == 4
+    assert estimate.low == pytest.approx(middle - half, abs=1e-6)
+    assert estimate.high == pytest.approx(middle + half, abs=1e-6)
+
+
+def test_accuracy_of_partial_scores_is_bootstrapped():
+    scores = np.array([0, 0.3, 1, 1, 0.6, 0.9])
+    assert stats.accuracy(scores) == stats.bootstrap(scores)
+
+
+def test_accuracy_of_nothing_is_not_a_number():
+    estimate = stats.accuracy([])
+    assert math.isnan(estimate.value) and estimate.n == 0
+
+
+@given(scores=SCORES)
+def test_interval_holds_the_value(scores):
+    estimate = stats.accuracy(scores)
+    assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
+    assert estimate.n == len(scores)
+
+
+def slow_bootstrap(values, resamples=20_000):
+    """Percentile interval of the mean, one resample after the other."""
+    rng = np.random.default_rng(7)
+    means = sorted(rng.choice(values, len(values)).mean() for _ in range(resamples))
+    return means[int(0.025 * resamples)], means[int(0.975 * resamples)]
+
+
+def test_bootstrap_equals_resampling_in_a_loop(rng):
+    values = rng.normal(3, 2, 60)
+    estimate = stats.bootstrap(values)
+    low, high = slow_bootstrap(values)
+    assert estimate.value == pytest.approx(values.mean())
+    assert estimate.low == pytest.approx(low, abs=0.05)
+    assert estimate.high == pytest.approx(high, abs=0.05)
+
+
+def test_bootstrap_of_two_values_can_be_counted():
+    # Resamples of (0, 1): means 0, ½, ½, 1 in equal shares, so the interval is [0, 1].
+    assert stats.bootstrap([0, 1]) == Estimate(0.5, 0.0, 1.0, 2)
+
+
+def test_bootstrap_takes_another_statistic(rng):
+    values = rng.normal(size=101)
+    estimate = stats.bootstrap(values, np.median)
+    assert estimate.value == np.median(values)
+    assert estimate.low < estimate.value < estimate.high
+
+
+def test_bootstrap_is_the_same_every_time(rng):
+    values = rng.normal(size=30)
+    assert stats.bootstrap(values) == stats.bootstrap(values)
+    assert stats.bootstrap(values, seed=1) != stats.bootstrap(values, seed=2)
+
+
+@pytest.mark.parametrize("values", [[2.0], [2.0, 2.0, 2.0]])
+def test_values_that_do_not_vary_have_no_width(values):
+    assert stats.bootstrap(values) == Estimate(2.0, 2.0, 2.0, len(values))
+
+
+def test_bootstrap_of_nothing_is_not_a_number():
+    assert math.isnan(stats.bootstrap([]).value)
+
+
+def test_gain_is_paired():
+    before, after = np.array([0, 0, 1, 1.0]), np.array([1, 1, 1, 0.0])
+    assert stats.gain(before, after) == stats.bootstrap(np.array([1, 1, 0, -1.0]))
+    assert stats.gain(before, after).value == 0.25
+
+
+def test_gain_of_equal_answers_is_exactly_zero():
+    scores = np.array([0, 1, 1, 0.3])
+    assert stats.gain(scores, scores) == Estimate(0, 0, 0, 4)
+
+
+def test_gain_of_different_samples_is_refused():
+    with pytest.raises(ValueError, match="same samples, got 3 and 2"):
+        stats.gain(np.zeros(3), np.zeros(2))
+
+
+def slow_mcnemar(fixed, broken):
+    """Exact two-sided binomial p, by counting outcomes of fair coins."""
+    flips = fixed + broken
+    rarer = min(fixed, broken)
+    ways = sum(math.comb(flips, heads) for heads in range(rarer + 1))
+    return min(1.0, 2 * ways / 2**flips)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "broken"), [(5, 1), (1, 5), (8, 0), (0, 1), (3, 3), (20, 7), (0, 0)]
+)
+def test_mcnemar_equals_counting_coins(fixed, broken):
+    before = [0] * fixed + [1] * broken + [1, 1, 0]
+    after = [1] * fixed + [0] * broken + [1, 1, 0]
+    changes = stats.changes(before, after)
+    assert (changes.fixed, changes.broken, changes.unchanged) == (fixed, broken, 3)
+    assert changes.p == pytest.approx(slow_mcnemar(fixed, broken))
+
+
+def test_five_fixed_and_one_broken_has_the_p_of_a_table():
+    changes = stats.changes([0] * 5 + [1], [1] * 5 + [0])
+    assert changes.p == pytest.approx(0.21875)
+
+
+def test_a_score_counts_as_right_from_a_half_on():
+    changes = stats.changes([0.49, 0.5, 0.3], [0.5, 0.4, 0.4])
+    assert (changes.fixed, changes.broken, changes.unchanged) == (1, 1, 1)
+
+
+def frame(rows):
+    return pd.DataFrame(rows, columns=["plain_score", "score", "error"])
+
+
+def test_summary_leaves_failed_samples_out():
+    rows = [(0.0, 1.0, None), (1.0, 1.0, None), (None, None, "ValueError: x")]
+    summary = stats.summary(frame(rows))
+    assert (summary.n, summary.errors) == (2, 1)
+    assert (summary.plain.value, summary.score.value) == (0.5, 1.0)
+    assert summary.gain.value == 0.5
+    assert summary.changes.fixed == 1
+
+
+def test_summary_of_failures_only_is_empty():
+    summary = stats.summary(frame([(None, None, "ValueError: x")]))
+    assert (summary.n, summary.errors) == (0, 1)
+    assert math.isnan(summary.gain.value) and summary.changes.p == 1
+
+
+def test_estimate_is_written_with_its_interval():
+    estimate = Estimate(0.1234, -0.05, 0.3, 10)
+    assert estimate.format() == "0.12 [−0.05, 0.30]"
+    assert estimate.format(1, sign=True, scale=100) == "+12.3 [−5.0, +30.0]"
+
+
+@pytest.mark.parametrize(
+    ("value", "excluded"), [(0.0, True), (0.1, False), (0.2, False), (0.3, True)]
+)
+def test_interval_excludes_what_lies_outside(value, excluded):
+    assert Estimate(0.15, 0.1, 0.2, 9).excludes(value) == excluded
+
+
+def test_interval_of_nothing_excludes_nothing():
+    nothing = stats.bootstrap([])
+    assert not nothing.excludes(0)
+    assert stats.verdict(nothing) == "none"
+
+
+def test_estimate_in_another_unit_keeps_its_n():
+    assert Estimate(0.5, 0.4, 0.6, 9).times(100) == Estimate(50, 40, 60, 9)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "null", "words"),
+    [
+        (0.1, 0.2, 0, "positive"),
+        (-0.2, -0.1, 0, "negative"),
+        (-0.1, 0.2, 0, "none"),
+        (1.1, 1.3, 1, "positive"),
+        (0.0, 0.2, 0, "none"),
+    ],
+)
+def test_verdict_is_the_side_on_which_the_interval_lies(low, high, null, words):
+    assert stats.verdict(Estimate((low + high) / 2, low, high, 9), null) == words
+
+
+def test_report_has_a_row_a_run():
+    rows = [(0.0, 1.0, None), (1.0, 1.0, None), (None, None, "ValueError: x")]
+    report = stats.report({"first": frame(rows), "second": frame(rows[1:])})
+    assert report["run"].tolist() == ["first", "second"]
+    assert report["n"].tolist() == [2, 1] and report["errors"].tolist() == [1, 1]
+    assert report["no crop, %"][0].startswith("50.0 [")
+    assert report["gain, points"][0].startswith("+50.0 [")
+    assert report["fixed"].tolist() == [1, 0]
+
+
+def test_methods_are_compared_on_the_samples_that_both_answered():
+    frames = {
+        "rel-att": pd.DataFrame({"score": {"a": 1.0, "b": 1.0, "c": np.nan}}),
+        "no-crop": pd.DataFrame({"score": {"b": 0.0, "a": 1.0, "c": 0.0, "d": 0.0}}),
+    }
+    gains = stats.against(frames, "rel-att")
+    assert list(gains) == ["no-crop"]
+    assert (gains["no-crop"].value, gains["no-crop"].n) == (0.5, 2)
+
+
+def test_difference_is_of_the_samples_that_both_have():
+    before = pd.Series({"a": 0.0, "b": 1.0, "c": np.nan, "d": 0.0})
+    after = pd.Series({"d": 1.0, "b": 1.0, "c": 1.0, "x": 0.0})
+    found = stats.difference(before, after)
+    assert (found.value, found.n) == (0.5, 2)
+    assert found == stats.gain([1.0, 0.0], [1.0, 1.0])
+
+
+def scored(before, after):
+    """A run's table with these scores."""
+    frame = pd.DataFrame({"plain_score": before, "score": after})
+    return frame.assign(error=None)
+
+
+RUNS = {
+    "no-crop": scored([0, 0, 1, 1], [0, 0, 1, 1]),
+    "rel-att": scored([0, 0, 1, 1], [1, 1, 1, 1]),
+    "random-crop": scored([0, 0, 1, 1], [0, 1, 1, 0]),
+}
+
+
+def test_gains_are_over_the_same_models_plain_answers():
+    found = stats.gains(RUNS)
+    assert [found[name].value for name in RUNS] == [0, 0.5, 0]
+
+
+def test_over_pairs_runs_that_are_there():
+    pairs = [("rel-att", "random-crop"), ("rel-att", "nothing"), ("x", "no-crop")]
+    found = stats.over(RUNS, pairs)
+    assert list(found) == ["rel-att over random-crop"]
+    wanted = stats.against(RUNS, "rel-att")["random-crop"]
+    assert found["rel-att over random-crop"] == wanted
+
+
+def test_reports_are_each_models_report_one_below_the_other():
+    made = stats.reports({"m": RUNS, "n": {"no-crop": RUNS["no-crop"]}})
+    assert made["model"].tolist() == ["m", "m", "m", "n"]
+    pd.testing.assert_frame_equal(
+        made.drop(columns="model").iloc[:3], stats.report(RUNS)
+    )
+
+
+def test_effects_say_on_which_side_of_nothing_each_difference_is():
+    made = {
+        "up": Estimate(0.2, 0.1, 0.3, 9),
+        "none": Estimate(0.1, -0.1, 0.3, 9),
+        "down": Estimate(-0.2, -0.3, -0.1, 9),
+    }
+    table = stats.effects({"m": made})
+    assert table["effect"].tolist() == ["positive", "none", "negative"]
+    assert table.loc[0, "points"] == "+20.0 [+10.0, +30.0]"
+    assert set(table["model"]) == {"m"} and set(table["n"]) == {9}
+
+
+@pytest.mark.parametrize("levels", [[0, 1], [0, 0.3, 0.6, 0.9, 1]])
+def test_many_values_are_resampled_as_single_ones_are(rng, levels):
+    values = rng.choice(levels, 400)
+    slow = stats.bootstrap(values)
+    fast = stats.bootstrap_counts(values, stats._mean_of)
+    assert (fast.value, fast.n) == (pytest.approx(slow.value), slow.n)
+    assert fast.low == pytest.approx(slow.low, abs=0.006)
+    assert fast.high == pytest.approx(slow.high, abs=0.006)
+
+
+def test_from_many_values_on_a_mean_takes_the_short_way(rng):
+    values = rng.choice([0, 0.3, 1], stats.MANY + 1)
+    assert stats.bootstrap(values) == stats.bootstrap_counts(values, stats._mean_of)
+    assert stats.bootstrap(rng.random(stats.MANY + 1)).n == stats.MANY + 1
+
+
+def test_many_values_that_are_all_the_same_have_no_width():
+    assert stats.bootstrap_counts(np.ones(9), stats._mean_of) == Estimate(1, 1, 1, 9)

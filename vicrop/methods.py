@@ -1,0 +1,34 @@
+"""Keys of all methods, readable without torch: maps, their variants, controls."""
+
+PAPER = ("rel-att", "grad-att", "pure-grad")
+"""The paper's maps (sections 4 and 5)."""
+
+MAPS = (*PAPER, "raw-att", "floor-att")
+"""All maps; ``attribution.MAPS`` says how each is made."""
+
+HIGH = "-high"
+"""Ends the keys of the high-resolution variants."""
+
+NEEDS_TRUTH = ("human-crop", "human-crop-tight")
+"""Controls that are told where the object is."""
+
+CONTROLS = ("no-crop", *NEEDS_TRUTH, "random-crop", "center-crop", "full-twice")
+"""Second images that no map chooses; ``pipeline.CONTROLS`` says how each is made."""
+
+METHODS = (*MAPS, *(name + HIGH for name in MAPS), *CONTROLS)
+"""All of them."""
+
+ALIASES = {key.replace("-", "_"): key for key in (*PAPER, *(k + HIGH for k in PAPER))}
+"""The authors' short keys."""
+
+
+def resolve(method: str) -> str:
+    """A method's key, the authors' short keys translated.
+
+    Raises:
+        ValueError: for an unknown method.
+    """
+    method = ALIASES.get(method, method)
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+    return method

@@ -1,0 +1,298 @@
+"""The folder of a run, or of one shard of it: records, maps, and what made them."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from vicrop import paths
+from vicrop.run import jsonl, owner
+from vicrop.run.records import Record, RunConfig, Sample
+from vicrop.run.savedmaps import SavedMap
+from vicrop.types import Map
+
+RECORDS, MAPS, META = "records.jsonl", "maps.jsonl", "meta.json"
+REJECTED = "rejected.jsonl"
+"""Lines that were taken out of the records, as they were."""
+
+
+class Line(NamedTuple):
+    """A line of the records.
+
+    Attributes:
+        number: from 1.
+        text: as it stands there.
+        record: None if it is none.
+        fault: what is wrong with it; empty if nothing.
+    """
+
+    number: int
+    text: str
+    record: Record | None
+    fault: str
+
+
+class RunFolder:
+    """The folder of one run: ``records.jsonl``, ``meta.json``, perhaps ``maps.jsonl``.
+
+    Shards of a run have folders of the same kind, in its ``shards/``.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "RunFolder":
+        """Where a run's records are, or those of its shard."""
+        whole = paths.runs() / config.run_id
+        if config.shards == 1:
+            return cls(whole)
+        return cls(whole / "shards" / f"{config.shard}-of-{config.shards}")
+
+    @property
+    def name(self) -> str:
+        """The run's id; of a shard, which one as well."""
+        if self.folder.parent.name != "shards":
+            return self.folder.name
+        return f"{self.folder.parents[1].name}, shard {self.folder.name}"
+
+    @property
+    def records_file(self) -> Path:
+        """One JSON line a sample."""
+        return self.folder / RECORDS
+
+    @property
+    def maps_file(self) -> Path:
+        """One JSON line a map, if they were to be saved."""
+        return self.folder / MAPS
+
+    def records(self) -> Iterator[Record]:
+        """All records, in the order in which they were made.
+
+        Raises:
+            ValueError: naming file and line of one that cannot be read.
+        """
+        for line in self.lines():
+            if line.record is None:
+                raise ValueError(
+                    f"{self.records_file} line {line.number} is not a record "
+                    f"({line.fault}); run the same again, which makes it anew"
+                )
+            yield line.record
+
+    def lines(self) -> Iterator[Line]:
+        """All lines, readable or not."""
+        for number, text in jsonl.split(self.records_file):
+            try:
+                yield Line(number, text, Record.from_line(text), "")
+            except ValidationError as error:
+                yield Line(number, text, None, error.errors()[0]["msg"])
+            except ValueError as error:
+                yield Line(number, text, None, str(error))
+
+    def maps(self) -> dict[str, Map]:
+        """The maps that were saved, by sample id; no model is needed for them.
+
+        Raises:
+            ValueError: naming file and line of one that cannot be read.
+        """
+        found = {}
+        for number, text in jsonl.split(self.maps_file):
+            try:
+                saved = SavedMap.from_line(text)
+            except ValueError as error:
+                reason = " ".join(str(error).split())
+                where = f"{self.maps_file} line {number}"
+                raise ValueError(f"{where} is not a map ({reason})") from None
+            found[saved.id] = saved.map()
+        return found
+
+    def meta(self) -> dict[str, Any]:
+        """Parameters, versions, hashes and timings; empty if there are none yet.
+
+        Raises:
+            ValueError: if the file is torn.
+        """
+        file = self.folder / META
+        try:
+            return json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError as error:
+            raise ValueError(
+                f"{file} is not JSON ({error}); restore it, or delete the folder and "
+                "run again"
+            ) from None
+
+    def write_meta(self, meta: Mapping[str, Any]) -> None:
+        """Replace ``meta.json``; a crash leaves the old one."""
+        jsonl.replace_json(self.folder / META, meta)
+
+    def seal(self) -> dict[str, int | str]:
+        """Count and SHA-256 of the records as they are."""
+        text = self.records_file.read_bytes() if self.records_file.exists() else b""
+        return {"count": text.count(b"\n"), "sha256": hashlib.sha256(text).hexdigest()}
+
+    def check_identity(self, identity: Mapping[str, str]) -> None:
+        """Refuse to add records to those of something else.
+
+        Args:
+            identity: hashes of what the records depend on.
+
+        Raises:
+            ValueError: if the folder holds records of another identity.
+        """
+        known = self.meta().get("identity")
+        if known is not None and known != identity:
+            changed = [key for key in identity if known.get(key) != identity[key]]
+            raise ValueError(
+                f"{self.folder} holds records made with other {', '.join(changed)}; "
+                "delete that folder to run again, or keep it under another name"
+            )
+
+
+class Writer:
+    """Adds records to a run's folder, which it alone may do.
+
+    Attributes:
+        run: the folder.
+        samples: that are asked, in the order in which records will stand.
+        done: ids of those that are recorded.
+        notes: what had to be mended.
+    """
+
+    def __init__(self, run: RunFolder, samples: Sequence[Sample], again: bool = False):
+        self.run, self.samples = run, {sample.id: sample for sample in samples}
+        self.notes: list[str] = []
+        self._mend(again)
+        self._records = jsonl.Appender(run.records_file)
+        self._maps: jsonl.Appender | None = None
+
+    def _mend(self, again: bool) -> None:
+        """Take out what is no record of these samples; those are asked again."""
+        for file in (self.run.records_file, self.run.maps_file):
+            cut = jsonl.cut_torn(file)
+            if cut:
+                self.notes.append(f"{file.name}: a torn last line of {cut} bytes cut")
+        found = list(faults(self.run.lines(), self.samples))
+        if again:
+            found = [_tried(line) for line in found]
+        bad = [line for line in found if line.fault]
+        good = [line for line in found if not line.fault]
+        if bad:
+            with (self.run.folder / REJECTED).open("a", encoding="utf-8") as rejected:
+                rejected.writelines(line.text for line in bad)
+            jsonl.replace(self.run.records_file, (line.text for line in good))
+        self.notes += [f"line {n} taken out: {fault}" for n, _, _, fault in bad]
+        self.done = {line.record.id for line in good if line.record}
+
+    def append(self, record: Record, amap: Map | None = None) -> None:
+        """Add a record, and the map that its box was chosen from.
+
+        Raises:
+            OSError: naming the file, if the disk did not take it; what was recorded
+                before stays as it is.
+        """
+        try:
+            if amap is not None:
+                # First: a map without its record is made again, not the other way.
+                self._maps = self._maps or jsonl.Appender(self.run.maps_file)
+                self._maps.append(SavedMap.of(record.id, amap).line())
+            self._records.append(record.line())
+        except OSError as error:
+            raise OSError(
+                f"{self.run.folder}: sample {record.id} could not be written "
+                f"({error.strerror or error}); {len(self.done)} records are kept. Make "
+                "room and run the same again"
+            ) from error
+        self.done.add(record.id)
+
+    def close(self) -> None:
+        """See everything onto the disk, the records in their samples' order."""
+        self._records.close()
+        _sort(self.run.records_file, self.samples, Record.from_line)
+        if self._maps is not None:
+            self._maps.close()
+            _sort(self.run.maps_file, self.samples, SavedMap.from_line)
+
+
+def faults(found: Iterable[Line], samples: Mapping[str, Sample]) -> Iterator[Line]:
+    """Lines with what is wrong with each, seen beside the others and the samples."""
+    seen: dict[str, int] = {}
+    for line in found:
+        record, fault = line.record, line.fault
+        if record is not None:
+            asked = samples.get(record.id)
+            first = seen.setdefault(record.id, line.number)
+            if asked is None:
+                fault = f"sample {record.id!r} is not of this run"
+            elif (asked.question, asked.labels) != (record.question, record.labels):
+                fault = f"sample {record.id!r} has another question or labels here"
+            elif first != line.number:
+                fault = f"sample {record.id!r} is in line {first} already"
+        yield line._replace(fault=fault)
+
+
+def _tried(line: Line) -> Line:
+    """A failed sample's line as one that is to be taken out."""
+    failed = line.record is not None and line.record.error is not None
+    return line._replace(fault="it failed, and is tried again") if failed else line
+
+
+def _sort(file: Path, order: Iterable[str], read: Callable) -> None:
+    """Bring lines into the samples' order, the last one of each id."""
+    text = {read(line).id: line for _, line in jsonl.split(file)}
+    sorted_ = [text[name] for name in order if name in text]
+    if sorted_ != [line for _, line in jsonl.split(file)]:
+        jsonl.replace(file, sorted_)
+
+
+@contextmanager
+def writing(
+    run: RunFolder,
+    identity: Mapping[str, str],
+    samples: Sequence[Sample],
+    again: bool = False,
+) -> Iterator[Writer]:
+    """Open a run's folder for its records; held by this process alone.
+
+    Lines that are torn, changed, doubled or of something else are moved to
+    ``rejected.jsonl``, noted, and their samples asked again.
+
+    Args:
+        run: the folder.
+        identity: hashes of what the records depend on; kept in ``meta.json``.
+        samples: that are asked, in the order in which records are to stand.
+        again: whether failed samples are tried again.
+
+    Raises:
+        ValueError: if the folder holds records of another identity.
+        RuntimeError: if another process holds it.
+        OSError: if it cannot be written.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with owner.one_writer(run.folder) as left:
+        run.check_identity(identity)
+        writer = Writer(run, samples, again)
+        if left:
+            writer.notes.append(f"taken over from {left}, which did not end by itself")
+        before = run.meta()
+        known = before.get("notes", [])
+        run.write_meta(
+            {
+                **before,
+                "identity": dict(identity),
+                "asked": len(samples),
+                "finished": before.get("finished", False)
+                and len(writer.done) == len(samples),
+                "notes": [*known, *writer.notes],
+            }
+        )
+        try:
+            yield writer
+        finally:
+            writer.close()

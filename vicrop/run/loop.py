@@ -1,0 +1,251 @@
+"""One run: loop, resume, append. The only place that catches a sample's failure."""
+
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from PIL import Image
+
+from vicrop import adapters, boxes, methods, pipeline, scoring
+from vicrop.adapters.base import Adapter
+from vicrop.run import datasets, provenance, shards
+from vicrop.run import task as tasks
+from vicrop.run.batches import Batches
+from vicrop.run.folder import RunFolder
+from vicrop.run.looker import Looker
+from vicrop.run.progress import Progress
+from vicrop.run.records import Record, RunConfig, Sample
+from vicrop.run.stopping import at_most, gently
+from vicrop.run.task import Task
+from vicrop.types import Answer, Map
+from vicrop.view import View
+
+
+def run(
+    config: RunConfig,
+    progress: bool = True,
+    vlm: Adapter | None = None,
+    again: bool = False,
+) -> RunFolder:
+    """Answer every sample that has no record yet.
+
+    Args:
+        config: model, method, dataset and how much of it.
+        vlm: the model, if it is loaded already.
+        progress: whether to say how far it is.
+        again: whether samples that failed are tried again.
+
+    Returns:
+        The run's folder. Samples that failed are recorded with their error; see
+        ``failures``.
+
+    Raises:
+        ValueError: for an unknown model, method or dataset, a method that the data do
+            not fit, or if the folder holds records of another model, of other data or
+            parameters.
+        RuntimeError: if another process is at this run.
+        Stopped: after SIGTERM or SIGINT; what was recorded stays, and the same call
+            goes on.
+        OSError: if the records cannot be written.
+    """
+    return run_together([config], progress, vlm, again)[0]
+
+
+def run_together(
+    configs: Sequence[RunConfig],
+    progress: bool = True,
+    vlm: Adapter | None = None,
+    again: bool = False,
+) -> list[RunFolder]:
+    """Runs that differ in their method only: each image is looked at once for all.
+
+    Records are the same as those of ``run``, one by one. Seconds are counted for the
+    run that needed them first.
+
+    Raises:
+        ValueError: as ``run``; or if the runs differ in more than their method.
+    """
+    configs = [_resolved(config) for config in configs]
+    _check_together(configs)
+    wanted = [asked(config) for config in configs]
+    vlm = load(configs[0]) if vlm is None else vlm
+    weights = provenance.weights_hash(vlm)
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(tasks.opened(config, vlm, weights, samples, again))
+            for config, samples in zip(configs, wanted, strict=True)
+        ]
+        _answer_all(opened, progress)
+    return [task.folder for task in opened]
+
+
+def _resolved(config: RunConfig) -> RunConfig:
+    """With keys in place of the authors' short ones."""
+    keys = {
+        "model": adapters.resolve(config.model),
+        "method": methods.resolve(config.method),
+    }
+    return config.model_copy(update=keys)
+
+
+def _check_together(configs: Sequence[RunConfig]) -> None:
+    shared = [config.model_copy(update={"method": ""}) for config in configs]
+    if any(other != shared[0] for other in shared):
+        raise ValueError("runs made together may differ in their method only")
+    main = threading.current_thread() is threading.main_thread()
+    if configs[0].sample_timeout and not main:
+        raise ValueError(
+            f"sample_timeout is {configs[0].sample_timeout:g} s, but only the main "
+            "thread of a process can be interrupted; leave it out here"
+        )
+
+
+def _answer_all(opened: Sequence[Task], shown: bool) -> None:
+    """Answer what is left of several runs, image by image."""
+    config, vlm = opened[0].config, opened[0].vlm
+    samples = shards.in_order(
+        {s.id: s for task in opened for s in task.writer.samples.values()}.values()
+    )
+    left = [sample for sample in samples if any(t.lacks(sample) for t in opened)]
+    order = sorted(opened, key=lambda task: pipeline.cheapest_first(task.config.method))
+    with (
+        gently() as stop,
+        closing(Looker(vlm, config, left)) as look,
+        closing(_progress(opened, shown)) as bar,
+    ):
+        for batch in Batches(look, order, left):
+            for sample in batch:
+                for task in (task for task in order if task.lacks(sample)):
+                    record = task.answer(partial(record_of, look, task.config, sample))
+                    bar.add(task.config.method, record)
+                stop.check()
+
+
+def _progress(opened: Sequence[Task], shown: bool) -> Progress:
+    first = opened[0]
+    name = first.folder.name if len(opened) == 1 else f"{len(opened)} runs"
+    total = sum(len(task.writer.samples) for task in opened)
+    done = sum(len(task.writer.done) for task in opened)
+    return Progress(
+        name, total, done, shown, lambda: provenance.peak_memory_mb(first.vlm.device)
+    )
+
+
+def asked(config: RunConfig) -> list[Sample]:
+    """The samples of a run, or of its shard, in the order in which they are answered.
+
+    Raises:
+        ValueError: as ``askable``.
+    """
+    return shards.part(askable(config), config.shard, config.shards)
+
+
+def askable(config: RunConfig) -> list[Sample]:
+    """The samples of a whole run: human crops are only given where there is a box.
+
+    Raises:
+        ValueError: if that leaves none.
+    """
+    samples = datasets.load(config.dataset, config.limit, config.seed)
+    if config.method not in methods.NEEDS_TRUTH:
+        return samples
+    boxed = [sample for sample in samples if sample.boxes]
+    if not boxed:
+        raise ValueError(
+            f"{config.method} needs ground-truth boxes and {config.dataset} has none; "
+            "use a data set with boxes, or another method"
+        )
+    return boxed
+
+
+def load(config: RunConfig) -> Adapter:
+    """The model of a run."""
+    options: dict[str, Any] = config.options  # as keywords: checked in ``load``
+    return adapters.load(
+        config.model,
+        layer=config.layer,
+        device=config.device,
+        dtype=config.dtype,
+        **options,
+    )
+
+
+def record_of(
+    look: Looker, config: RunConfig, sample: Sample
+) -> tuple[Record, Map | None]:
+    """One sample's record, with its error if it failed; and its map."""
+    try:
+        with at_most(config.sample_timeout):
+            return answer_one(look(sample), config, sample)
+    except Exception as error:
+        failed = Record(
+            id=sample.id,
+            question=sample.question,
+            labels=sample.labels,
+            size=_size(sample, config.dataset),
+            meta=sample.meta,
+            error=f"{type(error).__name__}: {error}",
+        )
+        return failed, None
+
+
+def _size(sample: Sample, dataset: str) -> float | None:
+    """A failed sample's object size, so that it fails in its group; None if unknown."""
+    try:
+        size = datasets.image_size(datasets.image_path(dataset, sample))
+        datasets.check_boxes(sample, size)
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+    return datasets.object_size(sample, size)
+
+
+def answer_one(
+    view: View, config: RunConfig, sample: Sample
+) -> tuple[Record, Map | None]:
+    """One sample's record and map."""
+    datasets.check_boxes(sample, view.image.size)
+    answer = answer_sample(view, config, sample)
+    record = _record(sample, answer, config.dataset, view.image.size)
+    return record, answer.amap
+
+
+def answer_sample(view: View, config: RunConfig, sample: Sample) -> Answer:
+    """One sample's answers, box and map."""
+    box, amap = pipeline.choose(view, sample, config)
+    said = view.ask(sample.question, box, config.max_new_tokens)
+    return replace(said, amap=amap)
+
+
+def _record(
+    sample: Sample, answer: Answer, dataset: str, size: tuple[int, int]
+) -> Record:
+    plain_score, score = (
+        scoring.score(
+            dataset, scoring.prepared(dataset, text), sample.labels, sample.question
+        )
+        for text in (answer.plain, answer.text)
+    )
+    covered = None
+    if answer.box is not None and sample.boxes:
+        covered = round(boxes.coverage(answer.box, sample.boxes[0]), 6)
+    return Record(
+        id=sample.id,
+        question=sample.question,
+        labels=sample.labels,
+        plain=answer.plain,
+        answer=answer.text,
+        plain_score=plain_score,
+        score=score,
+        box=answer.box,
+        size=datasets.object_size(sample, size),
+        coverage=covered,
+        meta=sample.meta,
+    )
+
+
+def failures(folder: RunFolder) -> list[Record]:
+    """Records of samples that failed."""
+    return [record for record in folder.records() if record.error is not None]

@@ -1,0 +1,123 @@
+"""How far a run is: a bar on a terminal, a line now and then in a log."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from statsmodels.stats.proportion import proportion_confint
+from tqdm import tqdm
+
+from vicrop.run.records import Record
+
+LOG_SECONDS = 30.0
+
+
+class Tally:
+    """Scores of one run so far."""
+
+    def __init__(self) -> None:
+        self.count, self.sum, self.errors = 0, 0.0, 0
+
+    def add(self, record: Record) -> None:
+        """Count a record."""
+        if record.score is None:
+            self.errors += 1
+            return
+        self.count += 1
+        self.sum += record.score
+
+    def __str__(self) -> str:
+        """The mean with its 95 % interval (Wilson's, near it for soft scores)."""
+        if not self.count:
+            return "–"
+        low, high = proportion_confint(self.sum, self.count, method="wilson")
+        mean = 100 * self.sum / self.count
+        return f"{mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+class Progress:
+    """Counts records, and says how far a run is.
+
+    On a terminal a bar, elsewhere a plain line every 30 seconds; in a notebook nothing,
+    for it would stay in the page.
+
+    Attributes:
+        tallies: of each run, by what it is called.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        total: int,
+        done: int,
+        shown: bool = True,
+        memory_mb: Callable[[], int] = lambda: 0,
+        out: TextIO | None = None,
+    ):
+        self.name, self.total, self.memory_mb = name, total, memory_mb
+        self.out = sys.stderr if out is None else out
+        self.tallies: dict[str, Tally] = {}
+        self._made, self._before, self._started = 0, done, time.monotonic()
+        self._told = self._started
+        terminal = self.out.isatty()
+        self._lines = shown and not terminal and not in_notebook()
+        self._bar = tqdm(
+            desc=name,
+            total=total,
+            initial=done,
+            file=self.out,
+            disable=not (shown and terminal),
+        )
+
+    def add(self, label: str, record: Record) -> None:
+        """Count a record of the run that is called so."""
+        self.tallies.setdefault(label, Tally()).add(record)
+        self._made += 1
+        if not self._bar.disable:
+            self._bar.set_postfix_str(self.said(), refresh=False)
+        self._bar.update()
+        if self._lines and time.monotonic() - self._told >= LOG_SECONDS:
+            self.tell()
+
+    def said(self) -> str:
+        """Accuracy so far of each run, errors and memory."""
+        scores = ", ".join(f"{label} {tally}" for label, tally in self.tallies.items())
+        errors = sum(tally.errors for tally in self.tallies.values())
+        return f"{scores or '–'}; {errors} errors; {self.memory_mb()} MB"
+
+    def tell(self) -> None:
+        """Write a plain line."""
+        self._told = time.monotonic()
+        done = self._before + self._made
+        left = duration(self.seconds_left) if self._made else "unknown time"
+        line = f"{self.name}: {done}/{self.total}; {self.said()}; {left} left"
+        print(line, file=self.out, flush=True)
+
+    @property
+    def seconds_left(self) -> float:
+        """At the speed so far."""
+        spent = time.monotonic() - self._started
+        return spent / self._made * (self.total - self._before - self._made)
+
+    def close(self) -> None:
+        """Say the last of it."""
+        self._bar.close()
+        if self._lines and self._made:
+            self.tell()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def in_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    shell = sys.modules.get("IPython")
+    found = shell.get_ipython() if shell else None
+    return found is not None and hasattr(found, "kernel")

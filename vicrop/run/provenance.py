@@ -1,0 +1,70 @@
+"""Where a run's records come from: hashes, versions, machine, and what it took."""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import resource
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vicrop.run import datasets
+from vicrop.run.records import RunConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from vicrop.adapters.base import Adapter
+
+PACKAGES = ("vicrop", "torch", "transformers", "numpy", "pillow")
+
+
+def weights_hash(vlm: "Adapter") -> str:
+    """SHA-256 over the model's parameters, names and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(vlm.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def identity(config: RunConfig, weights: str) -> dict[str, str]:
+    """Hashes of what the records depend on."""
+    return {
+        "parameters": config.digest(),
+        "weights": weights,
+        "data": file_hash(datasets.folder(config.dataset) / "data.json"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that answers depend on."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def meta(config: RunConfig, vlm: "Adapter") -> dict:
+    """What made a run's records, and where."""
+    return {
+        "config": json.loads(config.model_dump_json()),
+        "layer": vlm.layer,
+        "versions": versions(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "host": platform.node(),
+        "peak_memory_mb": peak_memory_mb(vlm.device),
+    }
+
+
+def peak_memory_mb(device: "torch.device") -> int:
+    """Most memory used so far: the GPU's, or this process's on a CPU."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) // 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**10

@@ -1,0 +1,113 @@
+"""Whether a run's records are what they were, and what they should be."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from vicrop import adapters, paths, scoring
+from vicrop.run import datasets, provenance
+from vicrop.run.folder import RunFolder, faults
+from vicrop.run.loop import asked
+from vicrop.run.records import Record, RunConfig
+from vicrop.run.task import config_of
+
+
+def verify(run: RunFolder, weights: bool = False) -> Iterator[str]:
+    """What is wrong with a run, a line each; nothing if all is well.
+
+    Read are ``meta.json``, every record and its checksum, their number and SHA-256,
+    the data that they are about, and what the metric gives for each answer.
+
+    Args:
+        run: its folder.
+        weights: whether the model is loaded and its hash compared.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    if not run.folder.is_dir():
+        raise FileNotFoundError(
+            f"no folder {run.folder}; runs are in {paths.runs()} (see `vicrop status`)"
+        )
+    meta = run.meta()
+    if "config" not in meta:
+        yield "meta.json does not say what was run; delete the folder and run again"
+        return
+    config = config_of(meta)
+    yield from _of_meta(run, config)
+    yield from _of_lines(run, config)
+    if weights:
+        yield from _of_weights(config, meta["identity"]["weights"])
+
+
+def _of_meta(run: RunFolder, config: RunConfig) -> Iterator[str]:
+    """What ``meta.json`` says of itself and of the records' file."""
+    meta = run.meta()
+    if not meta.get("finished"):
+        yield "it is not finished; run the same again to go on"
+    elif meta.get("records") != run.seal():
+        made, found = meta.get("records", {}).get("count", "?"), run.seal()["count"]
+        yield f"records.jsonl changed after it was made: {made} lines then, {found} now"
+    if meta["identity"]["parameters"] != config.digest():
+        yield "meta.json's parameters are not those that its records were made with"
+    expected = RunFolder.of(config).folder
+    ends = expected.parts[-3:] if config.shards > 1 else expected.parts[-1:]
+    if run.folder.resolve().parts[-len(ends) :] != ends:
+        yield f"the folder is called {run.folder.name}, but holds {'/'.join(ends)}"
+
+
+def _of_lines(run: RunFolder, config: RunConfig) -> Iterator[str]:
+    """What the records say, line by line, beside the data if they are here."""
+    known = run.meta()["identity"]["data"]
+    try:
+        file = datasets.folder(config.dataset) / "data.json"
+        if provenance.file_hash(file) != known:
+            yield f"{config.dataset} here is not the data that were asked about"
+            return
+        samples = {sample.id: sample for sample in asked(config)}
+    except (OSError, ValueError) as error:
+        yield f"records were not held against their data: {error}"
+        return
+    recorded = set()
+    for line in faults(run.lines(), samples):
+        if line.fault:
+            yield f"line {line.number}: {line.fault}"
+        elif line.record is not None:
+            recorded.add(line.record.id)
+            yield from (
+                f"line {line.number}: {fault}"
+                for fault in _of_scores(line.record, config)
+            )
+    missing = [name for name in samples if name not in recorded]
+    if missing:
+        yield f"{len(missing)} samples have no record, such as {missing[0]!r}"
+
+
+def _of_scores(record: Record, config: RunConfig) -> Iterator[str]:
+    """Scores that are not those of the answers."""
+    if (record.error is None) == (record.answer is None):
+        yield "it has neither an answer nor an error, or both"
+        return
+    for text, score in (
+        (record.plain, record.plain_score),
+        (record.answer, record.score),
+    ):
+        if text is None:
+            continue
+        now = scoring.score(
+            config.dataset,
+            scoring.prepared(config.dataset, text),
+            record.labels,
+            record.question,
+        )
+        if now != score:
+            yield f"{text!r} has the score {score}, but the metric gives {now}"
+
+
+def _of_weights(config: RunConfig, known: str) -> Iterator[str]:
+    """Whether the model that is here is the one that answered."""
+    options: dict[str, Any] = config.options  # as keywords: checked in ``load``
+    vlm = adapters.load(
+        config.model, device=config.device, dtype=config.dtype, **options
+    )
+    if provenance.weights_hash(vlm) != known:
+        yield f"{config.model} here has other weights than those that answered"
