@@ -12,9 +12,9 @@ from rich.table import Table
 from vicrop import paths
 
 if TYPE_CHECKING:
-    from data_prep.base import DataSet
-    from data_prep.build import Built
-    from data_prep.fetch import Row
+    from data_prep.dataset import DataSet
+    from data_prep.download.fetch import Row
+    from data_prep.unified.build import Built
 
 Source = Annotated[
     list[Path] | None,
@@ -44,24 +44,25 @@ def prep(
         return
     if source and mirror:
         raise ValueError("--source and --mirror say two places; give one of them")
-    from data_prep import build, made, obtain, registry
-    from data_prep.originals import Originals
+    import data_prep
+    from data_prep.download import fetch
+    from data_prep.originals.search import Originals
+    from data_prep.unified import build, place
 
-    facts, root = registry.get(dataset), paths.data()
+    facts, root = data_prep.get(dataset), paths.data()
     limit = facts.limit if limit is None else limit
     same = {"dataset": dataset, "limit": limit, "seed": seed}
-    standing = made.found(root / dataset, same)
+    standing = place.found(root / dataset, same)
     if standing and not (source or mirror or replace):
         _tell(build.Built(root / dataset, standing, fresh=False))
         return
-    found = obtain.Obtained(source or [], {})
+    folders, origin = source or [], {}
     if not source:
         agree = partial(_agree, facts, yes=yes)
-        found = obtain.obtain(facts, root / "originals", mirror, limit, seed, agree)
-    originals = Originals(found.folders)
-    _tell(
-        build.build(facts, originals, root, limit, seed, replace, fetched=found.origin)
-    )
+        store = root / "originals"
+        folders, origin = fetch.fetch(facts, store, mirror, limit, seed, agree)
+    originals = Originals(folders)
+    _tell(build.build(facts, originals, root, limit, seed, replace, origin))
 
 
 def _draw(dataset: str, asked: bool) -> None:

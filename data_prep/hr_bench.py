@@ -9,26 +9,15 @@ Source: Wang et al., 2024.
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 from numpy.random import Generator
-from pydantic import Field
 
-from data_prep.base import DataSet, Item, Layout, lettered
-from data_prep.containers import Entry
-from data_prep.fetch import Hub
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    TsvCells,
-    checked,
-    parquet_rows,
-    tsv_rows,
-)
-
-Text = Annotated[str, Field(min_length=1)]
+from data_prep.dataset import DataSet, Hub, Item, Layout, lettered
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import columns, pictured_rows
+from data_prep.originals.rows import Original, Row, Text, checked, pictured_tsv
+from data_prep.originals.search import Originals
 
 
 class Question(Original):
@@ -45,27 +34,20 @@ class Question(Original):
     cycle_category: str | int
 
 
-COLUMNS = tuple(Question.model_fields)
-
-
 def read_parquet(pattern: str, originals: Originals, rng: Generator) -> list[Item]:
     """From parquet, pictures as base64 text in the rows."""
-    files = originals.need_all(pattern)
-    return _items(parquet_rows(files, COLUMNS), ParquetCells.of(files, "image"))
+    return _items(pictured_rows(originals.need_all(pattern), columns(Question)))
 
 
 def read_tsv(pattern: str, originals: Originals, rng: Generator) -> list[Item]:
     """From the TSV file of the same rows."""
-    file = originals.need(pattern)
-    rows, cells = tsv_rows(file, ["image"]), TsvCells(file, "image")
-    name = f"{file.name}:image"
-    return _items(rows, [Entry(cells, n, f"{name} row {n}") for n in range(len(rows))])
+    return _items(pictured_tsv(originals.need(pattern)))
 
 
-def _items(rows: Sequence[Row], pictures: Sequence[Entry]) -> list[Item]:
-    found = [checked(Question, row) for row in rows]
-    parts = zip(rows, found, bases(found), pictures, strict=True)
-    return [_item(*part) for part in parts]
+def _items(rows: Sequence[tuple[Row, Entry]]) -> list[Item]:
+    found = [checked(Question, row) for row, _ in rows]
+    parts = zip(rows, found, bases(found), strict=True)
+    return [_item(row, cell, one, base) for (row, cell), one, base in parts]
 
 
 def bases(rows: Sequence[Question]) -> list[int]:
@@ -85,7 +67,7 @@ def bases(rows: Sequence[Question]) -> list[int]:
     return found
 
 
-def _item(row: Row, found: Question, base: int, picture: Entry) -> Item:
+def _item(row: Row, picture: Entry, found: Question, base: int) -> Item:
     options = [found.A, found.B, found.C, found.D]
     return Item(
         where=row.where,

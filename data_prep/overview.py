@@ -1,10 +1,8 @@
 """All data sets side by side: what is published, what the paper has, what is here."""
 
-from pathlib import Path
-
 import pandas as pd
 
-from data_prep import registry
+import data_prep
 from vicrop import paths
 from vicrop.run import datasets, rescore, results
 
@@ -25,11 +23,11 @@ PAPER_SIZES = {"small": 773, "medium": 2411, "large": 1186}
 
 def table() -> pd.DataFrame:
     """A row for each data set that ``vicrop prep`` makes from originals."""
-    return pd.DataFrame([_row(key) for key in registry.MODULES])
+    return pd.DataFrame([_row(key) for key in data_prep.MODULES])
 
 
 def _row(key: str) -> dict[str, str]:
-    facts = registry.get(key)
+    facts = data_prep.get(key)
     here = is_here(key)
     return {
         "key": key,
@@ -48,12 +46,7 @@ def _number(count: int | None) -> str:
 
 def is_here(key: str) -> bool:
     """Whether a data set has been made."""
-    return (folder(key) / "data.json").is_file()
-
-
-def folder(key: str) -> Path:
-    """Where a data set is, or would be."""
-    return paths.data() / key
+    return (paths.data() / key / "data.json").is_file()
 
 
 def with_boxes() -> list[str]:

@@ -3,24 +3,22 @@
 Source: Singh et al., 2019; boxes: the authors of the paper (its appendix B).
 """
 
+from collections.abc import Iterable
 from typing import Annotated, NamedTuple
 
 from numpy.random import Generator
 from pydantic import Field, field_validator
 
-from data_prep.base import DataSet, Item, Layout, from_xywh
-from data_prep.containers import Entry
-from data_prep.fetch import Hub, Remote
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    checked,
-    json_rows,
+from data_prep.dataset import DataSet, Hub, Item, Layout, Remote, from_xywh
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import (
+    columns,
     parquet_columns,
     parquet_rows,
+    pictured_rows,
 )
+from data_prep.originals.rows import Original, Row, Text, checked, json_rows
+from data_prep.originals.search import Originals
 from vicrop.types import Region
 
 Ten = Annotated[tuple[str, ...], Field(min_length=10, max_length=10)]
@@ -30,8 +28,8 @@ class Question(Original):
     """A row of ``TextVQA_0.5.1_val.json``."""
 
     question_id: int
-    question: Annotated[str, Field(min_length=1)]
-    image_id: Annotated[str, Field(min_length=1)]
+    question: Text
+    image_id: Text
     answers: Ten
 
     @field_validator("answers")
@@ -59,27 +57,20 @@ class Place(NamedTuple):
 def read_json(originals: Originals, rng: Generator) -> list[Item]:
     """From the published JSON; pictures of both splits lie in ``train_images/``."""
     rows = json_rows(originals.need("TextVQA_*_val.json"), "data")
-    return _items(rows, originals)
-
-
-COLUMNS = ("question_id", "question", "image_id", "answers")
+    return _items(((row, None) for row in rows), originals)
 
 
 def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
     """From the mirror's parquet files, pictures in the rows."""
     files = originals.need_all("validation-*.parquet")
-    cells = ParquetCells.of(files, "image")
-    return _items(parquet_rows(files, COLUMNS), originals, cells)
+    return _items(pictured_rows(files, columns(Question)), originals)
 
 
 def _items(
-    rows: list[Row], originals: Originals, cells: list[Entry] | None = None
+    rows: Iterable[tuple[Row, Entry | None]], originals: Originals
 ) -> list[Item]:
     boxes = read_boxes(originals)
-    items = [
-        _item(checked(Question, row), row.where, boxes, cells and cells[n])
-        for n, row in enumerate(rows)
-    ]
+    items = [_item(row, cell, boxes) for row, cell in rows]
     known = {item.key for item in items}
     for number in (number for number in boxes if number not in known):
         raise ValueError(
@@ -89,12 +80,11 @@ def _items(
     return items
 
 
-def _item(
-    found: Question, where: str, boxes: dict[str, Place], cell: Entry | None
-) -> Item:
+def _item(row: Row, cell: Entry | None, boxes: dict[str, Place]) -> Item:
+    found = checked(Question, row)
     box = boxes.get(str(found.question_id))
     return Item(
-        where=where,
+        where=row.where,
         key=str(found.question_id),
         question=found.question,
         labels=found.answers,
@@ -109,7 +99,7 @@ def read_boxes(originals: Originals) -> dict[str, Place]:
     """Boxes by question id; none where their files are not there."""
     found: dict[str, Place] = {}
     files = [file for file in originals.matching(BOXES) if _has_boxes(file)]
-    for row in parquet_rows(list(map(originals.remember, files)), BOX_COLUMNS):
+    for row in parquet_rows(list(map(originals.remember, files)), columns(BoxRow)):
         made = checked(BoxRow, row)
         if made.dataset_id in found:
             raise ValueError(
@@ -126,7 +116,6 @@ def _has_boxes(file: Entry) -> bool:
 
 
 BOXES = "train*.parquet"
-BOX_COLUMNS = ("dataset_id", "bbox")
 BOX_REPO = Hub("jrzhang/TextVQA_GT_bbox", ("*.parquet",), gigabytes=1.3)
 SITE = "https://dl.fbaipublicfiles.com/textvqa"
 

@@ -6,19 +6,15 @@ Source: Wang et al., 2025 (the data set's card).
 import ast
 import string
 from collections.abc import Sequence
-from typing import Annotated
 
 from numpy.random import Generator
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from data_prep.base import DataSet, Item, Layout, from_ltrb, letter, lettered
-from data_prep.containers import Entry
-from data_prep.fetch import Hub
-from data_prep.originals import Originals
-from data_prep.tables import Original, Row, TsvCells, checked, tsv_rows
+from data_prep.dataset import DataSet, Hub, Item, Layout, from_ltrb, letter, lettered
+from data_prep.originals.files import Entry
+from data_prep.originals.rows import Original, Row, Text, checked, pictured_tsv
+from data_prep.originals.search import Originals
 from vicrop.scoring import mcq
-
-Text = Annotated[str, Field(min_length=1)]
 
 
 class Question(Original):
@@ -46,12 +42,7 @@ class Question(Original):
 
 def read_tsv(originals: Originals, rng: Generator) -> list[Item]:
     """From the TSV file, pictures as base64 text in the rows."""
-    file = originals.need(FILE)
-    cells, name = TsvCells(file, "image"), f"{file.name}:image"
-    return [
-        _item(row, Entry(cells, number, f"{name} row {number}"))
-        for number, row in enumerate(tsv_rows(file, ["image"]))
-    ]
+    return [_item(row, cell) for row, cell in pictured_tsv(originals.need(FILE))]
 
 
 def _item(row: Row, picture: Entry) -> Item:

@@ -8,20 +8,11 @@ from typing import Annotated
 from numpy.random import Generator
 from pydantic import Field, field_validator
 
-from data_prep.base import DataSet, Item, Layout
-from data_prep.containers import Entry
-from data_prep.fetch import Hub, Remote
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    checked,
-    json_rows,
-    parquet_rows,
-)
-
-Text = Annotated[str, Field(min_length=1)]
+from data_prep.dataset import DataSet, Hub, Item, Layout, Remote, parquet_layout
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import columns
+from data_prep.originals.rows import Original, Row, Text, checked, json_rows
+from data_prep.originals.search import Originals
 
 
 class Numbered(Original):
@@ -76,12 +67,9 @@ def read_json(originals: Originals, rng: Generator) -> list[Item]:
     return items
 
 
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
-    """From the mirror's parquet files, where a row is a question with its answers."""
-    files = originals.need_all(MIRRORED)
-    rows = parquet_rows(files, COLUMNS)
-    cells = ParquetCells.of(files, "image")
-    return [_item(row, row, cell) for row, cell in zip(rows, cells, strict=True)]
+def _joined(row: Row, cell: Entry | None) -> Item:
+    """A row of the mirror, which is a question with its answers."""
+    return _item(row, row, cell)
 
 
 def _by_question(rows: list[Row]) -> dict[int, Row]:
@@ -130,15 +118,6 @@ def _item(row: Row, annotated: Row, cell: Entry | None = None) -> Item:
 
 QUESTIONS = "v2_OpenEnded_mscoco_val2014_questions.json"
 ANNOTATIONS = "v2_mscoco_val2014_annotations.json"
-MIRRORED = "validation-*.parquet"
-COLUMNS = (
-    "question_id",
-    "image_id",
-    "question",
-    "question_type",
-    "answer_type",
-    "answers",
-)
 SITE = "https://s3.amazonaws.com/cvmlp/vqa/mscoco/vqa"
 
 DATASET = DataSet(
@@ -152,7 +131,12 @@ DATASET = DataSet(
     ),
     layouts=(
         Layout("json", (QUESTIONS, ANNOTATIONS), read_json),
-        Layout("parquet", (MIRRORED,), read_parquet),
+        parquet_layout(
+            "parquet",
+            ("validation-*.parquet",),
+            _joined,
+            columns(Question, Annotation),
+        ),
     ),
     files={
         "vqav2": (

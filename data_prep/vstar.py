@@ -13,26 +13,20 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet
 from numpy.random import Generator
 from pydantic import Field
 
-from data_prep.base import DataSet, Item, Layout, from_xywh, letter, lettered
-from data_prep.containers import Entry
-from data_prep.fetch import Hub
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    checked,
-    json_lines,
-    load_json,
+from data_prep.dataset import DataSet, Hub, Item, Layout, from_xywh, letter, lettered
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import (
+    columns,
+    parquet_columns,
     parquet_rows,
+    pictured_rows,
 )
+from data_prep.originals.rows import Original, Row, Text, checked, json_lines, load_json
+from data_prep.originals.search import Originals
 from vicrop.types import Region
-
-Text = Annotated[str, Field(min_length=1)]
 
 COPIES = 10
 """Of the label: the authors' scorer counts them, as VQA accuracy does."""
@@ -169,21 +163,20 @@ def _listed_item(row: Row, beside: dict, shown: dict) -> Item:
 def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
     """From a mirror: pictures by path or in the rows, options in the text or apart."""
     files = originals.need_all(PARQUET)
-    parquet_rows(files, ("category", "question_id"))  # names what is torn or another's
-    with files[0].open() as file:
-        columns = {c.name: str(c.type) for c in pyarrow.parquet.read_schema(file)}
-    if "choices" in columns:
+    types = parquet_columns(files[0])
+    if "choices" in types:
         return _in_rows(Indexed, files)
-    if columns.get("image", "string") not in ("string", "large_string"):
+    if types.get("image", "string") not in ("string", "large_string"):
         return _in_rows(Lettered, files)
-    return _listed(parquet_rows(files, tuple(Listed.model_fields)), originals)
+    return _listed(parquet_rows(files, columns(Listed)), originals)
 
 
 def _in_rows(kind: type[Indexed | Lettered], files: Sequence[Entry]) -> list[Item]:
     """Items whose pictures are in the rows."""
-    rows = parquet_rows(files, tuple(kind.model_fields))
-    cells = ParquetCells.of(files, "image")
-    made = [(row, checked(kind, row)) for row in rows]
+    made = [
+        (row, checked(kind, row), cell)
+        for row, cell in pictured_rows(files, columns(kind))
+    ]
     return [
         _item(
             row.where,
@@ -192,7 +185,7 @@ def _in_rows(kind: type[Indexed | Lettered], files: Sequence[Entry]) -> list[Ite
             cell,
             f"{found.category}/{found.question_id}",
         )
-        for (row, found), cell in zip(made, cells, strict=True)
+        for row, found, cell in made
     ]
 
 

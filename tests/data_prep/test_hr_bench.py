@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from data_prep import hr_bench
-from data_prep.build import build, read
-from data_prep.originals import Originals
+from data_prep.originals.search import Originals
+from data_prep.unified.build import build
 from tests.data_prep.originals import FOLDER
 from tests.fixtures.makers import draw
 from tests.fixtures.makers.hr_bench import QUESTIONS, picture, rows, tsv
@@ -17,13 +17,13 @@ SIZES = ("4k", "8k")
 
 
 def items_of(size, folder):
-    return read(hr_bench.DATASETS[f"hr-bench-{size}"], Originals([folder]))
+    return hr_bench.DATASETS[f"hr-bench-{size}"].items(Originals([folder]))
 
 
 def made_of(tmp_path, size="4k", layout=""):
     data_set = hr_bench.DATASETS[f"hr-bench-{size}"]
     originals = Originals([FOLDER / f"hr-bench-{size}{layout}"])
-    return build(data_set, originals, tmp_path, progress=False).folder
+    return build(data_set, originals, tmp_path).folder
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -139,9 +139,7 @@ def spoilt(tmp_path, image):
     made[1] |= {"image": image}
     draw.write(tmp_path / "in" / "hr_bench_4k.tsv", tsv(made))
     data_set = hr_bench.DATASETS["hr-bench-4k"]
-    return build(
-        data_set, Originals([tmp_path / "in"]), tmp_path / "out", progress=False
-    )
+    return build(data_set, Originals([tmp_path / "in"]), tmp_path / "out")
 
 
 @pytest.mark.parametrize(

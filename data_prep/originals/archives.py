@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from data_prep.containers import Entry
+from data_prep.originals.files import Entry
 
 MAX_MEMBER = 1 << 30
 """Bytes of one unpacked file; VQAv2's annotations are the largest, a fifth of it."""

@@ -1,6 +1,7 @@
 """One file from one address: resumed where torn, whole or not there, never half.
 
-A note of each file's sum is kept beside them, so that gigabytes are hashed once.
+The hub's own downloader does the transfer, as it resumes; what is kept and told is
+ours. A note of each file's sum lies beside them, so that gigabytes are hashed once.
 """
 
 import errno
@@ -16,10 +17,13 @@ from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from filelock import FileLock, Timeout
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, OfflineModeIsEnabled
 from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import get_session, tqdm
+from huggingface_hub.utils import get_session
+
+from data_prep.originals.files import leads_out
 
 NOTES = "downloads.json"
 # A packed answer has no length to check, and cannot be resumed.
@@ -31,24 +35,28 @@ class Unreachable(RuntimeError):
     """There is no way to a host; says which one and why."""
 
 
-class Silent(tqdm):
-    """A bar that is not shown."""
-
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options | {"disable": True})
-
-
 @dataclass(frozen=True)
 class Goal:
     """What is to be had: a file, or the files of a repository.
 
     ``name`` is its path under ``folder``; ``sha256`` is hexadecimal, where known.
+
+    Raises:
+        ValueError: for a name that would leave the folder, or is taken.
     """
 
     name: str
     url: str
     folder: Path
     sha256: str | None = None
+
+    def __post_init__(self):
+        taken = self.name == NOTES or self.name.endswith((".part", ".bad"))
+        if leads_out(self.name) or taken:
+            raise ValueError(
+                f"{self.url}: file name {self.name!r} is not a path inside the "
+                "download folder; see whether its address has changed"
+            )
 
     @property
     def path(self) -> Path:
@@ -60,8 +68,28 @@ class Goal:
         """Where it lies until then."""
         return self.folder / f"{self.name}.part"
 
+    def make_parent(self) -> None:
+        """Make the file's folder, unless a link leads out of the folder of all."""
+        parent = self.path.parent
+        if not parent.resolve().is_relative_to(self.folder.resolve()):
+            raise ValueError(f"{parent} leads out of {self.folder}; remove the link")
+        parent.mkdir(parents=True, exist_ok=True)
 
-def obtain(goal: Goal, progress: bool = True) -> str:
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep others out of a folder: two that add to one file would tear it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".fetch.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise RuntimeError(
+            f"another process is fetching into {folder}; wait until it is done"
+        ) from error
+
+
+def download(goal: Goal) -> str:
     """Download a file, or what is missing of it, unless it is here.
 
     Returns:
@@ -72,39 +100,53 @@ def obtain(goal: Goal, progress: bool = True) -> str:
         RuntimeError: no room, refused, torn, or another sum than the expected one.
         ValueError: if a link leads out of the folder.
     """
-    make_parent(goal)
+    goal.make_parent()
     if goal.path.is_file():
-        return _known(goal, progress)
+        return _known(goal)
     remote = _ask(goal)
+    size = remote["size"]
     _begin(goal, remote)
-    check_room(goal.name, (remote["size"] or 0) - size_of(goal.part), goal.folder)
-    _download(goal, remote["size"], progress)
-    found = check_sum(goal.part, goal.sha256, progress)
-    note = remote | {"sha256": found, "stamp": _stamp(goal.part)}
+    check_room(goal.name, (size or 0) - size_of(goal.part), goal.folder)
+    with one_line(goal, size), _Part(goal.part) as part:
+        http_get(
+            goal.url,
+            part,
+            resume_size=size_of(goal.part),
+            headers=PLAIN,
+            expected_size=size,
+            displayed_filename=goal.name,
+        )
+    note = remote | {"sha256": check_sum(goal.part, goal), "stamp": _stamp(goal.part)}
     remember(goal.folder, goal.name, note)
     os.replace(goal.part, goal.path)
-    return f"{goal.url} sha256:{found}"
+    return f"{goal.url} sha256:{note['sha256']}"
 
 
-def make_parent(goal: Goal) -> None:
-    """Make the folder of a file, unless a link leads out of the folder of all."""
-    parent = goal.path.parent
-    if not parent.resolve().is_relative_to(goal.folder.resolve()):
-        raise ValueError(f"{parent} leads out of {goal.folder}; remove the link")
-    parent.mkdir(parents=True, exist_ok=True)
-
-
-def _known(goal: Goal, progress: bool) -> str:
+def _known(goal: Goal) -> str:
     """Hash a file that is here, unless it is the one that was hashed before."""
     note = notes(goal.folder).get(goal.name, {})
     expected = (goal.sha256 or note.get("sha256", "")).lower()
     if (note.get("stamp"), note.get("sha256")) != (_stamp(goal.path), expected):
-        found = check_sum(goal.path, goal.sha256, progress)
-        known = found == expected
-        url = note.get("url", goal.url) if known else "put by hand"
+        found = check_sum(goal.path, goal)
+        url = note.get("url", goal.url) if found == expected else "put by hand"
         note = {"url": url, "sha256": found, "stamp": _stamp(goal.path)}
         remember(goal.folder, goal.name, note)
     return f"{note['url']} sha256:{note['sha256']}"
+
+
+def check_sum(file: Path, goal: Goal) -> str:
+    """SHA-256 of a file, which is set aside if another was expected."""
+    with file.open("rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    if goal.sha256 and found != goal.sha256.lower():
+        bad = goal.folder / f"{goal.name}.bad"
+        os.replace(file, bad)
+        raise RuntimeError(
+            f"{goal.name}: sha256 {goal.sha256.lower()} expected, {found} found; it "
+            f"was set aside as {bad}: run again, and if it differs again, see what has "
+            "changed where it is published"
+        )
+    return found
 
 
 def notes(folder: Path) -> dict:
@@ -157,30 +199,10 @@ def _room(needed: float | None, folder: Path) -> str:
     )
 
 
-def check_sum(file: Path, expected: str | None, progress: bool = True) -> str:
-    """SHA-256 of a file, which is set aside if another was expected."""
-    digest, shown = hashlib.sha256(), tqdm if progress else Silent
-    scale = {"total": size_of(file), "unit": "B", "unit_scale": True, "disable": None}
-    with file.open("rb") as raw, shown(desc=f"check {file.name}", **scale) as bar:
-        while block := raw.read(1 << 22):
-            digest.update(block)
-            bar.update(len(block))
-    found = digest.hexdigest()
-    if expected and found != expected.lower():
-        bad = file.with_name(f"{file.name.removesuffix('.part')}.bad")
-        os.replace(file, bad)
-        raise RuntimeError(
-            f"{file.name.removesuffix('.part')}: sha256 {expected.lower()} expected, "
-            f"{found} found; it was set aside as {bad}: run again, and if it differs "
-            "again, see what has changed where it is published"
-        )
-    return found
-
-
 def _ask(goal: Goal) -> dict:
     """What the server says of a file: how long it is, and which version."""
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
-    with asking(goal):
+    with one_line(goal, begun=False):
         reply = get_session().head(goal.url, headers=PLAIN, timeout=timeout)
     # Some servers do not know HEAD; then the download itself shows what is wrong.
     headers = reply.headers if reply.is_success else {}
@@ -223,43 +245,32 @@ class _Part(io.BufferedWriter):
         return super().truncate(size)
 
 
-def _download(goal: Goal, size: int | None, progress: bool) -> None:
-    with one_line(goal, size), _Part(goal.part) as part:
-        http_get(
-            goal.url,
-            part,
-            resume_size=size_of(goal.part),
-            headers=PLAIN,
-            expected_size=size,
-            displayed_filename=goal.name,
-            tqdm_class=None if progress else Silent,
-        )
-
-
 @contextmanager
-def asking(goal: Goal) -> Iterator[None]:
-    """Tell, before anything is downloaded, no network from a refusal."""
-    try:
-        yield
-    except HfHubHTTPError as error:
-        raise RuntimeError(_refused(goal, error.response.status_code)) from error
-    except (HTTPError, OfflineModeIsEnabled) as error:
-        raise Unreachable(_no_way(goal.url, error)) from error
+def one_line(goal: Goal, size: int | None = None, begun: bool = True) -> Iterator[None]:
+    """Turn what ends a download into one line on what to do.
 
-
-@contextmanager
-def one_line(goal: Goal, size: int | None = None) -> Iterator[None]:
-    """Turn what ends a download into one line on what to do; ``size`` in bytes."""
+    Args:
+        goal: what was to be had.
+        size: its bytes, where known.
+        begun: whether a host that falls silent broke off, and was not out of reach.
+    """
     try:
         yield
     except Unreachable:
         raise
     # Order matters: the first and the second are kinds of the third, too.
     except HfHubHTTPError as error:
-        if error.response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        status = HTTPStatus(error.response.status_code)
+        if begun and status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             goal.part.unlink(missing_ok=True)
-        raise RuntimeError(_refused(goal, error.response.status_code)) from error
+        raise RuntimeError(
+            f"{goal.url} answered {status} {status.phrase}; see in a browser whether "
+            f"it moved or needs a login, put {goal.name} into {goal.folder} by hand "
+            "and run again"
+        ) from error
     except (HTTPError, OfflineModeIsEnabled) as error:
+        if not begun:
+            raise Unreachable(_no_way(goal.url, error)) from error
         raise RuntimeError(_torn(goal, error)) from error
     except (OSError, RuntimeError) as error:  # hf_xet raises RuntimeError, too
         number = getattr(error, "errno", None)
@@ -280,14 +291,6 @@ def _no_way(url: str, error: Exception) -> str:
 
 def _reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-
-
-def _refused(goal: Goal, status: int) -> str:
-    phrase = HTTPStatus(status).phrase
-    return (
-        f"{goal.url} answered {status} {phrase}; see in a browser whether it moved or "
-        f"needs a login, put {goal.name} into {goal.folder} by hand and run again"
-    )
 
 
 def _torn(goal: Goal, error: Exception) -> str:

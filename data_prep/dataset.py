@@ -1,16 +1,72 @@
-"""What a data set is to ``vicrop prep``: facts, layouts, and how its rows are told."""
+"""What a data set is to ``vicrop prep``: where it is published, how its files lie."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
+import numpy as np
+from huggingface_hub import constants
 from numpy.random import Generator
 
-from data_prep.containers import Entry
-from data_prep.fetch import Hub, Remote
-from data_prep.originals import Originals
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import pictured_rows
+from data_prep.originals.rows import Row, json_rows
+from data_prep.originals.search import Originals
+from vicrop.run import datasets
 from vicrop.types import Region
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file of the original release, and where it is published.
+
+    Attributes:
+        url: http or https address; its last part names the file.
+        gigabytes: about how many; None: unknown.
+        sha256: its sum in hexadecimal, where known.
+    """
+
+    url: str
+    gigabytes: float | None = None
+    sha256: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the file under the download folder."""
+        return unquote(urlsplit(self.url).path.rpartition("/")[2])
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Files of a data set repository on the hub; they keep their paths in it.
+
+    Attributes:
+        repo: owner and name, ``"lmms-lab/textvqa"``.
+        patterns: which files, ``("data/validation-*.parquet",)``.
+        revision: branch, tag or commit; None: the default branch.
+        gigabytes: about how many; None: unknown.
+    """
+
+    repo: str
+    patterns: tuple[str, ...]
+    revision: str | None = None
+    gigabytes: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What it goes by in a table."""
+        return self.repo
+
+    @property
+    def url(self) -> str:
+        """Where a reader finds it."""
+        return f"{constants.ENDPOINT}/datasets/{self.repo}"
+
+
+Stores = Mapping[str, tuple[Remote | Hub, ...]]
+"""What is fetched, by folder under ``originals/``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +117,31 @@ class Layout:
         return all(originals.matching(pattern) for pattern in self.files)
 
 
+ItemOf = Callable[[Row, Entry | None], Item]
+"""What a row asks; with the picture that is in the row, if there is one."""
+
+
+def json_layout(name: str, file: str, item: ItemOf, key: str | None = None) -> Layout:
+    """A published list in JSON (see ``json_rows``), pictures in files of their own."""
+
+    def read(originals: Originals, rng: Generator) -> list[Item]:
+        return [item(row, None) for row in json_rows(originals.need(file), key)]
+
+    return Layout(name, (file,), read)
+
+
+def parquet_layout(
+    name: str, files: tuple[str, ...], item: ItemOf, columns: Sequence[str]
+) -> Layout:
+    """Tables of a mirror, one after another, with a picture in every row."""
+
+    def read(originals: Originals, rng: Generator) -> list[Item]:
+        found = [file for pattern in files for file in originals.need_all(pattern)]
+        return [item(row, cell) for row, cell in pictured_rows(found, columns)]
+
+    return Layout(name, files, read)
+
+
 @dataclass(frozen=True)
 class Pictures:
     """An archive of which only the pictures that are asked about are fetched.
@@ -81,15 +162,15 @@ class DataSet:
     """A data set's facts.
 
     Attributes:
-        key: as in ``vicrop.datasets.MAKERS``.
+        key: as in ``vicrop.run.datasets.MAKERS``.
         title: its name and split.
         questions: published number; None where none is known.
         images: published number.
         licence: of questions and pictures, as far as it is known.
         layouts: tried in this order.
-        files: what is fetched, by folder under ``originals/``.
+        files: what is fetched.
         pictures: fetched one by one, where the archive is much larger.
-        mirror: parquet files on the hub, a second source; by folder, as ``files``.
+        mirror: parquet files on the hub, a second source.
         by_hand: for what cannot be fetched: which files to get, where from.
         note: a count that differs from the paper's, and why.
         limit: questions by default; 0 for all.
@@ -101,9 +182,9 @@ class DataSet:
     images: int | None
     licence: str
     layouts: tuple[Layout, ...]
-    files: Mapping[str, tuple[Remote | Hub, ...]] = field(default_factory=dict)
+    files: Stores = field(default_factory=dict)
     pictures: Pictures | None = None
-    mirror: Mapping[str, tuple[Hub, ...]] = field(default_factory=dict)
+    mirror: Stores = field(default_factory=dict)
     by_hand: str = ""
     note: str = ""
     limit: int = 0
@@ -123,6 +204,31 @@ class DataSet:
         raise FileNotFoundError(
             f"{originals} holds no original files of {self.key}, which are ({known})"
         )
+
+    def items(self, originals: Originals, seed: int = 0) -> list[Item]:
+        """All questions of the original files, none of them twice.
+
+        Raises:
+            ValueError: naming file, row and field of what is wrong.
+            FileNotFoundError: if the files of no layout are there.
+        """
+        layout = self.layout_of(originals)
+        with datasets.uncollected():
+            items = layout.read(originals, np.random.default_rng(seed))
+        if not items:
+            raise ValueError(
+                f"{originals} holds no question of {self.key} (layout: {layout.name}); "
+                "fetch its files again"
+            )
+        seen: dict[str, str] = {}
+        for item in items:
+            if item.key in seen:
+                raise ValueError(
+                    f"{item.where}: question {item.key!r} is also {seen[item.key]}; is "
+                    "a file joined to itself? fetch it again"
+                )
+            seen[item.key] = item.where
+        return items
 
 
 def from_xywh(box: Sequence[float], where: str) -> Region:

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from data_prep.containers import Folder
+from data_prep.originals.files import Folder
 from tests.data_prep.handmade import one_line
 from tests.fixtures.makers.draw import write
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import build, whole
+from data_prep.unified import build, place
 from tests.data_prep.handmade import (
     fails,
     make,
@@ -58,7 +58,7 @@ def test_what_is_there_is_found_where_nothing_may_be_written(
     root, originals, monkeypatch
 ):
     make(root, originals)
-    monkeypatch.setattr(whole, "FileLock", lambda *_, **__: pytest.fail("locked"))
+    monkeypatch.setattr(place, "FileLock", lambda *_, **__: pytest.fail("locked"))
     assert not make(root, originals).fresh
 
 
@@ -100,7 +100,7 @@ def test_stop_between_the_steps_of_the_change_leaves_a_whole_one(
 SCRIPT = """
 import os, signal, sys, time
 from pathlib import Path
-from data_prep import build, pictures, whole
+from data_prep.unified import build, pictures, place
 from tests.data_prep.handmade import make
 root, source, where, limit = sys.argv[1:]
 
@@ -118,7 +118,7 @@ elif where == "renamed":
     rename = Path.rename
     Path.rename = lambda self, to: (rename(self, to), kill())
 elif where == "swapped":
-    whole.remove = lambda path: path.name.endswith(".old") and path.exists() and kill()
+    place.remove = lambda path: path.name.endswith(".old") and path.exists() and kill()
 elif where == "wait":
     fill = build._fill
     def slow(*given):

@@ -1,4 +1,4 @@
-"""What holds files, read in place: folders here; ``archives``; cells of ``tables``."""
+"""A file wherever it lies: in a folder (here), in an archive, in a cell of a table."""
 
 import hashlib
 import io
@@ -108,3 +108,8 @@ def _unreadable(error: OSError, path: Path | None = None) -> None:
         f"{path or error.filename} cannot be read: {error.strerror}; mend it and run "
         "again"
     ) from error
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name is no path that stays inside a folder, on any system."""
+    return bool({"", ".", ".."} & set(name.split("/")) or set("\\:\0") & set(name))

@@ -6,8 +6,8 @@ from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from data_prep.archives import Tar, Zip
-from data_prep.containers import Entry, Folder
+from data_prep.originals.archives import Tar, Zip
+from data_prep.originals.files import Entry, Folder
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 

@@ -2,14 +2,17 @@ import errno
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from file_server import one_line, serving
 from huggingface_hub import constants
+from hypothesis import given
+from hypothesis import strategies as st
 
-from data_prep import transfer
-from data_prep.transfer import Goal, obtain
+from data_prep.download import url
+from data_prep.download.url import Goal
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -23,7 +26,7 @@ def server(monkeypatch):
 
 def get(server, folder, sha256=None, name="a.zip"):
     goal = Goal(name, f"{server.url}/data/a.zip", folder, sha256)
-    return obtain(goal, progress=False)
+    return url.download(goal)
 
 
 def test_file_is_fetched_whole_and_its_sum_is_told(server, tmp_path):
@@ -38,7 +41,7 @@ def test_file_that_is_here_is_neither_fetched_nor_hashed_again(
 ):
     first = get(server, tmp_path)
     server.asked.clear()
-    monkeypatch.setattr(transfer, "check_sum", None)
+    monkeypatch.setattr(url, "check_sum", None)
     assert get(server, tmp_path) == first
     assert server.asked == []
 
@@ -188,7 +191,7 @@ def test_file_that_was_changed_since_is_hashed_anew(server, tmp_path):
 @pytest.mark.parametrize("torn", ["", '{"a.zip": {"sha', "[]", "\xff", '{"a.zip": 1}'])
 def test_torn_notes_only_cost_a_hash(server, tmp_path, torn):
     get(server, tmp_path, sha256=SUM)
-    (tmp_path / transfer.NOTES).write_text(torn, encoding="latin-1")
+    (tmp_path / url.NOTES).write_text(torn, encoding="latin-1")
     assert get(server, tmp_path, sha256=SUM).endswith(f"a.zip sha256:{SUM}")
 
 
@@ -222,7 +225,7 @@ def test_full_disk_says_how_much_is_needed_and_keeps_the_part(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(transfer._Part, "write", write, raising=False)
+        patch.setattr(url._Part, "write", write, raising=False)
         with pytest.raises(
             RuntimeError, match=r"a.zip cannot be written \(No space .*300 kB needed"
         ) as e:
@@ -250,10 +253,29 @@ def test_folder_that_is_a_link_elsewhere_is_refused(server, tmp_path):
     ],
 )
 def test_sizes_are_readable(size, told):
-    assert transfer.readable(size) == told
+    assert url.readable(size) == told
 
 
 def test_notes_are_plain_json(server, tmp_path):
     get(server, tmp_path)
-    note = json.loads((tmp_path / transfer.NOTES).read_text())["a.zip"]
+    note = json.loads((tmp_path / url.NOTES).read_text())["a.zip"]
     assert note["sha256"] == SUM and note["size"] == len(CONTENT)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "/x", "a/../../x", "a//x", "C:x", "a\\x", "downloads.json", "x.part"],
+)
+def test_name_that_leaves_the_folder_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="not a path inside"):
+        Goal(name, "http://127.0.0.1/a.zip", tmp_path)
+
+
+@given(st.text(min_size=1))
+def test_accepted_names_stay_inside(name):
+    try:
+        kept = Goal(name, "http://127.0.0.1/a", Path("/folder")).path
+    except ValueError:
+        return
+    path = os.path.normpath(kept)
+    assert path.startswith("/folder/") and path != "/folder/"

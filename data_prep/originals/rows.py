@@ -1,33 +1,86 @@
-"""Rows of JSON, JSON lines and TSV files; of parquet files, see ``parquet``."""
+"""Rows of JSON, JSON lines and TSV files, and how a row is checked.
 
+Every row comes with its place, so that an error can name file and row.
+"""
+
+import base64
+import binascii
 import csv
 import io
 import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any, NamedTuple, TypeVar
 
-from data_prep.containers import Entry
-from data_prep.parquet import ParquetCells, parquet_columns, parquet_rows
-from data_prep.rows import Original, Row, checked, text, unbase64
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-__all__ = [
-    "Original",
-    "ParquetCells",
-    "Row",
-    "TsvCells",
-    "checked",
-    "json_items",
-    "json_lines",
-    "json_rows",
-    "load_json",
-    "parquet_columns",
-    "parquet_rows",
-    "text",
-    "tsv_rows",
-    "unbase64",
-]
+from data_prep.originals.files import Entry
+
+Text = Annotated[str, Field(min_length=1)]
+"""A field that may not be empty."""
+
+
+class Row(NamedTuple):
+    """A row as it is in the file, and where that is."""
+
+    where: str
+    values: Any
+
+
+class Original(BaseModel):
+    """A row of an original file: the fields that are read, all else ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+T = TypeVar("T", bound=Original)
+
+
+def checked(kind: type[T], row: Row) -> T:
+    """A row in its data set's schema.
+
+    Raises:
+        ValueError: naming file, row and field of the first fault.
+    """
+    try:
+        return kind.model_validate(row.values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or "(the row itself)"
+        reason = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "missing":
+            reason = "is missing; is this another split, or another version?"
+        raise ValueError(
+            f"{row.where} field {field}: {reason} (got {str(first['input'])[:80]!r})"
+        ) from None
+
+
+def text(entry: Entry) -> str:
+    """A file as text.
+
+    Raises:
+        ValueError: if it is not UTF-8.
+    """
+    try:
+        return entry.bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{entry.where} is not UTF-8 text (byte {error.start}); fetch it again, or "
+            "store it as UTF-8"
+        ) from None
+
+
+def unbase64(value: str, where: str) -> bytes:
+    """The bytes that base64 text stands for.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"{where}: not base64 ({error}); a torn download?") from None
 
 
 def load_json(entry: Entry) -> Any:
@@ -88,26 +141,33 @@ def json_lines(entry: Entry) -> list[Row]:
     """Rows of a file with one JSON value a line; empty lines left out.
 
     Raises:
-        ValueError: naming the line that is torn.
+        ValueError: naming the line that is torn, or the file if it has none.
     """
     where = entry.where
     # Not splitlines: it also splits at separators that may stand in a text.
-    return [
+    rows = [
         Row(f"{where} row {number}", _parsed(line, f"{where} row {number}"))
         for number, line in enumerate(text(entry).split("\n"))
         if line.strip()
     ]
+    if not rows:
+        raise ValueError(f"{where} has no questions; fetch it again")
+    return rows
 
 
-def tsv_rows(entry: Entry, pictures: Sequence[str] = ()) -> list[Row]:
-    """Rows of a TSV file, without the columns that hold pictures.
+def pictured_tsv(entry: Entry, column: str = "image") -> list[tuple[Row, Entry]]:
+    """Rows of a TSV file, each with the picture that a column of it holds.
 
     Raises:
         ValueError: for a row that is torn.
     """
+    cells, name = TsvCells(entry, column), f"{entry.name}:{column}"
     return [
-        Row(where, {name: value for name, value in row.items() if name not in pictures})
-        for where, row in _tsv(entry)
+        (
+            Row(where, {key: value for key, value in row.items() if key != column}),
+            Entry(cells, number, f"{name} row {number}"),
+        )
+        for number, (where, row) in enumerate(_tsv(entry))
     ]
 
 

@@ -1,9 +1,8 @@
-"""Some files out of a large archive, without the rest of it.
+"""Some files out of a large zip at a server, without the rest of it.
 
 POPE asks about 500 pictures of a zip of 6 GB that has 40,504.
 """
 
-import io
 import os
 import shutil
 import zipfile
@@ -11,61 +10,52 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from fsspec.spec import AbstractBufferedFile
 from huggingface_hub import constants
-from huggingface_hub.utils import (
-    hf_raise_for_status,
-    http_backoff,
-    http_stream_backoff,
-    tqdm,
-)
+from huggingface_hub.utils import hf_raise_for_status, http_backoff, http_stream_backoff
+from tqdm import tqdm
 
-from data_prep import transfer
-from data_prep.fetch import alone, check_name
-from data_prep.transfer import Goal, Silent, Unreachable
+from data_prep.download.url import (
+    PLAIN,
+    Goal,
+    Unreachable,
+    alone,
+    check_room,
+    one_line,
+)
 
 # Most pictures come with one request, their header included.
 BLOCK = 1 << 18
 
 
-def fetch_members(
-    url: str, names: Sequence[str], folder: Path, progress: bool = True
-) -> list[Path]:
-    """Fetch members of a zip that are not here yet; each is whole or not there.
+def download(url: str, names: Sequence[str], folder: Path) -> None:
+    """Download members of a zip that are not here yet; each is whole or not there.
 
     Args:
         url: address of the zip, at a server that sends ranges.
         names: paths of the members in it.
         folder: under which they get the same paths.
-        progress: whether to show a bar.
-
-    Returns:
-        Where they lie, in the order of ``names``.
 
     Raises:
         ValueError: for a name that would leave the folder, or is not in the zip.
         RuntimeError: no network, no room, no ranges, a torn zip or member; members
-            that were fetched so far are kept.
+            that were downloaded so far are kept.
     """
-    folder = Path(folder)
-    for name in names:
-        check_name(name, url)
-    missing = [name for name in dict.fromkeys(names) if not (folder / name).is_file()]
+    wanted = [Goal(name, url, folder) for name in dict.fromkeys(names)]
+    missing = [file.name for file in wanted if not file.path.is_file()]
     if missing:
-        folder.mkdir(parents=True, exist_ok=True)
         with alone(folder):
-            _fetch(Goal(url.rpartition("/")[2], url, folder), missing, progress)
-    return [folder / name for name in names]
+            _download(Goal(url.rpartition("/")[2], url, folder), missing)
 
 
-def _fetch(goal: Goal, names: list[str], progress: bool) -> None:
+def _download(goal: Goal, names: list[str]) -> None:
     try:
-        with io.BufferedReader(_Ranges(goal), BLOCK) as raw, zipfile.ZipFile(raw) as z:
-            infos = _infos(z, names, goal)
+        with _Ranges(goal) as raw, zipfile.ZipFile(raw) as archive:
+            infos = _infos(archive, names, goal)
             needed = sum(info.file_size for info in infos)
-            transfer.check_room(goal.name, needed, goal.folder)
-            shown = tqdm if progress else Silent
-            for info in shown(infos, desc=goal.name, disable=None):
-                _extract(z, info, goal)
+            check_room(goal.name, needed, goal.folder)
+            for info in tqdm(infos, goal.name, disable=None):
+                _extract(archive, info, goal)
     except Unreachable as error:
         raise RuntimeError(
             f"{error}; put the {len(names)} files ({names[0]}, …) into {goal.folder} "
@@ -81,7 +71,7 @@ def _fetch(goal: Goal, names: list[str], progress: bool) -> None:
 def _infos(
     archive: zipfile.ZipFile, names: list[str], goal: Goal
 ) -> list[zipfile.ZipInfo]:
-    """Members in the order in which they lie in the zip."""
+    """What the zip says of some members, in the order in which they lie in it."""
     known = {info.filename: info for info in archive.infolist()}
     absent = [name for name in names if name not in known]
     if absent:
@@ -95,10 +85,10 @@ def _infos(
 def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, goal: Goal) -> None:
     """Write one member; zipfile compares its sum and stops at its stated size."""
     file = Goal(info.filename, goal.url, goal.folder)
-    transfer.make_parent(file)
+    file.make_parent()
     file.part.unlink(missing_ok=True)  # it may be a link
     try:
-        with transfer.one_line(file, info.file_size):
+        with one_line(file, info.file_size):
             with archive.open(info) as source, file.part.open("wb") as part:
                 shutil.copyfileobj(source, part, BLOCK)
         os.replace(file.part, file.path)
@@ -106,47 +96,27 @@ def _extract(archive: zipfile.ZipFile, info: zipfile.ZipInfo, goal: Goal) -> Non
         file.part.unlink(missing_ok=True)
 
 
-class _Ranges(io.RawIOBase):
+class _Ranges(AbstractBufferedFile):
     """A file at a server, read where it is asked for."""
 
     def __init__(self, goal: Goal):
-        self.goal, self.at = goal, 0
+        self.goal = goal
+        super().__init__(None, goal.url, block_size=BLOCK, size=self._size())
+
+    def _size(self) -> int:
         # A server without ranges sends all of it: so the head is looked at, first.
         ask = http_stream_backoff(
-            "GET", goal.url, **_options(0, 1), retry_on_exceptions=()
+            "GET", self.goal.url, **_options(0, 1), retry_on_exceptions=()
         )
-        with transfer.asking(goal), ask as reply:
+        with one_line(self.goal, begun=False), ask as reply:
             hf_raise_for_status(reply)
             total = reply.headers.get("Content-Range", "").rpartition("/")[2]
         if not total.isdigit():
             raise RuntimeError(self._unsuited())
-        self.size = int(total)
+        return int(total)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
-        self.at = max(0, start + offset)
-        return self.at
-
-    def readinto(self, buffer: bytearray) -> int:
-        end = min(self.at + len(buffer), self.size)
-        if end <= self.at:
-            return 0
-        found = self._read(self.at, end)
-        buffer[: len(found)] = found
-        self.at += len(found)
-        return len(found)
-
-    def _read(self, start: int, end: int) -> bytes:
-        with transfer.asking(self.goal):
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        with one_line(self.goal, begun=False):
             reply = http_backoff("GET", self.goal.url, **_options(start, end))
             hf_raise_for_status(reply)
         if len(reply.content) != end - start:
@@ -158,5 +128,5 @@ class _Ranges(io.RawIOBase):
 
 
 def _options(start: int, end: int) -> dict:
-    headers = transfer.PLAIN | {"Range": f"bytes={start}-{end - 1}"}
+    headers = PLAIN | {"Range": f"bytes={start}-{end - 1}"}
     return {"headers": headers, "timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT}

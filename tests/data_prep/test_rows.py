@@ -9,11 +9,10 @@ import pyarrow
 import pytest
 from pyarrow import parquet as pq
 
-from data_prep import parquet
-from data_prep.originals import Originals
-from data_prep.tables import (
+from data_prep.originals import parquet
+from data_prep.originals.parquet import ParquetCells, parquet_columns, parquet_rows
+from data_prep.originals.rows import (
     Original,
-    ParquetCells,
     Row,
     TsvCells,
     checked,
@@ -21,10 +20,9 @@ from data_prep.tables import (
     json_lines,
     json_rows,
     load_json,
-    parquet_columns,
-    parquet_rows,
-    tsv_rows,
+    pictured_tsv,
 )
+from data_prep.originals.search import Originals
 from tests.data_prep.handmade import one_line
 from tests.data_prep.test_archives import spoilt, zipped
 from tests.fixtures.makers.draw import write, write_parquet
@@ -156,7 +154,7 @@ def test_rows_of_several_files_follow_each_other(table):
     rows = parquet_rows([one, two], ["n"])
     assert [row.values for row in rows] == [{"n": n} for n in range(50)]
     assert rows[41].where == f"{two.where} row 1"
-    assert parquet_columns(one) == ["n", "x"]
+    assert parquet_columns(one) == {"n": "int64", "x": "string"}
 
 
 def test_parquet_in_a_zip_is_read_too(table, tmp_path):
@@ -263,8 +261,8 @@ def test_column_that_unpacks_to_far_more_is_refused(tmp_path):
     found = Originals([tmp_path]).need("a.parquet")
     code = f"""
 from pathlib import Path
-from data_prep.originals import Originals
-from data_prep.tables import ParquetCells
+from data_prep.originals.search import Originals
+from data_prep.originals.parquet import ParquetCells
 from tests.data_prep.handmade import peak_kb
 found = Originals([Path({str(tmp_path)!r})]).need("a.parquet")
 before = peak_kb()
@@ -297,7 +295,7 @@ def test_rows_of_a_tsv_are_kept_without_their_pictures(entry):
     picture = base64.b64encode(bytes(200_000)).decode()
     rows = [["index", "question", "image"], ["0", 'a "b"', picture], ["1", "é", "eA=="]]
     found = entry(tsv(rows), "a.tsv")
-    told = tsv_rows(found, ["image"])
+    told = [row for row, _ in pictured_tsv(found)]
     assert [row.values for row in told] == [
         {"index": "0", "question": 'a "b"'},
         {"index": "1", "question": "é"},
@@ -312,18 +310,18 @@ def test_rows_of_a_tsv_are_kept_without_their_pictures(entry):
 def test_row_of_a_tsv_with_other_fields_is_named(entry, torn):
     found = entry(f"index\tquestion\timage\n0\tq\teA==\n{torn}", "a.tsv")
     told = "a.tsv row 1 has another number of fields than the header"
-    fails(told, tsv_rows, found)
+    fails(told, pictured_tsv, found)
     fails(told, lambda: list(TsvCells(found, "image").read([1])))
 
 
 def test_tsv_that_is_no_utf_8_is_named(entry):
     found = entry(b"index\timage\n0\t\xe9\n", "a.tsv")
-    fails("a.tsv is not UTF-8 text", tsv_rows, found)
+    fails("a.tsv is not UTF-8 text", pictured_tsv, found)
 
 
 def test_tsv_with_another_line_end_in_a_field_is_named(entry):
     found = entry(b"index\timage\n0\ta\rb\n", "a.tsv")
-    fails("a.tsv (is no whole TSV file|row 1 has another)", tsv_rows, found)
+    fails("a.tsv (is no whole TSV file|row 1 has another)", pictured_tsv, found)
 
 
 def test_picture_of_a_tsv_that_is_not_base64_is_named(entry):
@@ -338,5 +336,5 @@ def test_tsv_in_a_zip_is_read_too(tmp_path):
     text = "index\timage\n0\teA==\n"
     zipped(tmp_path / "a.zip", [("a.tsv", text)])
     found = Originals([tmp_path]).need("a.tsv")
-    assert tsv_rows(found)[0].values == {"index": "0", "image": "eA=="}
-    assert dict(TsvCells(found, "image").read([0])) == {0: b"x"}
+    [(row, cell)] = pictured_tsv(found)
+    assert row.values == {"index": "0"} and cell.bytes() == b"x"

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from data_prep.base import Item
-from data_prep.containers import Container, Entry
-from data_prep.originals import Originals
+from data_prep.dataset import Item
+from data_prep.originals.files import Container, Entry, leads_out
+from data_prep.originals.search import Originals
 from vicrop import images
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
@@ -61,16 +61,13 @@ class Picture(NamedTuple):
     digest: str
 
 
-def write(
-    items: Sequence[Item], originals: Originals, folder: Path, progress: bool = True
-) -> list[Picture]:
+def write(items: Sequence[Item], originals: Originals, folder: Path) -> list[Picture]:
     """Write every item's picture; one that several items show is written once.
 
     Args:
         items: of one data set.
         originals: where pictures are that an item names by path.
         folder: where they go; made.
-        progress: whether to show a bar.
 
     Returns:
         The picture of each item.
@@ -87,8 +84,8 @@ def write(
     written: dict[Entry, Picture] = {}
     same: dict[str, Picture] = {}
     contents = _contents(list(first))
-    hidden = None if progress else True  # None: shown to a terminal only
-    for entry, data in tqdm(contents, "pictures", len(first), disable=hidden):
+    # None: the bar is shown to a terminal only.
+    for entry, data in tqdm(contents, "pictures", len(first), disable=None):
         digest = hashlib.sha256(data).hexdigest()
         if digest not in same:
             same[digest] = _write(data, digest, first[entry], entry, folder)
@@ -124,7 +121,7 @@ def _contents(entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
 
 
 def _write(data: bytes, digest: str, item: Item, entry: Entry, folder: Path) -> Picture:
-    kind, size = _decoded(data, f"{item.where}: picture {entry.where}")
+    kind, shown = decoded(data, f"{item.where}: picture {entry.where}")
     name = item.image if Path(item.image).suffix else item.image + SUFFIXES[kind]
     check_name(name, item.where)
     path = folder / name
@@ -132,7 +129,7 @@ def _write(data: bytes, digest: str, item: Item, entry: Entry, folder: Path) -> 
     if path.exists():  # one picture, but packed twice, as mirrors may do
         path = path.with_stem(f"{path.stem}-{digest[:12]}")
     path.write_bytes(data)
-    return Picture(path.relative_to(folder).as_posix(), size, digest)
+    return Picture(path.relative_to(folder).as_posix(), shown.size, digest)
 
 
 def check_name(name: str, where: str) -> None:
@@ -142,9 +139,8 @@ def check_name(name: str, where: str) -> None:
         ValueError: with where it is from.
     """
     parts = name.split("/")
-    leaves = {"", ".", ".."} & set(parts) or set("\\:\0") & set(name)
     longest = max(len(part.encode(errors="surrogatepass")) for part in parts)
-    if leaves or longest > MAX_NAME or _is_broken(name):
+    if leads_out(name) or longest > MAX_NAME or _is_broken(name):
         raise ValueError(
             f"{where}: picture name {name[:80]!r} is no path inside images/; is the "
             "file what it should be?"
@@ -156,15 +152,19 @@ def _is_broken(name: str) -> bool:
     return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def _decoded(data: bytes, where: str) -> tuple[str, tuple[int, int]]:
-    """Format and upright size of a picture that decodes to its end."""
+def decoded(data: bytes, where: str) -> tuple[str, Image.Image]:
+    """Format of a picture, and it itself, upright, decoded to its end.
+
+    Raises:
+        ValueError: with where it is from.
+    """
     try:
         with warnings.catch_warnings():
             # Ours is the limit that counts; and a torn EXIF is no torn picture.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 images.check_size(image.size, "it")
-                return image.format, images.load(image).size
+                return str(image.format), images.load(image)
     except UnidentifiedImageError:
         raise ValueError(
             f"{where} is no picture (it begins with {data[:16]!r}), expected one of "

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from pydantic import ValidationError
 
-from data_prep import made, pictures, whole
-from data_prep.base import DataSet, Item
-from data_prep.originals import Originals
-from data_prep.pictures import Picture
+import data_prep
+from data_prep.dataset import DataSet, Item
+from data_prep.originals.search import Originals
+from data_prep.unified import pictures, place
+from data_prep.unified.pictures import Picture
 from vicrop.run import datasets
 from vicrop.run.records import Sample
 from vicrop.types import Region
@@ -26,7 +26,7 @@ longer side; they are clipped."""
 
 
 class Built(NamedTuple):
-    """What ``build`` made, or found made.
+    """What ``build`` made, or found place.
 
     Attributes:
         folder: of the data set.
@@ -46,7 +46,6 @@ def build(
     limit: int = 0,
     seed: int = 0,
     replace: bool = False,
-    progress: bool = True,
     fetched: Mapping[str, str] | None = None,
 ) -> Built:
     """Make a data set's folder from its original files.
@@ -58,7 +57,6 @@ def build(
         limit: a random subset of so many questions; 0 for all.
         seed: of the subset, and of shuffled options.
         replace: whether it is made anew in any case, in place of what is there.
-        progress: whether to show a bar.
         fetched: what is known of where the files are from, for ``prep.json``.
 
     Returns:
@@ -70,8 +68,8 @@ def build(
         RuntimeError: if the disk is full or read-only, or another process makes it.
     """
     out = root / dataset.key
-    made.check_sources(originals, out)
-    items = read(dataset, originals, seed)
+    place.check_sources(originals, out)
+    items = dataset.items(originals, seed)
     note = {
         "dataset": dataset.key,
         "layout": dataset.layout_of(originals).name,
@@ -79,18 +77,18 @@ def build(
         "seed": seed,
         "sources": originals.read_files(),
     }
-    known = None if replace or whole.leftovers(out) else made.found(out, note)
+    known = None if replace or place.leftovers(out) else place.found(out, note)
     if known:  # even where nothing may be written, a lock included
         return Built(out, known, fresh=False)
-    with whole.alone(out):
-        known = None if replace else made.found(out, note)
+    with place.alone(out):
+        known = None if replace else place.found(out, note)
         if known:
             return Built(out, known, fresh=False)
-        made.check_place(out, note, replace)
-        with whole.folder(out) as part:
+        place.check_place(out, note, replace)
+        with place.folder(out) as part:
             chosen = datasets.subset(len(items), limit, seed)
             note |= {"fetched": dict(fetched or {}), "code": code_digest()}
-            note |= _fill(part, dataset, items, chosen, originals, progress)
+            note |= _fill(part, dataset, items, chosen, originals)
             _write_json(part / "prep.json", note)
     return Built(out, note, fresh=True)
 
@@ -101,42 +99,15 @@ def _fill(
     items: Sequence[Item],
     chosen: Sequence[int],
     originals: Originals,
-    progress: bool,
 ) -> dict[str, Any]:
     """Write pictures and rows; what there is to say of them."""
     kept = [items[number] for number in chosen]
-    shown = pictures.write(kept, originals, part / "images", progress)
+    shown = pictures.write(kept, originals, part / "images")
     _write_rows(part / "data.json", map(line_of, chosen, kept, shown))
     return _findings(dataset, items, kept, shown) | {
-        "data_sha256": made.digest(part / "data.json"),
-        "stock": made.stock(part / "images"),
+        "data_sha256": place.digest(part / "data.json"),
+        "stock": place.stock(part / "images"),
     }
-
-
-def read(dataset: DataSet, originals: Originals, seed: int = 0) -> list[Item]:
-    """All questions of a data set's original files, none of them twice.
-
-    Raises:
-        ValueError: naming file, row and field of what is wrong.
-        FileNotFoundError: if the files of no layout are there.
-    """
-    layout = dataset.layout_of(originals)
-    with datasets.uncollected():
-        items = layout.read(originals, np.random.default_rng(seed))
-    if not items:
-        raise ValueError(
-            f"{originals} holds no question of {dataset.key} (layout: {layout.name}); "
-            "fetch its files again"
-        )
-    seen: dict[str, str] = {}
-    for item in items:
-        if item.key in seen:
-            raise ValueError(
-                f"{item.where}: question {item.key!r} is also {seen[item.key]}; is a "
-                "file joined to itself? fetch it again"
-            )
-        seen[item.key] = item.where
-    return items
 
 
 def row_of(number: int, item: Item, picture: Picture) -> dict[str, Any]:
@@ -200,7 +171,7 @@ def _findings(
     kept: Sequence[Item],
     shown: Sequence[Picture],
 ) -> dict[str, Any]:
-    """What is worth saying of what was made."""
+    """What is worth saying of what was place."""
     counts = {
         "questions": len(kept),
         "images": len({picture.name for picture in shown}),
@@ -223,7 +194,7 @@ def _findings(
 def code_digest() -> str:
     """SHA-256 of this package's sources: if they change, so may what they make."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(data_prep.__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

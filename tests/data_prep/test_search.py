@@ -1,6 +1,6 @@
 import pytest
 
-from data_prep.originals import Originals
+from data_prep.originals.search import Originals
 from tests.data_prep.handmade import one_line
 from tests.data_prep.test_archives import tarred, zipped
 from tests.fixtures.makers.draw import write

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from data_prep.archives import Refused, check_bomb
-from data_prep.containers import Entry
-from data_prep.rows import Row, unbase64
+from data_prep.originals.archives import Refused, check_bomb
+from data_prep.originals.files import Entry
+from data_prep.originals.rows import Original, Row, unbase64
 
 BATCH = 256
 """Rows without pictures in memory at a time."""
@@ -35,14 +35,12 @@ def parquet_rows(entries: Sequence[Entry], columns: Sequence[str]) -> list[Row]:
     Raises:
         ValueError: for a torn file, or one without these columns.
     """
-    rows = []
-    for entry in entries:
-        where = entry.where
-        rows += [
-            Row(f"{where} row {number}", values)
-            for number, values in enumerate(_parquet_values(entry, columns))
-        ]
-    return rows
+    return [
+        Row(f"{where} row {number}", values)
+        for entry in entries
+        for where in [entry.where]
+        for number, values in enumerate(_parquet_values(entry, columns))
+    ]
 
 
 def _parquet_values(entry: Entry, columns: Sequence[str]) -> Iterator[dict]:
@@ -103,10 +101,24 @@ def _check_table(
             check_bomb(where, part.total_uncompressed_size, part.total_compressed_size)
 
 
-def parquet_columns(entry: Entry) -> list[str]:
-    """Names of a parquet file's columns."""
+def parquet_columns(entry: Entry) -> dict[str, str]:
+    """The columns of a parquet file, and of which type they are."""
     with _parquet(entry, ()) as table:
-        return table.schema_arrow.names
+        return {column.name: str(column.type) for column in table.schema_arrow}
+
+
+def columns(*kinds: type[Original]) -> list[str]:
+    """The columns that rows of these kinds are read from."""
+    fields = [field for kind in kinds for field in kind.model_fields.items()]
+    return list(dict.fromkeys(field.alias or name for name, field in fields))
+
+
+def pictured_rows(
+    entries: Sequence[Entry], columns: Sequence[str], column: str = "image"
+) -> list[tuple[Row, Entry]]:
+    """Rows of parquet files (see ``parquet_rows``), each with the picture in it."""
+    rows = parquet_rows(entries, columns)
+    return list(zip(rows, ParquetCells.of(entries, column), strict=True))
 
 
 class ParquetCells:
@@ -119,14 +131,17 @@ class ParquetCells:
     @classmethod
     def of(cls, entries: Sequence[Entry], column: str) -> list[Entry]:
         """An entry for the picture of every row of these files."""
-        found = []
-        for entry in entries:
-            cells = cls(entry, column)
-            with _parquet(entry, [column]) as table:
-                count = table.metadata.num_rows
-            name = f"{entry.name}:{column}"
-            found += [Entry(cells, n, f"{name} row {n}") for n in range(count)]
-        return found
+        return [
+            Entry(cells, number, f"{entry.name}:{column} row {number}")
+            for entry in entries
+            for cells in [cls(entry, column)]
+            for number in range(cells.count())
+        ]
+
+    def count(self) -> int:
+        """How many rows there are."""
+        with _parquet(self.entry, [self.column]) as table:
+            return table.metadata.num_rows
 
     def read(self, keys: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """See ``Container``: batch by batch, so that memory stays small."""
