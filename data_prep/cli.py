@@ -77,11 +77,6 @@ def _draw(dataset: str, asked: bool) -> None:
     typer.echo(f"{dataset}: {plates.make(dataset, paths.data())}")
 
 
-def _tell(built: "Built") -> None:
-    for line in report(built):
-        typer.echo(line)
-
-
 def _agree(facts: "DataSet", plan: "list[Row]", yes: bool) -> None:
     """Show what will be fetched, and ask.
 
@@ -101,20 +96,21 @@ def _agree(facts: "DataSet", plan: "list[Row]", yes: bool) -> None:
     typer.confirm("fetch these files?", abort=True)
 
 
-def report(built: "Built") -> list[str]:
+def _tell(built: "Built") -> None:
     """What was made, and how its counts stand to the published ones."""
     note = built.note
     counts = note["counts"]
     made = "made" if built.fresh else "is there already, unchanged"
-    lines = [
-        f"{note['dataset']}: {made}: {built.folder}",
+    typer.echo(
+        f"{note['dataset']}: {made}: {built.folder}\n"
         f"  {counts['questions']} questions, {counts['images']} pictures, "
-        f"{counts['with_boxes']} questions with a box (layout: {note['layout']})",
-    ]
+        f"{counts['with_boxes']} questions with a box (layout: {note['layout']})"
+    )
     for what in ("questions", "images"):
         found, published = counts[f"{what}_in_source"], counts[f"{what}_published"]
         if published is not None and found != published:
-            lines.append(
+            typer.echo(
                 f"  note: the source has {found} {what}, published are {published}"
             )
-    return lines + ([f"  note: {note['note']}"] if note["note"] else [])
+    if note["note"]:
+        typer.echo(f"  note: {note['note']}")

@@ -237,8 +237,7 @@ def from_xywh(box: Sequence[float], where: str) -> Region:
     Raises:
         ValueError: if it is not four finite numbers with a positive size.
     """
-    _check_numbers(box, where)
-    x, y, width, height = box
+    x, y, width, height = _four_numbers(box, where)
     if not (width > 0 and height > 0):
         raise ValueError(
             f"{where}: {list(box)} is not [x, y, width, height] with a width and a "
@@ -253,8 +252,7 @@ def from_ltrb(box: Sequence[float], where: str) -> Region:
     Raises:
         ValueError: if it is not four finite numbers in that order.
     """
-    _check_numbers(box, where)
-    left, top, right, bottom = box
+    left, top, right, bottom = _four_numbers(box, where)
     if not (left < right and top < bottom):
         raise ValueError(
             f"{where}: {list(box)} is not [left, top, right, bottom]; is it "
@@ -263,10 +261,11 @@ def from_ltrb(box: Sequence[float], where: str) -> Region:
     return left, top, right, bottom
 
 
-def _check_numbers(box: Sequence[float], where: str) -> None:
+def _four_numbers(box: Sequence[float], where: str) -> Sequence[float]:
     numbers = all(isinstance(side, int | float) for side in box)
     if len(box) != 4 or not numbers or not all(map(math.isfinite, box)):
         raise ValueError(f"{where}: {list(box)} is not four finite numbers")
+    return box
 
 
 def lettered(question: str, options: Sequence[str], closing: str = "") -> str:
@@ -285,3 +284,17 @@ ASK_LETTER = "Answer with the option's letter from the given choices directly."
 def letter(number: int) -> str:
     """A, B, C, … from 0."""
     return chr(ord("A") + number)
+
+
+def check_letter(label: str, options: Sequence[str], where: str) -> str:
+    """The label, which must be the letter of an option.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    letters = [letter(number) for number in range(len(options))]
+    if label not in letters:
+        raise ValueError(
+            f"{where}: {label!r} is no letter of its options, {', '.join(letters)}"
+        )
+    return label

@@ -8,7 +8,6 @@ Source: Wang et al., 2024.
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal
 
 from numpy.random import Generator
@@ -32,16 +31,6 @@ class Question(Original):
     answer: Literal["A", "B", "C", "D"]
     category: Text
     cycle_category: str | int
-
-
-def read_parquet(pattern: str, originals: Originals, rng: Generator) -> list[Item]:
-    """From parquet, pictures as base64 text in the rows."""
-    return _items(pictured_rows(originals.need_all(pattern), columns(Question)))
-
-
-def read_tsv(pattern: str, originals: Originals, rng: Generator) -> list[Item]:
-    """From the TSV file of the same rows."""
-    return _items(pictured_tsv(originals.need(pattern)))
 
 
 def _items(rows: Sequence[tuple[Row, Entry]]) -> list[Item]:
@@ -90,6 +79,13 @@ def _item(row: Row, picture: Entry, found: Question, base: int) -> Item:
 def _data_set(size: str, gigabytes: float) -> DataSet:
     """One of the two sizes; lmms-eval's copies are named without the line."""
     parquet, tsv = f"hr*bench_{size}*.parquet", f"hr*bench_{size}*.tsv"
+
+    def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+        return _items(pictured_rows(originals.need_all(parquet), columns(Question)))
+
+    def read_tsv(originals: Originals, rng: Generator) -> list[Item]:
+        return _items(pictured_tsv(originals.need(tsv)))
+
     file = Hub("DreamMr/HR-Bench", (f"hr_bench_{size}.parquet",), gigabytes=gigabytes)
     return DataSet(
         key=f"hr-bench-{size}",
@@ -98,8 +94,8 @@ def _data_set(size: str, gigabytes: float) -> DataSet:
         images=None,
         licence='"other" on its card; its licence file is empty',
         layouts=(
-            Layout("parquet", (parquet,), partial(read_parquet, parquet)),
-            Layout("tsv", (tsv,), partial(read_tsv, tsv)),
+            Layout("parquet", (parquet,), read_parquet),
+            Layout("tsv", (tsv,), read_tsv),
         ),
         files={f"hr-bench-{size}": (file,)},
         note=(

@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from numpy.random import Generator
 from pydantic import field_validator
 
-from data_prep.dataset import DataSet, Hub, Item, Layout, from_ltrb, letter, lettered
+from data_prep.dataset import (
+    DataSet,
+    Hub,
+    Item,
+    Layout,
+    check_letter,
+    from_ltrb,
+    letter,
+    lettered,
+)
 from data_prep.originals.files import Entry
 from data_prep.originals.rows import Original, Row, Text, checked, pictured_tsv
 from data_prep.originals.search import Originals
@@ -54,7 +63,9 @@ def _item(row: Row, picture: Entry) -> Item:
         key=str(found.index),
         question=lettered(found.question, options),
         short_question=found.question,
-        labels=[_label(found.answer, options, row.where)],
+        labels=[
+            check_letter(found.answer.strip(), options, f"{row.where} field answer")
+        ],
         options=options,
         picture=picture,
         image=f"{found.index:04d}",
@@ -80,16 +91,6 @@ def options_of(row: Row) -> list[str]:
             f"{', '.join(known) or 'none'}, expected A, B, … without a gap"
         )
     return list(known.values())
-
-
-def _label(answer: str, options: Sequence[str], where: str) -> str:
-    letters = [letter(number) for number in range(len(options))]
-    if answer.strip() not in letters:
-        raise ValueError(
-            f"{where} field answer: {answer!r} is no letter of its options, "
-            f"{', '.join(letters)}"
-        )
-    return answer.strip()
 
 
 FILE = "TreeBench*.tsv"

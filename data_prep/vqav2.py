@@ -67,11 +67,6 @@ def read_json(originals: Originals, rng: Generator) -> list[Item]:
     return items
 
 
-def _joined(row: Row, cell: Entry | None) -> Item:
-    """A row of the mirror, which is a question with its answers."""
-    return _item(row, row, cell)
-
-
 def _by_question(rows: list[Row]) -> dict[int, Row]:
     """Rows, and not yet what is in them: as models, two million answers take GBs."""
     found: dict[int, Row] = {}
@@ -134,7 +129,7 @@ DATASET = DataSet(
         parquet_layout(
             "parquet",
             ("validation-*.parquet",),
-            _joined,
+            lambda row, cell: _item(row, row, cell),
             columns(Question, Annotation),
         ),
     ),

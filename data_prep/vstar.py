@@ -16,7 +16,16 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field
 
-from data_prep.dataset import DataSet, Hub, Item, Layout, from_xywh, letter, lettered
+from data_prep.dataset import (
+    DataSet,
+    Hub,
+    Item,
+    Layout,
+    check_letter,
+    from_xywh,
+    letter,
+    lettered,
+)
 from data_prep.originals.files import Entry
 from data_prep.originals.parquet import (
     columns,
@@ -77,21 +86,17 @@ class Choice(NamedTuple):
 def read_beside(originals: Originals, rng: Generator) -> list[Item]:
     """From form 1, options shuffled: else the answer is always A."""
     root, shown = int(rng.integers(2**62)), _pictures(originals)
-    return [
-        _beside_item(name, entry, shown, root)
-        for name, entry in _beside(originals).items()
-    ]
+    found = _beside(originals).items()
+    return [_beside_item(name, entry, shown, root) for name, entry in found]
 
 
 def _beside(originals: Originals) -> dict[str, Entry]:
     """Form 1's files by ``folder/name`` without suffix, in their order."""
-    found = [
-        entry
-        for pattern in BESIDE
-        if originals.matching(pattern)
-        for entry in originals.need_all(pattern)
-    ]
-    return {_short(PurePosixPath(e.name).with_suffix("")): e for e in found}
+    found = [entry for pattern in BESIDE for entry in originals.matching(pattern)]
+    return {
+        _short(PurePosixPath(entry.name).with_suffix("")): originals.remember(entry)
+        for entry in found
+    }
 
 
 def _short(path: PurePosixPath) -> str:
@@ -173,19 +178,11 @@ def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
 
 def _in_rows(kind: type[Indexed | Lettered], files: Sequence[Entry]) -> list[Item]:
     """Items whose pictures are in the rows."""
-    made = [
-        (row, checked(kind, row), cell)
-        for row, cell in pictured_rows(files, columns(kind))
-    ]
     return [
-        _item(
-            row.where,
-            _read_choice(found, row.where),
-            _meta(found),
-            cell,
-            f"{found.category}/{found.question_id}",
-        )
-        for row, found, cell in made
+        _item(row.where, _read_choice(found, row.where), _meta(found), cell, image)
+        for row, cell in pictured_rows(files, columns(kind))
+        for found in [checked(kind, row)]
+        for image in [f"{found.category}/{found.question_id}"]
     ]
 
 
@@ -199,12 +196,7 @@ def _read_choice(row: Lettered | Indexed, where: str) -> Choice:
             )
         return _choice(row.question, row.choices, row.answer)
     stem, options = split(row.text, where)
-    letters = [letter(number) for number in range(len(options))]
-    if row.label not in letters:
-        raise ValueError(
-            f"{where} field label: {row.label!r} is no letter of its options, "
-            f"{', '.join(letters)}"
-        )
+    check_letter(row.label, options, f"{where} field label")
     closed = not OPTION.match(row.text.strip().splitlines()[-1])
     question = row.text if closed else lettered(stem, options)
     return Choice(question, stem, options, row.label)

@@ -154,6 +154,7 @@ def _fetch(file: Remote | Hub, folder: Path) -> str:
 
 
 def plan_files(files: Sequence[Remote | Hub], folder: Path) -> list[Row]:
+    """What of some files is here, and what is still to be fetched."""
     return [
         Row(file.name, file.url, file.gigabytes, _state(file, folder)) for file in files
     ]

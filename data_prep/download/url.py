@@ -269,9 +269,13 @@ def one_line(goal: Goal, size: int | None = None, begun: bool = True) -> Iterato
             "and run again"
         ) from error
     except (HTTPError, OfflineModeIsEnabled) as error:
-        if not begun:
-            raise Unreachable(_no_way(goal.url, error)) from error
-        raise RuntimeError(_torn(goal, error)) from error
+        if begun:
+            raise RuntimeError(_torn(goal, error)) from error
+        offline = isinstance(error, OfflineModeIsEnabled)
+        why = "HF_HUB_OFFLINE is set" if offline else _reason(error)
+        host = urlsplit(goal.url).netloc
+        line = f"no network: {host} cannot be reached ({why})"
+        raise Unreachable(line) from error
     except (OSError, RuntimeError) as error:  # hf_xet raises RuntimeError, too
         number = getattr(error, "errno", None)
         if number is None:
@@ -281,12 +285,6 @@ def one_line(goal: Goal, size: int | None = None, begun: bool = True) -> Iterato
         room = _room(size and size - size_of(goal.part), goal.folder)
         line = f"{goal.name} cannot be written ({error.strerror}): {room}"
         raise RuntimeError(line) from error
-
-
-def _no_way(url: str, error: Exception) -> str:
-    offline = isinstance(error, OfflineModeIsEnabled)
-    why = "HF_HUB_OFFLINE is set" if offline else _reason(error)
-    return f"no network: {urlsplit(url).netloc} cannot be reached ({why})"
 
 
 def _reason(error: Exception) -> str:

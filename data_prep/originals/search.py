@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from data_prep.originals.archives import Tar, Zip
@@ -27,19 +28,18 @@ class Originals:
         self.folders = [Path(folder) for folder in folders]
         self._read: dict[str, Entry] = {}
         self._found: dict[str, Entry | None] = {}
-        real = [folder.resolve() for folder in self.folders]
-        for number, folder in enumerate(real):
+        for folder in self.folders:
             if not folder.is_dir():
                 raise FileNotFoundError(
-                    f"no folder {self.folders[number]}; give the one that holds the "
-                    "original files"
+                    f"no folder {folder}; give the one that holds the original files"
                 )
-            for other in real[:number]:
-                if folder.is_relative_to(other) or other.is_relative_to(folder):
-                    raise ValueError(
-                        f"source {self.folders[number]} is given twice, or lies in "
-                        f"another ({other}); give each folder once"
-                    )
+        for first, second in combinations(self.folders, 2):
+            one, two = first.resolve(), second.resolve()
+            if one.is_relative_to(two) or two.is_relative_to(one):
+                raise ValueError(
+                    f"source {second} is given twice, or lies in another ({one}); give "
+                    "each folder once"
+                )
 
     @cached_property
     def _plain(self) -> list[Entry]:

@@ -89,7 +89,8 @@ def build(
             chosen = datasets.subset(len(items), limit, seed)
             note |= {"fetched": dict(fetched or {}), "code": code_digest()}
             note |= _fill(part, dataset, items, chosen, originals)
-            _write_json(part / "prep.json", note)
+            told = json.dumps(note, indent=1, ensure_ascii=False) + "\n"
+            (part / "prep.json").write_text(told, encoding="utf-8")
     return Built(out, note, fresh=True)
 
 
@@ -103,18 +104,19 @@ def _fill(
     """Write pictures and rows; what there is to say of them."""
     kept = [items[number] for number in chosen]
     shown = pictures.write(kept, originals, part / "images")
-    _write_rows(part / "data.json", map(line_of, chosen, kept, shown))
+    _write_rows(part / "data.json", map(_line, chosen, kept, shown))
     return _findings(dataset, items, kept, shown) | {
         "data_sha256": place.digest(part / "data.json"),
         "stock": place.stock(part / "images"),
     }
 
 
-def row_of(number: int, item: Item, picture: Picture) -> dict[str, Any]:
+def _line(number: int, item: Item, picture: Picture) -> bytes:
     """A row of ``data.json``; its id is the running number, as the authors' is.
 
     Raises:
-        ValueError: if it is no valid sample, or a box leaves the picture.
+        ValueError: if it is no valid sample, cannot be JSON in UTF-8, or a box leaves
+            the picture.
     """
     row = {
         "id": f"{number:010d}",
@@ -136,16 +138,6 @@ def row_of(number: int, item: Item, picture: Picture) -> dict[str, Any]:
         raise ValueError(
             f"{item.where} field {field}: {reason} (got {str(fault['input'])[:80]!r})"
         ) from None
-    return row
-
-
-def line_of(number: int, item: Item, picture: Picture) -> bytes:
-    """The same as a line of JSON.
-
-    Raises:
-        ValueError: if it is no valid sample, or cannot be JSON in UTF-8.
-    """
-    row = row_of(number, item, picture)
     try:
         return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
@@ -207,9 +199,3 @@ def _write_rows(file: Path, lines: Iterable[bytes]) -> None:
             out.write(before + line)
             before = b",\n"
         out.write(b"\n]\n")
-
-
-def _write_json(file: Path, value: Any) -> None:
-    file.write_text(
-        json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )

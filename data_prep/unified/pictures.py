@@ -140,16 +140,12 @@ def check_name(name: str, where: str) -> None:
     """
     parts = name.split("/")
     longest = max(len(part.encode(errors="surrogatepass")) for part in parts)
-    if leads_out(name) or longest > MAX_NAME or _is_broken(name):
+    half = name.encode(errors="ignore").decode() != name  # a character, as JSON can
+    if leads_out(name) or longest > MAX_NAME or half:
         raise ValueError(
             f"{where}: picture name {name[:80]!r} is no path inside images/; is the "
             "file what it should be?"
         )
-
-
-def _is_broken(name: str) -> bool:
-    """Whether it holds half a character, as JSON can."""
-    return any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def decoded(data: bytes, where: str) -> tuple[str, Image.Image]:
