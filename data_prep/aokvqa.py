@@ -3,26 +3,24 @@
 Source: Schwenk et al., 2022 (allenai/aokvqa).
 """
 
-import ast
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from data_prep.dataset import (
+    COCO,
     DataSet,
     Hub,
     Item,
     ItemOf,
     Remote,
-    json_layout,
-    lettered,
-    parquet_layout,
+    in_json,
+    in_parquet,
 )
+from data_prep.originals.fields import Ten, Text, lettered, printed
 from data_prep.originals.files import Entry
 from data_prep.originals.parquet import columns
-from data_prep.originals.rows import Original, Row, Text, checked
-
-Ten = Annotated[tuple[str, ...], Field(min_length=10, max_length=10)]
+from data_prep.originals.rows import Original, Row, checked
 
 
 class Question(Original):
@@ -44,7 +42,7 @@ class Direct(Question):
     def _are_there(cls, answers: Any) -> Any:
         """The mirror has them as one string, the Python list printed."""
         if isinstance(answers, str):
-            answers = _unprinted(answers)
+            answers = printed(answers)
         if not answers:
             raise ValueError("no answers, as in the test split; use val")
         return answers
@@ -70,19 +68,6 @@ class Pictured(Original):
     """Which picture of COCO's val2017 a row is about; the mirror does not say."""
 
     image_id: Annotated[int, Field(ge=0)]
-
-
-UNREADABLE = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
-"""What ``literal_eval`` raises, by its documentation."""
-
-
-def _unprinted(printed: str) -> Any:
-    try:
-        return ast.literal_eval(printed)
-    except UNREADABLE:
-        raise ValueError(
-            "not a printed Python list; is it the mirror's file?"
-        ) from None
 
 
 def _direct(row: Row, cell: Entry | None) -> Item:
@@ -128,6 +113,7 @@ def _picture(found: Question, row: Row, cell: Entry | None) -> tuple[Entry | str
     return f"val2017/{name}.jpg", name
 
 
+MIRRORED = "data/validation-*.parquet"
 SITE = "https://prior-datasets.s3.us-east-2.amazonaws.com/aokvqa"
 
 
@@ -144,25 +130,15 @@ def _dataset(
             "checked); pictures: COCO 2017, terms at cocodataset.org"
         ),
         layouts=(
-            json_layout("json", "aokvqa_v*_val.json", item),
-            parquet_layout("parquet", ("validation-*.parquet",), item, columns(kind)),
+            in_json("json", "aokvqa_v*_val.json", item),
+            in_parquet("parquet", ("validation-*.parquet",), item, columns(kind)),
         ),
-        files={
-            "aokvqa": (Remote(f"{SITE}/aokvqa_v1p0.tar.gz"),),
-            "coco-val2017": (
-                # COCO's page says 1 GB.
-                Remote("http://images.cocodataset.org/zips/val2017.zip", 1),
-            ),
-        },
-        mirror={
-            "aokvqa-mirror": (
-                Hub(
-                    "HuggingFaceM4/A-OKVQA",
-                    ("data/validation-*.parquet",),
-                    gigabytes=0.06,
-                ),
-            ),
-        },
+        files=(
+            Remote("aokvqa", f"{SITE}/aokvqa_v1p0.tar.gz"),
+            # COCO's page says 1 GB.
+            Remote("coco-val2017", f"{COCO}/val2017.zip", 1),
+        ),
+        mirror=(Hub("aokvqa-mirror", "HuggingFaceM4/A-OKVQA", (MIRRORED,), 0.06),),
         note=f"{note} The mirror does not name its pictures: each question has one of "
         "its own in its source.",
     )

@@ -1,6 +1,5 @@
 """What a data set is to ``vicrop prep``: where it is published, how its files lie."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,11 +22,13 @@ class Remote:
     """A file of the original release, and where it is published.
 
     Attributes:
+        store: folder under ``originals/``; data sets may share one.
         url: http or https address; its last part names the file.
         gigabytes: about how many; None: unknown.
         sha256: its sum in hexadecimal, where known.
     """
 
+    store: str
     url: str
     gigabytes: float | None = None
     sha256: str | None = None
@@ -43,30 +44,25 @@ class Hub:
     """Files of a data set repository on the hub; they keep their paths in it.
 
     Attributes:
-        repo: owner and name, ``"lmms-lab/textvqa"``.
+        store: folder under ``originals/``.
+        name: of its owner and its own, ``"lmms-lab/textvqa"``.
         patterns: which files, ``("data/validation-*.parquet",)``.
-        revision: branch, tag or commit; None: the default branch.
         gigabytes: about how many; None: unknown.
     """
 
-    repo: str
+    store: str
+    name: str
     patterns: tuple[str, ...]
-    revision: str | None = None
     gigabytes: float | None = None
-
-    @property
-    def name(self) -> str:
-        """What it goes by in a table."""
-        return self.repo
 
     @property
     def url(self) -> str:
         """Where a reader finds it."""
-        return f"{constants.ENDPOINT}/datasets/{self.repo}"
+        return f"{constants.ENDPOINT}/datasets/{self.name}"
 
 
-Stores = Mapping[str, tuple[Remote | Hub, ...]]
-"""What is fetched, by folder under ``originals/``."""
+COCO = "http://images.cocodataset.org/zips"
+"""Where pictures are that several data sets ask about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +117,7 @@ ItemOf = Callable[[Row, Entry | None], Item]
 """What a row asks; with the picture that is in the row, if there is one."""
 
 
-def json_layout(name: str, file: str, item: ItemOf, key: str | None = None) -> Layout:
+def in_json(name: str, file: str, item: ItemOf, key: str | None = None) -> Layout:
     """A published list in JSON (see ``json_rows``), pictures in files of their own."""
 
     def read(originals: Originals, rng: Generator) -> list[Item]:
@@ -130,7 +126,7 @@ def json_layout(name: str, file: str, item: ItemOf, key: str | None = None) -> L
     return Layout(name, (file,), read)
 
 
-def parquet_layout(
+def in_parquet(
     name: str, files: tuple[str, ...], item: ItemOf, columns: Sequence[str]
 ) -> Layout:
     """Tables of a mirror, one after another, with a picture in every row."""
@@ -140,21 +136,6 @@ def parquet_layout(
         return [item(row, cell) for row, cell in pictured_rows(found, columns)]
 
     return Layout(name, files, read)
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """An archive of which only the pictures that are asked about are fetched.
-
-    Attributes:
-        url: of a zip file.
-        store: folder under ``originals/`` that they go to.
-        gigabytes: about, of those that the whole data set needs.
-    """
-
-    url: str
-    store: str
-    gigabytes: float
 
 
 @dataclass(frozen=True)
@@ -169,7 +150,8 @@ class DataSet:
         licence: of questions and pictures, as far as it is known.
         layouts: tried in this order.
         files: what is fetched.
-        pictures: fetched one by one, where the archive is much larger.
+        pictures: a zip of which only the pictures that are asked about are fetched;
+            its gigabytes are theirs.
         mirror: parquet files on the hub, a second source.
         by_hand: for what cannot be fetched: which files to get, where from.
         note: a count that differs from the paper's, and why.
@@ -182,9 +164,9 @@ class DataSet:
     images: int | None
     licence: str
     layouts: tuple[Layout, ...]
-    files: Stores = field(default_factory=dict)
-    pictures: Pictures | None = None
-    mirror: Stores = field(default_factory=dict)
+    files: tuple[Remote | Hub, ...] = ()
+    pictures: Remote | None = None
+    mirror: tuple[Hub, ...] = ()
     by_hand: str = ""
     note: str = ""
     limit: int = 0
@@ -229,72 +211,3 @@ class DataSet:
                 )
             seen[item.key] = item.where
         return items
-
-
-def from_xywh(box: Sequence[float], where: str) -> Region:
-    """(left, top, right, bottom) of a box given as (x, y, width, height).
-
-    Raises:
-        ValueError: if it is not four finite numbers with a positive size.
-    """
-    x, y, width, height = _four_numbers(box, where)
-    if not (width > 0 and height > 0):
-        raise ValueError(
-            f"{where}: {list(box)} is not [x, y, width, height] with a width and a "
-            "height above 0"
-        )
-    return x, y, x + width, y + height
-
-
-def from_ltrb(box: Sequence[float], where: str) -> Region:
-    """A box given as (left, top, right, bottom), checked.
-
-    Raises:
-        ValueError: if it is not four finite numbers in that order.
-    """
-    left, top, right, bottom = _four_numbers(box, where)
-    if not (left < right and top < bottom):
-        raise ValueError(
-            f"{where}: {list(box)} is not [left, top, right, bottom]; is it "
-            "[x, y, width, height]?"
-        )
-    return left, top, right, bottom
-
-
-def _four_numbers(box: Sequence[float], where: str) -> Sequence[float]:
-    numbers = all(isinstance(side, int | float) for side in box)
-    if len(box) != 4 or not numbers or not all(map(math.isfinite, box)):
-        raise ValueError(f"{where}: {list(box)} is not four finite numbers")
-    return box
-
-
-def lettered(question: str, options: Sequence[str], closing: str = "") -> str:
-    """A multiple choice as upstream's V* rows have it: a line for each option.
-
-    The closing line is needed: the authors' scorer takes the last line for one.
-    """
-    lines = [f"({letter(n)}) {option}" for n, option in enumerate(options)]
-    return "\n".join([question, *lines, closing or ASK_LETTER])
-
-
-ASK_LETTER = "Answer with the option's letter from the given choices directly."
-"""Closing line of V*Bench's own rows."""
-
-
-def letter(number: int) -> str:
-    """A, B, C, … from 0."""
-    return chr(ord("A") + number)
-
-
-def check_letter(label: str, options: Sequence[str], where: str) -> str:
-    """The label, which must be the letter of an option.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    letters = [letter(number) for number in range(len(options))]
-    if label not in letters:
-        raise ValueError(
-            f"{where}: {label!r} is no letter of its options, {', '.join(letters)}"
-        )
-    return label

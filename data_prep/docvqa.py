@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from data_prep.dataset import DataSet, Hub, Item, json_layout, parquet_layout
+from data_prep.dataset import DataSet, Hub, Item, in_json, in_parquet
+from data_prep.originals.fields import Text
 from data_prep.originals.files import Entry
 from data_prep.originals.parquet import columns
-from data_prep.originals.rows import Original, Row, Text, checked
+from data_prep.originals.rows import Original, Row, checked
 
 
 class Asked(Original):
@@ -72,6 +73,7 @@ def _item(row: Row, cell: Entry | None) -> Item:
 
 
 COLUMNS = columns(Question, Page)
+MIRRORED = "DocVQA/validation-*.parquet"
 PORTAL = "https://rrc.cvc.uab.es/?ch=17&com=downloads"
 
 DATASET = DataSet(
@@ -84,16 +86,12 @@ DATASET = DataSet(
         "calls itself Apache-2.0"
     ),
     layouts=(
-        json_layout("portal", "val_v1.0_withQT.json", _item, "data"),
-        json_layout("tarball", "val_v1.0.json", _item, "data"),
-        parquet_layout("parquet", ("DocVQA/validation-*.parquet",), _item, COLUMNS),
-        parquet_layout("parquet-m4", ("validation-*.parquet",), _item, COLUMNS),
+        in_json("portal", "val_v1.0_withQT.json", _item, "data"),
+        in_json("tarball", "val_v1.0.json", _item, "data"),
+        in_parquet("parquet", (MIRRORED,), _item, COLUMNS),
+        in_parquet("parquet-m4", ("validation-*.parquet",), _item, COLUMNS),
     ),
-    mirror={
-        "docvqa-mirror": (
-            Hub("lmms-lab/DocVQA", ("DocVQA/validation-*.parquet",), gigabytes=2.5),
-        ),
-    },
+    mirror=(Hub("docvqa-mirror", "lmms-lab/DocVQA", (MIRRORED,), 2.5),),
     by_hand=(
         "--mirror fetches lmms-lab/DocVQA instead, or register at "
         f"{PORTAL} and get from Task 1 val_v1.0_withQT.json (of spdocvqa_qas) and "

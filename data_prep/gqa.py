@@ -9,10 +9,11 @@ from typing import Annotated
 from numpy.random import Generator
 from pydantic import Field, field_validator
 
-from data_prep.dataset import DataSet, Hub, Item, Layout, Pictures, Remote
+from data_prep.dataset import DataSet, Hub, Item, Layout, Remote
+from data_prep.originals.fields import Text
 from data_prep.originals.files import Entry
 from data_prep.originals.parquet import columns, parquet_rows, pictured_rows
-from data_prep.originals.rows import Original, Row, Text, checked, json_items
+from data_prep.originals.rows import Original, Row, checked, json_items
 from data_prep.originals.search import Originals
 
 Number = Annotated[str, Field(pattern=r"^\w+$")]
@@ -129,12 +130,10 @@ DATASET = DataSet(
         Layout("json", (PUBLISHED,), read_json),
         Layout("parquet", (QUESTIONS, IMAGES), read_parquet),
     ),
-    files={"gqa": (Remote(f"{SITE}/questions1.2.zip", 1.4),)},
+    files=(Remote("gqa", f"{SITE}/questions1.2.zip", 1.4),),
     # The zip has about 20 GB, for the pictures of all splits.
-    pictures=Pictures(f"{SITE}/images.zip", "gqa-images", 0.05),
-    mirror={
-        "gqa-mirror": (Hub("lmms-lab/GQA", (QUESTIONS, IMAGES), gigabytes=0.07),),
-    },
+    pictures=Remote("gqa-images", f"{SITE}/images.zip", 0.05),
+    mirror=(Hub("gqa-mirror", "lmms-lab/GQA", (QUESTIONS, IMAGES), 0.07),),
     note=(
         "The paper counts 10781 questions on the same 398 pictures (its table 5) and "
         "does not say which; the published file has 12578, and all of them are kept."

@@ -12,10 +12,11 @@ from typing import Literal
 
 from numpy.random import Generator
 
-from data_prep.dataset import DataSet, Hub, Item, Layout, lettered
+from data_prep.dataset import DataSet, Hub, Item, Layout
+from data_prep.originals.fields import Text, lettered
 from data_prep.originals.files import Entry
 from data_prep.originals.parquet import columns, pictured_rows
-from data_prep.originals.rows import Original, Row, Text, checked, pictured_tsv
+from data_prep.originals.rows import Original, Row, checked, pictured_tsv
 from data_prep.originals.search import Originals
 
 
@@ -86,9 +87,9 @@ def _data_set(size: str, gigabytes: float) -> DataSet:
     def read_tsv(originals: Originals, rng: Generator) -> list[Item]:
         return _items(pictured_tsv(originals.need(tsv)))
 
-    file = Hub("DreamMr/HR-Bench", (f"hr_bench_{size}.parquet",), gigabytes=gigabytes)
+    key, file = f"hr-bench-{size}", f"hr_bench_{size}.parquet"
     return DataSet(
-        key=f"hr-bench-{size}",
+        key=key,
         title=f"HR-Bench {size.upper()}",
         questions=800,
         images=None,
@@ -97,7 +98,7 @@ def _data_set(size: str, gigabytes: float) -> DataSet:
             Layout("parquet", (parquet,), read_parquet),
             Layout("tsv", (tsv,), read_tsv),
         ),
-        files={f"hr-bench-{size}": (file,)},
+        files=(Hub(key, "DreamMr/HR-Bench", (file,), gigabytes),),
         note=(
             "200 questions, 100 on one thing and 100 across things, in 4 rotations of "
             "their options: meta.question_id tells the question, meta.cycle which."

@@ -7,10 +7,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from data_prep.dataset import DataSet, Hub, Item, json_layout, parquet_layout
+from data_prep.dataset import DataSet, Hub, Item, in_json, in_parquet
 from data_prep.docvqa import PORTAL, Asked
+from data_prep.originals.fields import Text
 from data_prep.originals.files import Entry
-from data_prep.originals.rows import Original, Row, Text, checked
+from data_prep.originals.rows import Original, Row, checked
 
 
 class Question(Asked):
@@ -70,12 +71,10 @@ DATASET = DataSet(
         "itself Apache-2.0"
     ),
     layouts=(
-        json_layout("portal", "infographic*VQA_val_v*.json", _item, "data"),
-        parquet_layout("parquet", (MIRRORED,), _item, COLUMNS),
+        in_json("portal", "infographic*VQA_val_v*.json", _item, "data"),
+        in_parquet("parquet", (MIRRORED,), _item, COLUMNS),
     ),
-    mirror={
-        "infographicvqa-mirror": (Hub("lmms-lab/DocVQA", (MIRRORED,), gigabytes=1.9),),
-    },
+    mirror=(Hub("infographicvqa-mirror", "lmms-lab/DocVQA", (MIRRORED,), 1.9),),
     by_hand=(
         "--mirror fetches lmms-lab/DocVQA (its folder InfographicVQA) instead, or "
         f"register at {PORTAL} and get from Task 3 "

@@ -8,17 +8,10 @@ from typing import Literal
 from numpy.random import Generator
 from pydantic import AliasChoices, Field
 
-from data_prep.dataset import (
-    DataSet,
-    Hub,
-    Item,
-    Layout,
-    Pictures,
-    Remote,
-    parquet_layout,
-)
+from data_prep.dataset import COCO, DataSet, Hub, Item, Layout, Remote, in_parquet
+from data_prep.originals.fields import Text
 from data_prep.originals.files import Entry
-from data_prep.originals.rows import Original, Row, Text, checked, json_lines
+from data_prep.originals.rows import Original, Row, checked, json_lines
 from data_prep.originals.search import Originals
 
 CATEGORIES = ("adversarial", "popular", "random")
@@ -84,17 +77,13 @@ DATASET = DataSet(
     licence="MIT (questions); pictures: COCO 2014, terms at cocodataset.org",
     layouts=(
         Layout("json-lines", PUBLISHED, read_lines),
-        parquet_layout("parquet", ("test-*.parquet",), _mirrored, COLUMNS),
+        in_parquet("parquet", ("test-*.parquet",), _mirrored, COLUMNS),
         # A table for each category.
-        parquet_layout("parquet-full", FULL, _mirrored, COLUMNS),
+        in_parquet("parquet-full", FULL, _mirrored, COLUMNS),
     ),
-    files={"pope": tuple(Remote(f"{SITE}/{name}", 0.0004) for name in PUBLISHED)},
-    pictures=Pictures(
-        "http://images.cocodataset.org/zips/val2014.zip", "coco-val2014", 0.08
-    ),
-    mirror={
-        "pope-mirror": (Hub("lmms-lab/POPE", ("data/test-*.parquet",), gigabytes=0.26),)
-    },
+    files=tuple(Remote("pope", f"{SITE}/{name}", 0.0004) for name in PUBLISHED),
+    pictures=Remote("coco-val2014", f"{COCO}/val2014.zip", 0.08),
+    mirror=(Hub("pope-mirror", "lmms-lab/POPE", ("data/test-*.parquet",), 0.26),),
     note=(
         f"The 9000 questions are 3000 a file (revision {REVISION[:7]}). The paper has "
         "8910: coco_pope_random.json has 2910 lines at revision e3e3926, which LLaVA's "

@@ -4,12 +4,13 @@ Source: Singh et al., 2019; boxes: the authors of the paper (its appendix B).
 """
 
 from collections.abc import Iterable
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 from numpy.random import Generator
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from data_prep.dataset import DataSet, Hub, Item, Layout, Remote, from_xywh
+from data_prep.dataset import DataSet, Hub, Item, Layout, Remote
+from data_prep.originals.fields import Ten, Text, from_xywh
 from data_prep.originals.files import Entry
 from data_prep.originals.parquet import (
     columns,
@@ -17,11 +18,9 @@ from data_prep.originals.parquet import (
     parquet_rows,
     pictured_rows,
 )
-from data_prep.originals.rows import Original, Row, Text, checked, json_rows
+from data_prep.originals.rows import Original, Row, checked, json_rows
 from data_prep.originals.search import Originals
 from vicrop.types import Region
-
-Ten = Annotated[tuple[str, ...], Field(min_length=10, max_length=10)]
 
 
 class Question(Original):
@@ -116,7 +115,7 @@ def _has_boxes(file: Entry) -> bool:
 
 
 BOXES = "train*.parquet"
-BOX_REPO = Hub("jrzhang/TextVQA_GT_bbox", ("*.parquet",), gigabytes=1.3)
+BOX_REPO = Hub("textvqa-boxes", "jrzhang/TextVQA_GT_bbox", ("*.parquet",), 1.3)
 SITE = "https://dl.fbaipublicfiles.com/textvqa"
 
 DATASET = DataSet(
@@ -129,19 +128,15 @@ DATASET = DataSet(
         Layout("json", ("TextVQA_*_val.json",), read_json),
         Layout("parquet", ("validation-*.parquet",), read_parquet),
     ),
-    files={
-        "textvqa": (
-            Remote(f"{SITE}/data/TextVQA_0.5.1_val.json", 0.02),
-            Remote(f"{SITE}/images/train_val_images.zip", 7.1),
-        ),
-        "textvqa-boxes": (BOX_REPO,),
-    },
-    mirror={
-        "textvqa-mirror": (
-            Hub("lmms-lab/textvqa", ("data/validation-*.parquet",), gigabytes=1.4),
-        ),
-        "textvqa-boxes": (BOX_REPO,),
-    },
+    files=(
+        Remote("textvqa", f"{SITE}/data/TextVQA_0.5.1_val.json", 0.02),
+        Remote("textvqa", f"{SITE}/images/train_val_images.zip", 7.1),
+        BOX_REPO,
+    ),
+    mirror=(
+        Hub("textvqa-mirror", "lmms-lab/textvqa", ("data/validation-*.parquet",), 1.4),
+        BOX_REPO,
+    ),
     note=(
         "Boxes: 4370 of the 5000 questions, those with one place to look at (paper, "
         "appendix B)."

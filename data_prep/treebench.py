@@ -3,25 +3,23 @@
 Source: Wang et al., 2025 (the data set's card).
 """
 
-import ast
 import string
 from collections.abc import Sequence
 
 from numpy.random import Generator
 from pydantic import field_validator
 
-from data_prep.dataset import (
-    DataSet,
-    Hub,
-    Item,
-    Layout,
+from data_prep.dataset import DataSet, Hub, Item, Layout
+from data_prep.originals.fields import (
+    Text,
     check_letter,
     from_ltrb,
     letter,
     lettered,
+    printed,
 )
 from data_prep.originals.files import Entry
-from data_prep.originals.rows import Original, Row, Text, checked, pictured_tsv
+from data_prep.originals.rows import Original, Row, checked, pictured_tsv
 from data_prep.originals.search import Originals
 from vicrop.scoring import mcq
 
@@ -39,10 +37,7 @@ class Question(Original):
     @classmethod
     def _listed(cls, value: str) -> Sequence:
         """A Python list as text; one box need not be in a list of its own."""
-        try:
-            boxes = ast.literal_eval(value or "[]")
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            boxes = None
+        boxes = printed(value or "[]")
         if not isinstance(boxes, list | tuple):
             raise ValueError("expected a list of boxes as text")
         flat = boxes and not isinstance(boxes[0], list | tuple)
@@ -103,6 +98,6 @@ DATASET = DataSet(
     images=None,
     licence="Apache-2.0",
     layouts=(Layout("tsv", (FILE,), read_tsv),),
-    files={"treebench": (Hub("HaochenWang/TreeBench", ("TreeBench.tsv",)),)},
+    files=(Hub("treebench", "HaochenWang/TreeBench", ("TreeBench.tsv",)),),
     note="Its boxes are all things that the answer hangs on, often several.",
 )

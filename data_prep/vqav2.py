@@ -8,10 +8,11 @@ from typing import Annotated
 from numpy.random import Generator
 from pydantic import Field, field_validator
 
-from data_prep.dataset import DataSet, Hub, Item, Layout, Remote, parquet_layout
+from data_prep.dataset import COCO, DataSet, Hub, Item, Layout, Remote, in_parquet
+from data_prep.originals.fields import Text
 from data_prep.originals.files import Entry
 from data_prep.originals.parquet import columns
-from data_prep.originals.rows import Original, Row, Text, checked, json_rows
+from data_prep.originals.rows import Original, Row, checked, json_rows
 from data_prep.originals.search import Originals
 
 
@@ -126,28 +127,22 @@ DATASET = DataSet(
     ),
     layouts=(
         Layout("json", (QUESTIONS, ANNOTATIONS), read_json),
-        parquet_layout(
+        in_parquet(
             "parquet",
             ("validation-*.parquet",),
             lambda row, cell: _item(row, row, cell),
             columns(Question, Annotation),
         ),
     ),
-    files={
-        "vqav2": (
-            Remote(f"{SITE}/v2_Questions_Val_mscoco.zip"),
-            Remote(f"{SITE}/v2_Annotations_Val_mscoco.zip"),
-        ),
-        "coco-val2014": (
-            # About: COCO's page says so, no file was weighed.
-            Remote("http://images.cocodataset.org/zips/val2014.zip", 6),
-        ),
-    },
-    mirror={
-        "vqav2-mirror": (
-            Hub("lmms-lab/VQAv2", ("data/validation-*.parquet",), gigabytes=33.7),
-        )
-    },
+    files=(
+        Remote("vqav2", f"{SITE}/v2_Questions_Val_mscoco.zip"),
+        Remote("vqav2", f"{SITE}/v2_Annotations_Val_mscoco.zip"),
+        # About: COCO's page says so, no file was weighed.
+        Remote("coco-val2014", f"{COCO}/val2014.zip", 6),
+    ),
+    mirror=(
+        Hub("vqav2-mirror", "lmms-lab/VQAv2", ("data/validation-*.parquet",), 33.7),
+    ),
     note=(
         "Unless --limit says otherwise, 50000 questions are drawn by seed 0. The "
         "paper's 50000 cannot be made again: no seed is published, and they are about "

@@ -16,16 +16,8 @@ import numpy as np
 from numpy.random import Generator
 from pydantic import Field
 
-from data_prep.dataset import (
-    DataSet,
-    Hub,
-    Item,
-    Layout,
-    check_letter,
-    from_xywh,
-    letter,
-    lettered,
-)
+from data_prep.dataset import DataSet, Hub, Item, Layout
+from data_prep.originals.fields import Text, check_letter, from_xywh, letter, lettered
 from data_prep.originals.files import Entry
 from data_prep.originals.parquet import (
     columns,
@@ -33,7 +25,7 @@ from data_prep.originals.parquet import (
     parquet_rows,
     pictured_rows,
 )
-from data_prep.originals.rows import Original, Row, Text, checked, json_lines, load_json
+from data_prep.originals.rows import Original, Row, checked, json_lines, load_json
 from data_prep.originals.search import Originals
 from vicrop.types import Region
 
@@ -268,10 +260,8 @@ DATASET = DataSet(
         Layout("beside", BESIDE, read_beside),
         Layout("parquet", (PARQUET,), read_parquet),
     ),
-    files={"vstar": (Hub("craigwu/vstar_bench", (LINES, *FOLDERS), gigabytes=0.28),)},
-    mirror={
-        "vstar-mirror": (Hub("lmms-lab/vstar-bench", ("data/test-*.parquet",)),),
-    },
+    files=(Hub("vstar", "craigwu/vstar_bench", (LINES, *FOLDERS), 0.28),),
+    mirror=(Hub("vstar-mirror", "lmms-lab/vstar-bench", ("data/test-*.parquet",)),),
     note=(
         "115 questions on attributes, 76 on positions; OCR/ and GPT4V-hard/ of the "
         "same repository are no part of the 191. Boxes come from the JSON beside each "

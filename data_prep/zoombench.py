@@ -14,10 +14,11 @@ from numpy.random import Generator
 from tqdm import tqdm
 
 from data_prep.dataset import DataSet, Hub, Item, Layout
+from data_prep.originals.fields import Text
 from data_prep.originals.files import Entry
 from data_prep.originals.locate import locate
 from data_prep.originals.parquet import ParquetCells, columns, pictured_rows
-from data_prep.originals.rows import Original, Row, Text, checked
+from data_prep.originals.rows import Original, Row, checked
 from data_prep.originals.search import Originals
 from data_prep.unified.pictures import decoded
 from vicrop.scoring import mcq
@@ -101,7 +102,7 @@ DATASET = DataSet(
     images=None,
     licence="Apache-2.0",
     layouts=(Layout("parquet", (FILE,), read_parquet),),
-    files={"zoombench": (Hub("inclusionAI/ZoomBench", ("data/test*.parquet",)),)},
+    files=(Hub("zoombench", "inclusionAI/ZoomBench", ("data/test*.parquet",)),),
     note=(
         "Boxes are found by matching the published crops; a crop that was scaled, is "
         "flat, or fits at different places gives none."

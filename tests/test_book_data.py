@@ -6,7 +6,6 @@ import re
 import pytest
 
 import data_prep
-from data_prep.dataset import Hub
 from vicrop import paths, scoring
 from vicrop.run import datasets
 
@@ -128,9 +127,8 @@ def test_page_names_the_command_that_runs_it(key):
 @pytest.mark.parametrize("key", data_prep.MODULES)
 def test_page_says_where_each_file_is_from(key):
     facts, told = data_prep.get(key), section(page_of(key), "Get it")
-    sources = [f for store in (facts.files, facts.mirror) for f in store.values()]
-    for file in (file for files in sources for file in files):
-        assert (file.repo if isinstance(file, Hub) else file.name) in told
+    for file in (*facts.files, *facts.mirror):
+        assert file.name in told
     if facts.pictures:
         assert facts.pictures.url.rpartition("/")[2] in told
     assert ("--mirror" in told) == bool(facts.mirror)

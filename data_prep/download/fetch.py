@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.dataset import DataSet, Hub, Pictures, Remote, Stores
+from data_prep.dataset import DataSet, Hub, Remote
 from data_prep.download import hub, url, zip_members
 from data_prep.download.url import Goal, Unreachable, readable, size_of
 from data_prep.originals.search import Originals
@@ -30,22 +30,15 @@ class Fetched(NamedTuple):
 def plan(
     dataset: DataSet, root: Path, mirror: bool = False, limit: int = 0, seed: int = 0
 ) -> list[Row]:
-    """What is here and what is still to be fetched; asks no network.
-
-    Args:
-        dataset: which.
-        root: folder of the original files; need not exist.
-        mirror: whether from the mirror.
-        limit: pictures of so many questions; 0 for all.
-        seed: of that subset.
+    """What is here and what ``fetch`` would fetch; asks no network.
 
     Returns:
         A row for each file, with the state "here", "part: 12 MB" or "to fetch".
     """
-    wanted, shown = _stores(dataset, mirror), dataset.pictures
-    rows = [row for store in wanted for row in plan_files(wanted[store], root / store)]
+    wanted, shown = _stores(dataset, root, mirror), dataset.pictures
+    rows = [row for folder in wanted for row in plan_files(wanted[folder], folder)]
     if shown is not None and not mirror:
-        name = f"{shown.url.rpartition('/')[2]} (pictures asked about)"
+        name = f"{shown.name} (pictures asked about)"
         state = "to fetch"
         if all(row.state == "here" for row in rows):
             missing = len(_missing(dataset, shown, root, limit, seed))
@@ -76,14 +69,14 @@ def fetch(
         FileNotFoundError: for a data set that has to be put there by hand.
         RuntimeError: no network, no room, or the server refuses.
     """
-    wanted, shown = _stores(dataset, mirror), dataset.pictures
+    wanted, shown = _stores(dataset, root, mirror), dataset.pictures
     if not wanted:
         return Fetched([_put_by_hand(dataset, root / dataset.key)], {})
     agree(plan(dataset, root, mirror, limit, seed))
     origin: dict[str, str] = {}
-    for store, files in wanted.items():
-        origin |= fetch_files(files, root / store)
-    folders = [root / store for store in wanted]
+    for folder, files in wanted.items():
+        origin |= fetch_files(files, folder)
+    folders = list(wanted)
     if shown is not None and not mirror:
         # Only the pictures that the questions are about.
         folders.append(root / shown.store)
@@ -93,17 +86,23 @@ def fetch(
     return Fetched(folders, origin)
 
 
-def _stores(dataset: DataSet, mirror: bool) -> Stores:
+def _stores(
+    dataset: DataSet, root: Path, mirror: bool = False
+) -> dict[Path, list[Remote | Hub]]:
+    """What is to be fetched into which folder."""
     if mirror and not dataset.mirror:
         raise ValueError(f"{dataset.key} has no mirror; leave --mirror out")
-    return dataset.mirror if mirror else dataset.files
+    found: dict[Path, list[Remote | Hub]] = {}
+    for file in dataset.mirror if mirror else dataset.files:
+        found.setdefault(root / file.store, []).append(file)
+    return found
 
 
 def _missing(
-    dataset: DataSet, shown: Pictures, root: Path, limit: int, seed: int
+    dataset: DataSet, shown: Remote, root: Path, limit: int, seed: int
 ) -> list[str]:
     """Pictures asked about that are not here; their whole archive may be."""
-    originals = Originals([root / store for store in dataset.files])
+    originals = Originals(list(_stores(dataset, root)))
     items = dataset.items(originals, seed)
     chosen = datasets.subset(len(items), limit, seed)
     names = list(dict.fromkeys(str(items[number].picture) for number in chosen))
@@ -126,10 +125,6 @@ def _put_by_hand(dataset: DataSet, folder: Path) -> Path:
 
 def fetch_files(files: Sequence[Remote | Hub], folder: Path) -> dict[str, str]:
     """Fetch what is not here yet; a file has its name only once it is whole.
-
-    Args:
-        files: what a folder of original files has.
-        folder: where they are downloaded to; made if need be.
 
     Returns:
         By name, where it is from: "url sha256:…", or the commit of a repository.

@@ -39,7 +39,7 @@ def _download(hub: Hub, goal: Goal) -> str:
     url.check_room(hub.name, missing, goal.folder)
     with url.one_line(goal, missing):
         snapshot_download(
-            hub.repo,
+            hub.name,
             repo_type="dataset",
             revision=commit,
             allow_patterns=list(hub.patterns),
@@ -58,17 +58,15 @@ def _download(hub: Hub, goal: Goal) -> str:
 
 
 def _listing(hub: Hub, goal: Goal) -> tuple[str, dict[str, int]]:
-    """The commit of a revision, and the sizes of the files that are wanted."""
+    """The commit, and the sizes of the files that are wanted."""
     with url.one_line(goal, begun=False):
-        info = HfApi().repo_info(
-            hub.repo, repo_type="dataset", revision=hub.revision, files_metadata=True
-        )
+        info = HfApi().repo_info(hub.name, repo_type="dataset", files_metadata=True)
     sizes = {file.rfilename: file.size for file in info.siblings}
     wanted = [Goal(n, hub.url, goal.folder) for n in _matching(hub.patterns, sizes)]
     if not wanted:
         raise RuntimeError(
             f"{hub.url} has no file like {', '.join(hub.patterns)} at {info.sha}; see "
-            "whether it was changed, and name a revision that has it"
+            "there whether they are called otherwise now"
         )
     return info.sha, {file.name: sizes[file.name] for file in wanted}
 
@@ -83,7 +81,7 @@ def present(hub: Hub, folder: Path) -> tuple[bool, int]:
 
 def _key(hub: Hub) -> str:
     """Under which it is remembered."""
-    return f"hub:{hub.repo}@{hub.revision or ''}:{' '.join(hub.patterns)}"
+    return f"hub:{hub.name}@:{' '.join(hub.patterns)}"
 
 
 def _inside(folder: Path) -> list[str]:

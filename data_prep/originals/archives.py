@@ -184,16 +184,7 @@ def torn(path: Path) -> Iterator[None]:
 
 
 def check_bomb(where: str, size: int, packed: int) -> None:
-    """Refuse what unpacks to far more than it should.
-
-    Args:
-        where: for the error.
-        size: bytes unpacked.
-        packed: bytes packed.
-
-    Raises:
-        Refused: with both.
-    """
+    """Refuse what unpacks to far more than it should; ``where`` is for the error."""
     if size > SMALL and size > MAX_RATIO * packed:
         raise Refused(
             f"{where} unpacks to {size / 1e6:.0f} MB or more from {packed / 1e6:.1f} "

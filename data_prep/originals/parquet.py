@@ -26,11 +26,7 @@ MAX_TABLE = 1 << 29
 
 
 def parquet_rows(entries: Sequence[Entry], columns: Sequence[str]) -> list[Row]:
-    """Rows of a table in one or more parquet files, without its pictures.
-
-    Args:
-        entries: the files, in order.
-        columns: those that are read.
+    """Rows of a table in parquet files, of which only these columns are read.
 
     Raises:
         ValueError: for a torn file, or one without these columns.

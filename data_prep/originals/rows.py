@@ -11,14 +11,11 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_prep.originals.files import Entry
-
-Text = Annotated[str, Field(min_length=1)]
-"""A field that may not be empty."""
 
 
 class Row(NamedTuple):

@@ -105,7 +105,21 @@ def _fill(
     kept = [items[number] for number in chosen]
     shown = pictures.write(kept, originals, part / "images")
     _write_rows(part / "data.json", map(_line, chosen, kept, shown))
-    return _findings(dataset, items, kept, shown) | {
+    digests = "".join(sorted({picture.digest for picture in shown}))
+    return {
+        "counts": {
+            "questions": len(kept),
+            "images": len({picture.name for picture in shown}),
+            "with_boxes": sum(bool(item.boxes) for item in kept),
+            "questions_in_source": len(items),
+            "images_in_source": len({item.image for item in items}),
+            "questions_published": dataset.questions,
+            "images_published": dataset.images,
+        },
+        "images_sha256": hashlib.sha256(digests.encode()).hexdigest(),
+        "licence": dataset.licence,
+        "note": dataset.note,
+        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "data_sha256": place.digest(part / "data.json"),
         "stock": place.stock(part / "images"),
     }
@@ -155,32 +169,6 @@ def _inside(box: Region, size: tuple[int, int], where: str) -> list[float]:
             f"by {spill:g}; expected [left, top, right, bottom] in the picture's pixels"
         )
     return [max(left, 0), max(top, 0), min(right, width), min(bottom, height)]
-
-
-def _findings(
-    dataset: DataSet,
-    items: Sequence[Item],
-    kept: Sequence[Item],
-    shown: Sequence[Picture],
-) -> dict[str, Any]:
-    """What is worth saying of what was place."""
-    counts = {
-        "questions": len(kept),
-        "images": len({picture.name for picture in shown}),
-        "with_boxes": sum(bool(item.boxes) for item in kept),
-        "questions_in_source": len(items),
-        "images_in_source": len({item.image for item in items}),
-        "questions_published": dataset.questions,
-        "images_published": dataset.images,
-    }
-    digests = "".join(sorted({picture.digest for picture in shown}))
-    return {
-        "counts": counts,
-        "images_sha256": hashlib.sha256(digests.encode()).hexdigest(),
-        "licence": dataset.licence,
-        "note": dataset.note,
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
-    }
 
 
 def code_digest() -> str:

@@ -64,13 +64,8 @@ class Picture(NamedTuple):
 def write(items: Sequence[Item], originals: Originals, folder: Path) -> list[Picture]:
     """Write every item's picture; one that several items show is written once.
 
-    Args:
-        items: of one data set.
-        originals: where pictures are that an item names by path.
-        folder: where they go; made.
-
     Returns:
-        The picture of each item.
+        The picture of each item; pictures are in ``folder``, which is made.
 
     Raises:
         FileNotFoundError: naming the row whose picture is not there.

@@ -9,7 +9,7 @@ from file_server import one_line, serving
 from filelock import FileLock
 from huggingface_hub.utils import enable_progress_bars
 
-from data_prep.dataset import DataSet, Hub, Item, Layout, Pictures, Remote
+from data_prep.dataset import DataSet, Hub, Item, Layout, Remote
 from data_prep.download import fetch, url
 from data_prep.download.fetch import fetch_files, plan_files
 from data_prep.originals.rows import json_rows
@@ -29,11 +29,11 @@ def server(monkeypatch):
 
 
 def remote(server, **options):
-    return Remote(f"{server.url}/data/a.zip", **options)
+    return Remote("mine", f"{server.url}/data/a.zip", **options)
 
 
 def test_files_are_told_by_name(server, tmp_path):
-    other = Remote(f"{server.url}/data/in%2Fb")
+    other = Remote("mine", f"{server.url}/data/in%2Fb")
     kept = fetch_files([remote(server, sha256=SUM), other], tmp_path)
     told = f"sha256:{SUM}"
     assert kept == {
@@ -63,7 +63,7 @@ def test_file_with_another_sum_is_still_to_be_fetched(server, tmp_path):
 def test_without_a_network_the_missing_files_are_named(server, tmp_path):
     (tmp_path / "b.zip").write_bytes(b"here")
     server.socket.close()
-    files = [Remote(f"{server.url}/{name}.zip") for name in "abc"]
+    files = [Remote("mine", f"{server.url}/{name}.zip") for name in "abc"]
     with pytest.raises(RuntimeError, match=re.escape(server.url[7:])) as e:
         fetch_files(files, tmp_path)
     assert f"put a.zip, c.zip into {tmp_path} by hand" in one_line(e)
@@ -89,7 +89,7 @@ def test_two_cannot_fetch_into_one_folder_at_once(server, tmp_path):
 
 @pytest.mark.parametrize("end", ["", "..", "%2e%2e%2fx", "a%2f..%2f..%2fx", "%2Fx"])
 def test_address_whose_last_part_leaves_the_folder_is_refused(tmp_path, end):
-    files = [Remote(f"http://127.0.0.1:9/data/{end}")]
+    files = [Remote("mine", f"http://127.0.0.1:9/data/{end}")]
     for look in (plan_files, fetch_files):
         with pytest.raises(ValueError, match="not a path inside"):
             look(files, tmp_path)
@@ -97,7 +97,7 @@ def test_address_whose_last_part_leaves_the_folder_is_refused(tmp_path, end):
 
 
 def test_name_leaves_out_query_and_blanks():
-    assert Remote("http://127.0.0.1/data/a%20b.zip?x=/y.z#q").name == "a b.zip"
+    assert Remote("mine", "http://127.0.0.1/data/a%20b.zip?x=/y.z#q").name == "a b.zip"
 
 
 def test_bars_are_shown(server, tmp_path, capfd, monkeypatch):
@@ -113,8 +113,8 @@ def test_nothing_is_printed_without_a_terminal(server, tmp_path, capfd):
 
 
 def test_plan_asks_no_network_and_writes_nothing(tmp_path):
-    hub = Hub("owner/data", ("data/val-*.parquet",))
-    files = [Remote("http://127.0.0.1:9/a.zip", gigabytes=2.0), hub]
+    hub = Hub("mine", "owner/data", ("data/val-*.parquet",))
+    files = [Remote("mine", "http://127.0.0.1:9/a.zip", gigabytes=2.0), hub]
     rows = plan_files(files, tmp_path / "none")
     assert [row.state for row in rows] == ["to fetch", "to fetch"]
     assert rows[0][:3] == ("a.zip", "http://127.0.0.1:9/a.zip", 2.0)
@@ -171,7 +171,7 @@ def test_mirror_that_there_is_not_is_named(tmp_path):
 
 
 def test_nothing_is_fetched_that_was_not_agreed_to(tmp_path):
-    files = {"mine": (Remote("http://127.0.0.1:9/val.json", 0.5),)}
+    files = (Remote("mine", "http://127.0.0.1:9/val.json", 0.5),)
     seen = []
 
     def refuse(rows):
@@ -198,8 +198,8 @@ def served(tmp_path, monkeypatch):
         write_json(root / "mine" / "val.json", [0, 1, 2])
         url = f"{server.url}/val.zip"
         mine = data_set(
-            files={"mine": (Remote(f"{server.url}/val.json", 0.1),)},
-            pictures=Pictures(url, "shared", 0.2),
+            files=(Remote("mine", f"{server.url}/val.json", 0.1),),
+            pictures=Remote("shared", url, 0.2),
         )
         yield mine, root, server
 

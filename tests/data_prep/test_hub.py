@@ -9,7 +9,7 @@ from data_prep.download import hub as module
 from data_prep.download import url
 from data_prep.download.fetch import fetch_files, plan_files
 
-HUB = Hub("owner/data", ("data/val-*.parquet",), gigabytes=0.5)
+HUB = Hub("mine", "owner/data", ("data/val-*.parquet",), gigabytes=0.5)
 SHARDS = {"data/val-0.parquet": b"first", "data/val-1.parquet": b"second"}
 
 
@@ -18,7 +18,7 @@ def hub(monkeypatch):
     """A hub that has two shards and a file that is not wanted; ``calls`` counts."""
     fake = SimpleNamespace(calls=[], error=None, sent=dict(SHARDS))
 
-    def repo_info(self, repo, *, repo_type, revision, files_metadata):
+    def repo_info(self, repo, *, repo_type, files_metadata):
         assert (repo, repo_type, files_metadata) == ("owner/data", "dataset", True)
         if fake.error:
             raise fake.error
@@ -81,7 +81,7 @@ def test_hub_files_put_by_hand_are_taken_without_a_network(hub, tmp_path):
 
 
 def test_what_the_library_keeps_for_itself_is_no_file_of_the_hub(hub, tmp_path):
-    every = Hub("owner/data", ("*",))
+    every = Hub("mine", "owner/data", ("*",))
     (tmp_path / ".cache/huggingface").mkdir(parents=True)
     (tmp_path / ".cache/huggingface/data.metadata").write_text("x")
     assert plan_files([every], tmp_path)[0].state == "to fetch"
@@ -91,13 +91,13 @@ def test_hub_files_that_do_not_fit_are_not_begun(hub, tmp_path, monkeypatch):
     usage = SimpleNamespace(free=10)
     monkeypatch.setattr(url.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(RuntimeError, match="owner/data: 11 B needed, 10 B free"):
-        fetch_files([Hub("owner/data", ("data/val-*",))], tmp_path)
+        fetch_files([Hub("mine", "owner/data", ("data/val-*",))], tmp_path)
     assert hub.calls == []
 
 
 def test_hub_without_such_files_is_an_error(hub, tmp_path):
     with pytest.raises(RuntimeError, match=r"no file like train-\* at c0ffee"):
-        fetch_files([Hub("owner/data", ("train-*",))], tmp_path)
+        fetch_files([Hub("mine", "owner/data", ("train-*",))], tmp_path)
 
 
 def test_hub_file_that_would_leave_the_folder_is_refused(hub, tmp_path, monkeypatch):

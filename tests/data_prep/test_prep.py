@@ -176,6 +176,6 @@ def test_every_data_set_says_its_facts_and_has_a_command_that_makes_it(key):
     facts = data_prep.get(key)
     assert facts.key == key and facts.title and facts.licence and facts.layouts
     assert facts.files or facts.by_hand
-    for files in (*facts.files.values(), *facts.mirror.values()):
-        assert len({file.name for file in files}) == len(files)
+    for files in (facts.files, facts.mirror):
+        assert len({(file.store, file.name) for file in files}) == len(files)
     assert datasets.MAKERS[key] == f"vicrop prep {key}"

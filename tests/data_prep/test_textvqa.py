@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep import textvqa
-from data_prep.dataset import from_ltrb, from_xywh
+from data_prep.originals.fields import from_ltrb, from_xywh
 from data_prep.originals.search import Originals
 from tests.data_prep.handmade import (
     NAME,

@@ -65,10 +65,13 @@ def test_boxes_are_a_list_as_text(tmp_path, told_as, boxes):
 @pytest.mark.parametrize(
     "fields, told",
     [
-        ({"target_instances": "[[3, 4"}, "target_instances: expected a list of boxes"),
-        ({"target_instances": "none"}, "target_instances: expected a list of boxes"),
+        ({"target_instances": "[[3, 4"}, "target_instances: not a printed"),
+        ({"target_instances": "none"}, "target_instances: not a printed"),
         ({"target_instances": "[[3, 4, 1, 9]]"}, r"is it \[x, y, width, height\]"),
-        ({"target_instances": "[[3, 4, nan, 9]]"}, "target_instances: expected a list"),
+        (
+            {"target_instances": "[[3, 4, nan, 9]]"},
+            "target_instances: not a printed",
+        ),
         ({"target_instances": "[[3, 4, 1e999, 9]]"}, "is not four finite numbers"),
         ({"target_instances": "[[3, 4, 9]]"}, "is not four finite numbers"),
         ({"target_instances": '{"box": 1}'}, "field target_instances"),
