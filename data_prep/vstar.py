@@ -9,6 +9,7 @@ Source: Wu & Xie, 2023.
 
 import re
 from collections.abc import Sequence
+from glob import escape
 from pathlib import PurePosixPath
 from typing import Annotated, Any, NamedTuple
 
@@ -77,9 +78,10 @@ class Choice(NamedTuple):
 
 def read_beside(originals: Originals, rng: Generator) -> list[Item]:
     """From form 1, options shuffled: else the answer is always A."""
-    root, shown = int(rng.integers(2**62)), _pictures(originals)
-    found = _beside(originals).items()
-    return [_beside_item(name, entry, shown, root) for name, entry in found]
+    root, beside = int(rng.integers(2**62)), _beside(originals)
+    return [
+        _beside_item(name, entry, originals, root) for name, entry in beside.items()
+    ]
 
 
 def _beside(originals: Originals) -> dict[str, Entry]:
@@ -92,40 +94,32 @@ def _beside(originals: Originals) -> dict[str, Entry]:
 
 
 def _short(path: PurePosixPath) -> str:
-    """Folder and name, whatever folder that is in."""
+    """Folder and name, whatever folder that is in; two folders may share names."""
     return "/".join(path.parts[-2:])
 
 
-def _beside_item(name: str, entry: Entry, shown: dict, root: int) -> Item:
+def _beside_item(name: str, entry: Entry, originals: Originals, root: int) -> Item:
     row = _load(entry)
     # A question's order hangs on the seed and its own name, on no other question.
     rng = np.random.default_rng([root, *name.encode()])
     order = rng.permutation(len(row.options)).tolist()
     options = [row.options[number] for number in order]
     asked = _choice(row.question, options, order.index(0))
-    path = PurePosixPath(entry.name)
-    names = [path.with_suffix(suffix) for suffix in SUFFIXES]
-    picture = _picture(names, shown, entry.where)
+    names = [name + suffix for suffix in SUFFIXES]
+    picture = _picture(names, originals, entry.where)
     meta = {"question_id": name, "category": name.partition("/")[0]}
     image = _short(PurePosixPath(picture.name))
     return _item(entry.where, asked, meta, picture, image, _boxes(row, entry.where))
 
 
-def _pictures(originals: Originals) -> dict[str, Entry]:
-    """All pictures, by folder and name: the folders may share names."""
-    patterns = [folder + suffix for folder in FOLDERS for suffix in SUFFIXES]
-    found = [entry for pattern in patterns for entry in originals.matching(pattern)]
-    return {_short(PurePosixPath(entry.name)): entry for entry in found}
-
-
-def _picture(names: Sequence[PurePosixPath], shown: dict, where: str) -> Entry:
+def _picture(names: Sequence[str], originals: Originals, where: str) -> Entry:
     """The first of these that is there."""
-    for name in map(_short, names):
-        if name in shown:
-            return shown[name]
+    for name in names:
+        if found := originals.matching(escape(name)):
+            return found[0]
     raise FileNotFoundError(
-        f"{where}: no picture {_short(names[0])} among the originals; give the folder "
-        "that holds it as another --source"
+        f"{where}: no picture {names[0]} among the originals; give the folder that "
+        "holds it as another --source"
     )
 
 
@@ -143,18 +137,18 @@ def read_lines(originals: Originals, rng: Generator) -> list[Item]:
 
 
 def _listed(rows: Sequence[Row], originals: Originals) -> list[Item]:
-    beside, shown = _beside(originals), _pictures(originals)
-    return [_listed_item(row, beside, shown) for row in rows]
+    beside = _beside(originals)
+    return [_listed_item(row, beside, originals) for row in rows]
 
 
-def _listed_item(row: Row, beside: dict, shown: dict) -> Item:
+def _listed_item(row: Row, beside: dict[str, Entry], originals: Originals) -> Item:
     found = checked(Listed, row)
     path = PurePosixPath(found.image)
     entry = beside.get(_short(path.with_suffix("")))
     boxes = _boxes(_load(entry), entry.where) if entry else []
-    asked = _read_choice(found, row.where)
-    picture = _picture([path], shown, row.where)
-    return _item(row.where, asked, _meta(found), picture, _short(path), boxes)
+    asked, image = _read_choice(found, row.where), _short(path)
+    picture = _picture([image], originals, row.where)
+    return _item(row.where, asked, _meta(found), picture, image, boxes)
 
 
 def read_parquet(originals: Originals, rng: Generator) -> list[Item]:

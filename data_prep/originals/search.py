@@ -76,13 +76,10 @@ class Originals:
             ValueError: if several files of different contents fit equally well.
         """
         if name not in self._found:
-            self._found[name] = self._search(name)
+            base = PurePosixPath(name).name
+            found = self._plain_by_base.get(base) or self._packed_by_base.get(base)
+            self._found[name] = _best(found, name) if found else None
         return self._found[name]
-
-    def _search(self, name: str) -> Entry | None:
-        base = PurePosixPath(name).name
-        found = self._plain_by_base.get(base) or self._packed_by_base.get(base)
-        return _best(found, name) if found else None
 
     def need(self, pattern: str) -> Entry:
         """The one file that fits a pattern, remembered as read.
