@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import data_prep
 from vicrop import paths
 
 if TYPE_CHECKING:
@@ -37,14 +38,13 @@ def prep(
     replace: Annotated[bool, typer.Option(help="Make anew what is there.")] = False,
 ) -> None:
     """Make DATASET from its original files; without --source they are fetched."""
-    from data_prep import plates
+    from vicrop.run import datasets
 
-    if dataset in plates.RECIPES:
+    if dataset in set(datasets.MAKERS) - set(data_prep.MODULES):
         _draw(dataset, asked=bool(source or mirror or limit))
         return
     if source and mirror:
         raise ValueError("--source and --mirror say two places; give one of them")
-    import data_prep
     from data_prep.download import fetch
     from data_prep.originals.search import Originals
     from data_prep.unified import build, place
@@ -67,13 +67,13 @@ def prep(
 
 def _draw(dataset: str, asked: bool) -> None:
     """Draw scenes; ``asked``: whether for what only originals have."""
-    from data_prep import plates
-
     if asked:
         raise ValueError(
             f"{dataset} is drawn, not made from files; leave --source, --mirror and "
             "--limit out"
         )
+    from data_prep import plates
+
     typer.echo(f"{dataset}: {plates.make(dataset, paths.data())}")
 
 

@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import numpy as np
 from huggingface_hub import constants
-from numpy.random import Generator
 
 from data_prep.originals.files import Entry
 from data_prep.originals.parquet import pictured_rows
@@ -101,12 +99,12 @@ class Layout:
     Attributes:
         name: what it goes by.
         files: patterns (see ``Originals.matching``); all must be there.
-        read: makes the items, in the original's order; the generator is for shuffling.
+        read: makes the items, in the original's order; the seed is for shuffling.
     """
 
     name: str
     files: tuple[str, ...]
-    read: Callable[[Originals, Generator], list[Item]]
+    read: Callable[[Originals, int], list[Item]]
 
     def is_in(self, originals: Originals) -> bool:
         """Whether these originals lie in this way."""
@@ -120,7 +118,7 @@ ItemOf = Callable[[Row, Entry | None], Item]
 def in_json(name: str, file: str, item: ItemOf, key: str | None = None) -> Layout:
     """A published list in JSON (see ``json_rows``), pictures in files of their own."""
 
-    def read(originals: Originals, rng: Generator) -> list[Item]:
+    def read(originals: Originals, seed: int) -> list[Item]:
         return [item(row, None) for row in json_rows(originals.need(file), key)]
 
     return Layout(name, (file,), read)
@@ -131,7 +129,7 @@ def in_parquet(
 ) -> Layout:
     """Tables of a mirror, one after another, with a picture in every row."""
 
-    def read(originals: Originals, rng: Generator) -> list[Item]:
+    def read(originals: Originals, seed: int) -> list[Item]:
         found = [file for pattern in files for file in originals.need_all(pattern)]
         return [item(row, cell) for row, cell in pictured_rows(found, columns)]
 
@@ -196,7 +194,7 @@ class DataSet:
         """
         layout = self.layout_of(originals)
         with datasets.uncollected():
-            items = layout.read(originals, np.random.default_rng(seed))
+            items = layout.read(originals, seed)
         if not items:
             raise ValueError(
                 f"{originals} holds no question of {self.key} (layout: {layout.name}); "

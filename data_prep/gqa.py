@@ -6,7 +6,6 @@ Source: Hudson and Manning, 2019.
 from collections.abc import Mapping
 from typing import Annotated
 
-from numpy.random import Generator
 from pydantic import Field, field_validator
 
 from data_prep.dataset import DataSet, Hub, Item, Layout, Remote
@@ -55,7 +54,7 @@ class Numbered(Original):
     id: Number
 
 
-def read_json(originals: Originals, rng: Generator) -> list[Item]:
+def read_json(originals: Originals, seed: int) -> list[Item]:
     """From the published JSON, which may lie in the zip; pictures in ``images/``."""
     return [
         _item(key, row, found, f"images/{found.image_id}.jpg")
@@ -64,7 +63,7 @@ def read_json(originals: Originals, rng: Generator) -> list[Item]:
     ]
 
 
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+def read_parquet(originals: Originals, seed: int) -> list[Item]:
     """From the mirror, where pictures have a table of their own."""
     cells = _cells(originals.need_all(IMAGES))
     files = originals.need_all(QUESTIONS)

@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from numpy.random import Generator
-
 from data_prep.dataset import DataSet, Hub, Item, Layout
 from data_prep.originals.fields import Text, lettered
 from data_prep.originals.files import Entry
@@ -81,10 +79,10 @@ def _data_set(size: str, gigabytes: float) -> DataSet:
     """One of the two sizes; lmms-eval's copies are named without the line."""
     parquet, tsv = f"hr*bench_{size}*.parquet", f"hr*bench_{size}*.tsv"
 
-    def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+    def read_parquet(originals: Originals, seed: int) -> list[Item]:
         return _items(pictured_rows(originals.need_all(parquet), columns(Question)))
 
-    def read_tsv(originals: Originals, rng: Generator) -> list[Item]:
+    def read_tsv(originals: Originals, seed: int) -> list[Item]:
         return _items(pictured_tsv(originals.need(tsv)))
 
     key, file = f"hr-bench-{size}", f"hr_bench_{size}.parquet"

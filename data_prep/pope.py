@@ -5,7 +5,6 @@ Source: Li et al., 2023 (AoiDragon/POPE).
 
 from typing import Literal
 
-from numpy.random import Generator
 from pydantic import AliasChoices, Field
 
 from data_prep.dataset import COCO, DataSet, Hub, Item, Layout, Remote, in_parquet
@@ -34,7 +33,7 @@ class Mirrored(Original):
     category: Literal["adversarial", "popular", "random"]
 
 
-def read_lines(originals: Originals, rng: Generator) -> list[Item]:
+def read_lines(originals: Originals, seed: int) -> list[Item]:
     """From the published files, which hold JSON lines for all their name."""
     return [
         _item(row, category)

@@ -6,7 +6,6 @@ Source: Singh et al., 2019; boxes: the authors of the paper (its appendix B).
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from numpy.random import Generator
 from pydantic import field_validator
 
 from data_prep.dataset import DataSet, Hub, Item, Layout, Remote
@@ -53,13 +52,13 @@ class Place(NamedTuple):
     where: str
 
 
-def read_json(originals: Originals, rng: Generator) -> list[Item]:
+def read_json(originals: Originals, seed: int) -> list[Item]:
     """From the published JSON; pictures of both splits lie in ``train_images/``."""
     rows = json_rows(originals.need("TextVQA_*_val.json"), "data")
     return _items(((row, None) for row in rows), originals)
 
 
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+def read_parquet(originals: Originals, seed: int) -> list[Item]:
     """From the mirror's parquet files, pictures in the rows."""
     files = originals.need_all("validation-*.parquet")
     return _items(pictured_rows(files, columns(Question)), originals)

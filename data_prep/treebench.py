@@ -6,7 +6,6 @@ Source: Wang et al., 2025 (the data set's card).
 import string
 from collections.abc import Sequence
 
-from numpy.random import Generator
 from pydantic import field_validator
 
 from data_prep.dataset import DataSet, Hub, Item, Layout
@@ -44,7 +43,7 @@ class Question(Original):
         return [boxes] if flat else boxes
 
 
-def read_tsv(originals: Originals, rng: Generator) -> list[Item]:
+def read_tsv(originals: Originals, seed: int) -> list[Item]:
     """From the TSV file, pictures as base64 text in the rows."""
     return [_item(row, cell) for row, cell in pictured_tsv(originals.need(FILE))]
 

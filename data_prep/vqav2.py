@@ -5,7 +5,6 @@ Source: Goyal et al., 2017 (visualqa.org).
 
 from typing import Annotated
 
-from numpy.random import Generator
 from pydantic import Field, field_validator
 
 from data_prep.dataset import COCO, DataSet, Hub, Item, Layout, Remote, in_parquet
@@ -51,7 +50,7 @@ class Annotation(Numbered):
         return tuple(sorted(answers, key=lambda given: given.answer_id))
 
 
-def read_json(originals: Originals, rng: Generator) -> list[Item]:
+def read_json(originals: Originals, seed: int) -> list[Item]:
     """From the two published files, whatever the order of either."""
     asked, answered = originals.need(QUESTIONS), originals.need(ANNOTATIONS)
     annotations = _by_question(json_rows(answered, "annotations"))

@@ -14,7 +14,6 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from numpy.random import Generator
 from pydantic import Field
 
 from data_prep.dataset import DataSet, Hub, Item, Layout
@@ -76,12 +75,11 @@ class Choice(NamedTuple):
     label: str
 
 
-def read_beside(originals: Originals, rng: Generator) -> list[Item]:
+def read_beside(originals: Originals, seed: int) -> list[Item]:
     """From form 1, options shuffled: else the answer is always A."""
-    root, beside = int(rng.integers(2**62)), _beside(originals)
-    return [
-        _beside_item(name, entry, originals, root) for name, entry in beside.items()
-    ]
+    root = int(np.random.default_rng(seed).integers(2**62))
+    beside = _beside(originals).items()
+    return [_beside_item(name, entry, originals, root) for name, entry in beside]
 
 
 def _beside(originals: Originals) -> dict[str, Entry]:
@@ -131,7 +129,7 @@ def _boxes(row: Beside, where: str) -> list[Region]:
     return [from_xywh(box, f"{where} field bbox") for box in row.bbox]
 
 
-def read_lines(originals: Originals, rng: Generator) -> list[Item]:
+def read_lines(originals: Originals, seed: int) -> list[Item]:
     """From form 2, with form 1's boxes where that is there too."""
     return _listed(json_lines(originals.need(LINES)), originals)
 
@@ -151,7 +149,7 @@ def _listed_item(row: Row, beside: dict[str, Entry], originals: Originals) -> It
     return _item(row.where, asked, _meta(found), picture, image, boxes)
 
 
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+def read_parquet(originals: Originals, seed: int) -> list[Item]:
     """From a mirror: pictures by path or in the rows, options in the text or apart."""
     files = originals.need_all(PARQUET)
     types = parquet_columns(files[0])

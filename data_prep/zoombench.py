@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.random import Generator
 from tqdm import tqdm
 
 from data_prep.dataset import DataSet, Hub, Item, Layout
@@ -33,7 +32,7 @@ class Question(Original):
     response: Text
 
 
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+def read_parquet(originals: Originals, seed: int) -> list[Item]:
     """From parquet; every crop is looked for in its image."""
     files = originals.need_all(FILE)
     rows = pictured_rows(files, columns(Question))

@@ -31,11 +31,11 @@ class Original(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-T = TypeVar("T", bound=Original)
+T = TypeVar("T", bound=BaseModel)
 
 
 def checked(kind: type[T], row: Row) -> T:
-    """A row in its data set's schema.
+    """A row in its schema.
 
     Raises:
         ValueError: naming file, row and field of the first fault.

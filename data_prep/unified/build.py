@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
 import data_prep
 from data_prep.dataset import DataSet, Item
+from data_prep.originals.rows import Row, checked
 from data_prep.originals.search import Originals
 from data_prep.unified import pictures, place
 from data_prep.unified.pictures import Picture
@@ -26,7 +25,7 @@ longer side; they are clipped."""
 
 
 class Built(NamedTuple):
-    """What ``build`` made, or found place.
+    """What ``build`` made, or found made.
 
     Attributes:
         folder: of the data set.
@@ -143,15 +142,7 @@ def _line(number: int, item: Item, picture: Picture) -> bytes:
         "meta": dict(item.meta),
     }
     row = {key: value for key, value in row.items() if value or key == "labels"}
-    try:
-        Sample.model_validate(row)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        field = ".".join(map(str, fault["loc"]))
-        reason = fault["msg"].removeprefix("Value error, ")
-        raise ValueError(
-            f"{item.where} field {field}: {reason} (got {str(fault['input'])[:80]!r})"
-        ) from None
+    checked(Sample, Row(item.where, row))
     try:
         return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
@@ -181,9 +172,4 @@ def code_digest() -> str:
 
 def _write_rows(file: Path, lines: Iterable[bytes]) -> None:
     """A list in JSON, a row a line."""
-    with file.open("wb") as out:
-        before = b"[\n"
-        for line in lines:
-            out.write(before + line)
-            before = b",\n"
-        out.write(b"\n]\n")
+    file.write_bytes(b"[\n" + b",\n".join(lines) + b"\n]\n")

@@ -265,7 +265,7 @@ def item(**changes):
 
 
 def made_of(items):
-    layout = Layout("made", ("*.json",), lambda originals, rng: items)
+    layout = Layout("made", ("*.json",), lambda originals, seed: items)
     return DataSet("mine", "Mine", None, None, "none", (layout,))
 
 
@@ -290,7 +290,7 @@ def test_row_that_would_not_be_read_again_is_named(root, originals, changes, tol
 
 
 def test_garbage_is_collected_again_after_an_error(root, originals):
-    def read(originals, rng):
+    def read(originals, seed):
         assert not gc.isenabled()
         raise ValueError("a.json row 7")
 

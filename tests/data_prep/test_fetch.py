@@ -126,7 +126,7 @@ def test_plan_asks_no_network_and_writes_nothing(tmp_path):
 SIZE = (40, 30)
 
 
-def read(originals, rng):
+def read(originals, seed):
     return [
         Item(row.where, str(n), "q?", ["a"], f"val/{n}.jpg", f"{n}.jpg")
         for n, row in enumerate(json_rows(originals.need("val.json")))
