@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from vicrop import boxes, geometry, images
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets, results, stats
 from vicrop.run.records import Sample
 from vicrop.types import Map, Region

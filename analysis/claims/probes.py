@@ -7,7 +7,8 @@ import pandas as pd
 
 from analysis import crops, looking
 from vicrop import attribution, boxes, geometry, scoring
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from vicrop.adapters.adapter import Adapter
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.run.records import Sample
 from vicrop.types import Box, Map
 from vicrop.view import View

@@ -11,7 +11,8 @@ from analysis import crops, looking
 from analysis.explorer import store
 from analysis.explorer.store import Asked, Cropped, Index, Said, Saved
 from vicrop import adapters, attribution, boxes, images, scoring
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from vicrop.adapters.adapter import Adapter
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.prompts import Prompt
 from vicrop.run import datasets
 from vicrop.run.provenance import file_hash

@@ -10,7 +10,8 @@ from transformers import Qwen2_5_VLProcessor
 from embedded import idefics3, instructblip, models, qwen
 from vicrop import adapters
 from vicrop.adapters import conformance
-from vicrop.adapters.base import FAMILIES, Adapter
+from vicrop.adapters.adapter import Adapter
+from vicrop.adapters.registry import FAMILIES
 from vicrop.adapters.conformance import CHECKS, check
 from vicrop.adapters.idefics3 import INSTRUCTION, WHOLE, Idefics3
 from vicrop.adapters.instructblip import InstructBlip
@@ -34,7 +35,7 @@ def random_llava():
 
 def random_instructblip():
     config = instructblip.config()
-    model = randomised(InstructBlip.model_class()(config))
+    model = randomised(InstructBlip.architecture(config))
     model.generation_config.eos_token_id = config.text_config.eos_token_id
     return adapters.wrap(model, instructblip.processor(), "instructblip", layer=1)
 

@@ -3,7 +3,7 @@ import pytest
 
 from embedded import models, questions, scenes
 from embedded.scenes import CHARS, COLORS, TEXTURES, Plate, Scene
-from vicrop.adapters import GENERAL_QUESTION
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
 
 

@@ -7,13 +7,14 @@ import twins
 from PIL import Image
 
 from vicrop import methods, pipeline
-from vicrop.adapters import FAMILIES, GENERAL_QUESTION
-from vicrop.adapters.base import Adapter
+from vicrop.adapters import FAMILIES
+from vicrop.attribution import GENERAL_QUESTION
+from vicrop.adapters.adapter import Adapter
 from vicrop.pipeline import ViCrop
 from vicrop.run import loop
 from vicrop.run.records import RunConfig
 from vicrop.view import View
-from vicrop.views import Views
+from vicrop.view import Views
 
 KEYS = {
     "llava": "llava-1.5-7b",
@@ -126,7 +127,7 @@ def test_work_is_counted(vlm, picture):
     view.ask(QUESTION, BOX, max_new_tokens=1)
     work = vlm.work - before
     crop = view.prompt(QUESTION, BOX)
-    image = vlm.token_count(view.seen)
+    image = vlm.token_count(view.whole.seen)
     both = image + vlm.token_count(crop.seen[1])
     prefix, asked = lengths(vlm, picture, QUESTION)
     other, general = lengths(vlm, picture, GENERAL_QUESTION)
@@ -169,9 +170,9 @@ def test_graph_is_freed_once_the_map_is_made(vlm, picture):
     view = vlm.look(picture)
     for question in (QUESTION, OTHER):
         view.importance(question, "pure-grad")
-        assert view.seen.graph is None
+        assert view.whole.seen.graph is None
         prompt = view.prompt(question)
-        held = [prompt.start.scores, view.seen.features, prompt.start.row]
+        held = [prompt.start.scores, view.whole.seen.features, prompt.start.row]
         for layers in (prompt.prefix.cache.layers, prompt.start.cache.layers):
             held += [tensor for one in layers for tensor in (one.keys, one.values)]
         assert not any(tensor.requires_grad for tensor in held)

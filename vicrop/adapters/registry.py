@@ -1,14 +1,74 @@
-"""The models that have a key: which weights, of which family, read at which layer."""
+"""Families and models as data: weights, layers, licences. Readable without torch."""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-
-from huggingface_hub import try_to_load_from_cache
+from typing import TYPE_CHECKING
 
 from vicrop import paths
-from vicrop.adapters.base import FAMILIES
+
+if TYPE_CHECKING:
+    from vicrop.adapters.facts import Facts
+
+DTYPES = ("float32", "float16", "bfloat16")
+"""What a model's weights may be."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One architecture that maps can be read from.
+
+    Attributes:
+        home: module and class of its facts.
+        layer: of the map, counted from 0, where a model's own is not known.
+        refused: why related architectures cannot be used, by the class's name.
+    """
+
+    home: str
+    layer: int
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def facts(self) -> type[Facts]:
+        """The class of its facts; imports torch and transformers."""
+        module, _, name = self.home.partition(":")
+        return getattr(import_module(module), name)
+
+
+ANY_RESOLUTION = (
+    "which cuts an image into tiles of its own (any resolution), so that its image "
+    "tokens are not one grid over the image"
+)
+
+FAMILIES = {
+    "idefics3": Family(
+        "vicrop.adapters.idefics3:Idefics3",
+        16,  # of 32: ours, not tuned: about half of the depth
+    ),
+    "instructblip": Family(
+        "vicrop.adapters.instructblip:InstructBlip",
+        15,  # of 32: paper, section 6
+        {"Blip2ForConditionalGeneration": "whose Q-Former does not read the question"},
+    ),
+    "llava": Family(
+        "vicrop.adapters.llava:Llava",
+        14,  # of 32: paper, section 6
+        {
+            "LlavaNextForConditionalGeneration": ANY_RESOLUTION,
+            "LlavaNextVideoForConditionalGeneration": ANY_RESOLUTION,
+            "LlavaOnevisionForConditionalGeneration": ANY_RESOLUTION,
+        },
+    ),
+    "qwen2.5-vl": Family(
+        "vicrop.adapters.qwen2_5_vl:Qwen25VL",
+        22,  # of 36: the authors' code
+        {"Qwen2VLForConditionalGeneration": "whose layer for the map is not known"},
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +107,7 @@ class ModelSpec:
     def map_layer(self) -> int:
         """Its own layer for the map, or its family's."""
         own = self.layer
-        return FAMILIES[self.family].default_layer if own is None else own
+        return FAMILIES[self.family].layer if own is None else own
 
     def is_here(self) -> bool:
         """Whether the weights can be loaded without a network."""
@@ -65,6 +125,8 @@ class ModelSpec:
 
     def _cached(self, name: str) -> Path | None:
         """A file of the hub's repository, if it has been downloaded."""
+        from huggingface_hub import try_to_load_from_cache  # 0.4 s, and rarely asked
+
         found = try_to_load_from_cache(self.source, name, revision=self.revision)
         return Path(found) if isinstance(found, str) else None
 
@@ -171,3 +233,8 @@ ALIASES = {
     "qwen2_5": "qwen2.5-vl-3b",
 }
 """The authors' short keys."""
+
+
+def resolve(name: str) -> str:
+    """A model's key, the authors' short keys translated."""
+    return ALIASES.get(name, name)

@@ -6,11 +6,11 @@ from itertools import groupby
 
 import torch
 
-from vicrop import attribution, pipeline, together
+from vicrop import attribution, pipeline
 from vicrop.run.looker import Looker
 from vicrop.run.records import Sample
 from vicrop.run.task import Task
-from vicrop.view import View
+from vicrop.view import View, answer, describe, see
 
 AUTO = 16
 """Images that ``batch_size="auto"`` begins with on a GPU; on a CPU it is one."""
@@ -89,19 +89,20 @@ class Batches:
     def _run(self, batch: Sequence[Sample]) -> None:
         """See, start, choose boxes and answer, each for the whole batch."""
         seen = [(sample, view) for sample in batch for view in self._view(sample)]
-        views = [view for _, view in seen]
         if not self._begins_with_gradients():
-            together.see(views)
+            looks = [view.whole for _, view in seen]
+            see(looks)
             for kind in self._kinds():
-                together.general(views, kind)
+                if not kind.traced:
+                    describe(looks, kind)
             asked = [v.whole.ask(s.short_question or s.question) for s, v in seen]
-            together.start(self.look.vlm, asked)
+            self.look.vlm.run(asked)
         wanted = dict.fromkeys(
             (view, sample.question, box)
             for sample, view in seen
             for box in (None, *self._boxes(sample, view))
         )
-        together.say(list(wanted), self.order[0].config.max_new_tokens)
+        answer(list(wanted), self.order[0].config.max_new_tokens)
 
     def _view(self, sample: Sample) -> list[View]:
         """Its view; none of an image that fails, which its record will say."""
@@ -117,7 +118,7 @@ class Batches:
 
     def _begins_with_gradients(self) -> bool:
         """Whether a pass for a gradient, made one by one, gives the others' starts."""
-        whole = self.look.vlm.trace_is_whole
+        whole = self.look.vlm.facts.connector is not None
         return any(
             kind.from_pixels or (kind.traced and whole) for kind in self._kinds()
         )

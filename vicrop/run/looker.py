@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 from vicrop import images
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
 from vicrop.run.ahead import Ahead
 from vicrop.run.records import RunConfig, Sample
-from vicrop.view import View
-from vicrop.views import Views
+from vicrop.view import View, Views
 
 
 class Looker:

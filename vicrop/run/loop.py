@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from vicrop import adapters, boxes, methods, pipeline, scoring
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets, provenance, shards
 from vicrop.run import task as tasks
 from vicrop.run.batches import Batches

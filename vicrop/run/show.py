@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from vicrop import images, scoring
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
 from vicrop.run.loop import answer_sample, load
 from vicrop.run.records import RunConfig, Sample

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.prompts import Work
 from vicrop.run import provenance
 from vicrop.run.folder import RunFolder, Writer, writing

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vicrop import images
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.adapters.conformance import promises  # noqa: F401 (register)
 from vicrop.adapters.conformance.case import (
     CHECKS,

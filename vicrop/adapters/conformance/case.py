@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.prompts import Prompt, Seen
 
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}

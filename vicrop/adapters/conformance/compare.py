@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import DynamicCache, GenerationConfig
 
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.adapters.conformance.case import Case, expect
 from vicrop.prompts import Prompt
 

@@ -2,7 +2,8 @@
 
 import inspect
 
-from vicrop.adapters.base import FAMILIES, Adapter
+from vicrop.adapters.adapter import Adapter
+from vicrop.adapters.registry import FAMILIES
 
 
 def verbs() -> list[dict[str, str]]:
