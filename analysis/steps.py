@@ -69,7 +69,7 @@ def gradients(view: View, question: str) -> tuple[np.ndarray, np.ndarray, np.nda
         of where there is detail.
     """
     about, general = (
-        attribution.pixel_gradient(view.vlm, view.prompt(text))[0]
+        attribution.pixel_gradient(view.vlm, [view.whole.ask(text)])[0][0]
         for text in (question, GENERAL_QUESTION)
     )
     mask = attribution.detail_mask(view.whole.pictures[0], about.shape)

@@ -40,16 +40,6 @@ class Adapter(Decoder):
             )
 
     @property
-    def family(self) -> str:
-        """Key in ``FAMILIES``."""
-        return self.facts.family
-
-    @property
-    def crop_px(self) -> int:
-        """Side of the smallest crop, pixels (paper, section 5)."""
-        return self.facts.crop_px
-
-    @property
     def connector_layer(self) -> int:
         """Of the map, where the connector has several, counted from 0."""
         return self.facts.connector.layer if self.facts.connector else 0

@@ -59,6 +59,16 @@ class Decoder:
         self.work = Work()
 
     @property
+    def family(self) -> str:
+        """Key in ``FAMILIES``."""
+        return self.facts.family
+
+    @property
+    def crop_px(self) -> int:
+        """Side of the smallest crop, pixels (paper, section 5)."""
+        return self.facts.crop_px
+
+    @property
     def processor(self) -> Any:
         """The model's processor; a RuntimeError if it was wrapped without one."""
         return self.facts.processor

@@ -55,9 +55,10 @@ class InstructBlip(SquareFacts):
         queries = model.query_tokens.shape[1]  # 32 for the 7B model
         self.connector = Connector(queries, crossing, qformer_layer, self._queries)
 
-    def see(self, pixels: Tensor, grids: Sequence[Grid]) -> Tensor:
+    def see(self, pixels: Tensor, grids: Sequence[Grid]) -> Sequence[Tensor]:
         """The ViT's class token and patches; the Q-Former waits for the question."""
-        return self.model.vision_model(pixel_values=pixels).last_hidden_state
+        output = self.model.vision_model(pixel_values=pixels)
+        return output.last_hidden_state.unbind()
 
     def words(self, question: str, counts: Sequence[int]) -> Words:
         """As the processor writes them: query placeholders before everything."""

@@ -46,7 +46,7 @@ class Qwen25VL(Facts):
     ):
         """Pixels bound an image's area as the model sees it; None: the processor's."""
         super().__init__(model, processor)
-        self.crop_px = crop_px  # type: ignore[misc]
+        self.crop_px = crop_px
         bounds = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
         self._bounds = {key: value for key, value in bounds.items() if value}
         self._vision = model.config.vision_config
