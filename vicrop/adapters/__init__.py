@@ -5,7 +5,14 @@ The registry is read without torch; the other names import what they need.
 
 from importlib import import_module
 
-from vicrop.adapters.registry import FAMILIES, MODELS, Family, ModelSpec, resolve
+from vicrop.adapters.registry import (
+    ALIASES,
+    FAMILIES,
+    MODELS,
+    Family,
+    ModelSpec,
+    resolve,
+)
 
 _HOMES = {
     "Adapter": "adapter",
@@ -15,7 +22,8 @@ _HOMES = {
     "wrap": "loading",
 }
 
-__all__ = ["FAMILIES", "MODELS", "Family", "ModelSpec", "resolve", *_HOMES]
+_DATA = ["ALIASES", "FAMILIES", "MODELS", "Family", "ModelSpec", "resolve"]
+__all__ = [*_DATA, *_HOMES]
 
 
 def __getattr__(name: str):

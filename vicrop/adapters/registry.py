@@ -1,8 +1,9 @@
-"""Families and models as data: weights, layers, licences. Readable without torch."""
+"""Families and models as ``models.toml`` has them; readable without torch."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -37,38 +38,6 @@ class Family:
         """The class of its facts; imports torch and transformers."""
         module, _, name = self.home.partition(":")
         return getattr(import_module(module), name)
-
-
-ANY_RESOLUTION = (
-    "which cuts an image into tiles of its own (any resolution), so that its image "
-    "tokens are not one grid over the image"
-)
-
-FAMILIES = {
-    "idefics3": Family(
-        "vicrop.adapters.idefics3:Idefics3",
-        16,  # of 32: ours, not tuned: about half of the depth
-    ),
-    "instructblip": Family(
-        "vicrop.adapters.instructblip:InstructBlip",
-        15,  # of 32: paper, section 6
-        {"Blip2ForConditionalGeneration": "whose Q-Former does not read the question"},
-    ),
-    "llava": Family(
-        "vicrop.adapters.llava:Llava",
-        14,  # of 32: paper, section 6
-        {
-            "LlavaNextForConditionalGeneration": ANY_RESOLUTION,
-            "LlavaNextVideoForConditionalGeneration": ANY_RESOLUTION,
-            "LlavaOnevisionForConditionalGeneration": ANY_RESOLUTION,
-        },
-    ),
-    "qwen2.5-vl": Family(
-        "vicrop.adapters.qwen2_5_vl:Qwen25VL",
-        22,  # of 36: the authors' code
-        {"Qwen2VLForConditionalGeneration": "whose layer for the map is not known"},
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -137,101 +106,13 @@ class ModelSpec:
         return f'hf download {self.source}{pin} --exclude "*.bin"'
 
 
-UPSTREAM_CAP = {"max_pixels": 256 * 28 * 28}
-"""The authors' code never shows Qwen2.5-VL more than this."""
-
-LLAMA_2 = "Llama 2 Community License"
-VICUNA = "research only (LLaMA, Vicuna)"
-
-# The layers of embedded models are those that validation scenes chose: see the model
-# cards. The paper and its code know a layer for one size a family: 14 of 32, 15 of 32
-# and 22 of 36. The layers of other sizes are ours: as deep, relative to the model.
+_TABLES = tomllib.loads((Path(__file__).parent / "models.toml").read_text("utf-8"))
+FAMILIES = {key: Family(**table) for key, table in _TABLES["families"].items()}
 MODELS = {
-    "tiny-llava": ModelSpec(
-        "llava", "tiny-llava", 3, licence="MIT", parameters=1.5e6, grid=(12, 12)
-    ),
-    # Trained without the mask that makes tiny-llava's last token look: shows what was
-    # trained in and what came by itself.
-    "tiny-llava-unmasked": ModelSpec(
-        "llava",
-        "tiny-llava-unmasked",
-        3,
-        licence="MIT",
-        parameters=1.5e6,
-        grid=(12, 12),
-    ),
-    "tiny-instructblip": ModelSpec(
-        "instructblip",
-        "tiny-instructblip",
-        0,
-        licence="MIT",
-        parameters=2.4e6,
-        grid=(12, 12),
-    ),
-    "tiny-qwen2.5-vl": ModelSpec(
-        "qwen2.5-vl",
-        "tiny-qwen2.5-vl",
-        3,
-        licence="MIT",
-        parameters=1.8e6,
-        grid=(12, 12),
-        options={"crop_px": 96},
-    ),
-    "llava-1.5-7b": ModelSpec(
-        "llava",
-        "llava-hf/llava-1.5-7b-hf",
-        revision="b234b804b114d9e37bb655e11cbbb5f5e971b7a9",
-        licence=LLAMA_2,
-        size_gb=14.1,
-        parameters=7.06e9,
-        grid=(24, 24),
-    ),
-    "llava-1.5-13b": ModelSpec(
-        "llava",
-        "llava-hf/llava-1.5-13b-hf",
-        18,
-        revision="5dda2880bda009266dda7c4baff660b95ca64540",
-        licence=LLAMA_2,
-        size_gb=26.7,
-        parameters=13.35e9,
-        grid=(24, 24),
-    ),
-    "instructblip-vicuna-7b": ModelSpec(
-        "instructblip",
-        "Salesforce/instructblip-vicuna-7b",
-        revision="19103d0c5b5263c8a7891012e08573439fb6607f",
-        licence=VICUNA,
-        size_gb=15.8,
-        parameters=7.91e9,
-        grid=(16, 16),
-    ),
-    "qwen2.5-vl-3b": ModelSpec(
-        "qwen2.5-vl",
-        "Qwen/Qwen2.5-VL-3B-Instruct",
-        revision="66285546d2b821cf421d4f5eb2576359d3770cd3",
-        licence="Qwen Research License",
-        size_gb=7.5,
-        parameters=3.75e9,
-        grid=(16, 16),
-        options=UPSTREAM_CAP,
-    ),
-    "qwen2.5-vl-7b": ModelSpec(
-        "qwen2.5-vl",
-        "Qwen/Qwen2.5-VL-7B-Instruct",
-        17,
-        revision="cc594898137f460bfe9f0759e9844b3ce807cfb5",
-        licence="Apache-2.0",
-        size_gb=16.6,
-        parameters=8.29e9,
-        grid=(16, 16),
-        options=UPSTREAM_CAP,
-    ),
+    key: ModelSpec(**(table | {"grid": tuple(table["grid"])}))
+    for key, table in _TABLES["models"].items()
 }
-ALIASES = {
-    "llava": "llava-1.5-7b",
-    "blip": "instructblip-vicuna-7b",
-    "qwen2_5": "qwen2.5-vl-3b",
-}
+ALIASES: dict[str, str] = _TABLES["aliases"]
 """The authors' short keys."""
 
 
