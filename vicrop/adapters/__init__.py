@@ -1,29 +1,24 @@
 """Models behind one small interface: ``load`` by key, ``wrap`` what is in memory.
 
-The registry is read without torch; the other names import what they need.
+Each name imports what it needs when it is asked for: the registry, no torch.
 """
 
 from importlib import import_module
 
-from vicrop.adapters.registry import (
-    ALIASES,
-    FAMILIES,
-    MODELS,
-    Family,
-    ModelSpec,
-    resolve,
-)
-
 _HOMES = {
+    "ALIASES": "registry",
+    "FAMILIES": "registry",
+    "MODELS": "registry",
+    "Family": "registry",
+    "ModelSpec": "registry",
+    "resolve": "registry",
     "Adapter": "adapter",
     "Facts": "facts",
     "check": "conformance",
     "load": "loading",
     "wrap": "loading",
 }
-
-_DATA = ["ALIASES", "FAMILIES", "MODELS", "Family", "ModelSpec", "resolve"]
-__all__ = [*_DATA, *_HOMES]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str):
