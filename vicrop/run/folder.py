@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -274,10 +274,10 @@ class Writer:
     def close(self) -> None:
         """See everything onto the disk, the records in their samples' order."""
         self._records.close()
-        _sort(self.run.records_file, self.samples, Record.from_line)
+        _sort(self.run.records_file, self.samples)
         if self._maps is not None:
             self._maps.close()
-            _sort(self.run.maps_file, self.samples, SavedMap.from_line)
+            _sort(self.run.maps_file, self.samples)
 
 
 def faults(found: Iterable[Line], samples: Mapping[str, Sample]) -> Iterator[Line]:
@@ -303,12 +303,13 @@ def _tried(line: Line) -> Line:
     return line._replace(fault="it failed, and is tried again") if failed else line
 
 
-def _sort(file: Path, order: Iterable[str], read: Callable) -> None:
+def _sort(file: Path, order: Iterable[str]) -> None:
     """Bring lines into the samples' order, the last one of each id."""
-    text = {read(line).id: line for _, line in jsonl.split(file)}
-    sorted_ = [text[name] for name in order if name in text]
-    if sorted_ != [line for _, line in jsonl.split(file)]:
-        jsonl.replace(file, sorted_)
+    lines = [line for _, line in jsonl.split(file)]
+    last = {json.loads(line)["id"]: line for line in lines}
+    ordered = [last[name] for name in order if name in last]
+    if ordered != lines:
+        jsonl.replace(file, ordered)
 
 
 @contextmanager
