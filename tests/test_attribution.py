@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from vicrop import attribution
-from vicrop.attribution import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 
 QUESTION = "what digit is on the red plate?"
 

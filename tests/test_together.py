@@ -12,7 +12,6 @@ from embedded import idefics3
 from vicrop import adapters, attribution, together
 from vicrop import cache as kept
 from vicrop.attribution import GENERAL_QUESTION
-from vicrop.view import Pictures
 
 KEYS = {
     "llava": "llava-1.5-7b",

@@ -11,7 +11,6 @@ from embedded import scenes
 from embedded.models import WORDS
 from vicrop import adapters, images, paths
 from vicrop.adapters import FAMILIES, MODELS
-from vicrop.attribution import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
 from vicrop.prompts import Words
 

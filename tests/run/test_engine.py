@@ -8,13 +8,12 @@ from PIL import Image
 
 from vicrop import methods, pipeline
 from vicrop.adapters import FAMILIES
-from vicrop.attribution import GENERAL_QUESTION
 from vicrop.adapters.adapter import Adapter
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.pipeline import ViCrop
-from vicrop.run import loop
+from vicrop.run import loop, shards
 from vicrop.run.records import RunConfig
-from vicrop.view import View
-from vicrop.view import Views
+from vicrop.view import View, Views
 
 KEYS = {
     "llava": "llava-1.5-7b",
@@ -373,7 +372,7 @@ def test_runs_made_together_keep_the_order_of_their_files(
             loop.answer_one(
                 vlm.look(folder / "images" / r_row["image_path"]), config, s
             )[0]
-            for r_row, s in zip(rows, loop.askable(config), strict=True)
+            for r_row, s in zip(rows, shards.askable(config), strict=True)
         ]
         by_id = {record.id: record for record in records}
         assert {record.id: record for record in alone} == by_id
