@@ -115,7 +115,7 @@ def test_tiles_of_a_batch_are_as_one_by_one(vlm, monkeypatch, method):
 def test_batch_is_bounded(vlm):
     looked = vlm.look(noise((3600, 3600)))
     for most, sizes in ((8, [8, 8]), (5, [5, 5, 5, 1]), (1, [1] * 16)):
-        looks = looked.tiled.looks(most)
+        looks = looked.looks(most)
         assert [len(numbers) for numbers, _ in looks] == sizes
         assert all(len(look.pictures) == len(numbers) for numbers, look in looks)
 
