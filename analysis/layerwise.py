@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis import looking, paper
 from analysis.claims.readings import FEWEST
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import results, stats
 from vicrop.run.records import Sample
 from vicrop.run.stats import Estimate

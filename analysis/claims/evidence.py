@@ -7,7 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from vicrop import adapters
-from vicrop.run import results, scorecard
+from vicrop.run import results, scores
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
 
@@ -153,7 +153,7 @@ class Evidence:
 
 def _chosen(table: pd.DataFrame, need: Run) -> pd.DataFrame:
     rows = table
-    flag = scorecard.LEFT_OUT.get(need.dataset)
+    flag = scores.LEFT_OUT.get(need.dataset)
     if flag is not None:
         rows = rows[~rows["meta"].map(lambda meta: bool(meta.get(flag)))]
     if need.group:

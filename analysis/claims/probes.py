@@ -7,7 +7,8 @@ import pandas as pd
 
 from analysis import crops, looking
 from vicrop import attribution, boxes, geometry, scoring
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from vicrop.adapters.adapter import Adapter
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.run.records import Sample
 from vicrop.types import Box, Map
 from vicrop.view import View
@@ -55,7 +56,7 @@ def _zooms(sample: Sample, size: tuple[int, int], steps: int) -> list[Box]:
 def chance(vlm: Adapter, view: View, question: str, label: str) -> float:
     """Probability that an answer begins as a label does."""
     token = vlm.tokenizer(label, add_special_tokens=False)["input_ids"][0]
-    scores = vlm.start(view.prompt(question)).scores
+    scores = vlm.run([view.whole.ask(question)])[0].scores
     return float(scores[0].float().softmax(-1)[token])
 
 
@@ -196,7 +197,7 @@ def _ratios(vlm: Adapter, view: View, sample: Sample) -> Iterator[tuple[str, flo
 
 
 def _attention(vlm: Adapter, view: View, text: str = GENERAL_QUESTION) -> np.ndarray:
-    return attribution.attention_to_image(vlm, view.prompt(text))[0]
+    return attribution.attention_to_image(vlm, [view.whole.ask(text)])[0][0]
 
 
 def _placed(view: View, values: np.ndarray) -> Map:

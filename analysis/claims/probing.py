@@ -10,7 +10,7 @@ from analysis.claims import probes
 from analysis.claims.evidence import Evidence, Run
 from analysis.costs import counts
 from vicrop import adapters
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
 
 ALL = ("layers, all sizes", "map's layer, all sizes")

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import paper
+from analysis import estimates, paper
 from analysis.claims import ledger, measures, readings
 from analysis.costs import counts as costs
-from vicrop.run import rescore, stats
+from vicrop.run import stats
+from vicrop.run.scores import rescored
 from vicrop.run.stats import Estimate
 
 
@@ -160,8 +161,8 @@ def _effect(found: Estimate, null: float) -> str:
 def over(
     runs: Mapping[str, pd.DataFrame], pairs: Sequence[tuple[str, str]]
 ) -> dict[str, Estimate]:
-    """``stats.over`` in points."""
-    return {name: one.times(100) for name, one in stats.over(runs, pairs).items()}
+    """``estimates.over`` in points."""
+    return {name: one.times(100) for name, one in estimates.over(runs, pairs).items()}
 
 
 def by_name(frame: pd.DataFrame, pairs: Sequence[tuple[str, str]], column="score"):
@@ -268,8 +269,7 @@ def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
     gains = {}
     for name, variant in {"equality": "as said", "label in answer": "upstream"}.items():
         before, after = (
-            rescore.rescored(kept, column, "gqa", variant)
-            for column in ("plain", "answer")
+            rescored(kept, column, "gqa", variant) for column in ("plain", "answer")
         )
         gains[name] = after - before
     apart = stats.gain(gains["equality"], gains["label in answer"])
