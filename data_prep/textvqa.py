@@ -4,7 +4,6 @@ Source: Singh et al., 2019; boxes: the authors of the paper (its appendix B).
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from pydantic import field_validator
 
@@ -45,11 +44,8 @@ class BoxRow(Original):
     bbox: tuple[float, ...]
 
 
-class Place(NamedTuple):
-    """A box, and the row that says it."""
-
-    region: Region
-    where: str
+Boxes = dict[str, tuple[Region, str]]
+"""By question id: a box, and the row that says it."""
 
 
 def read_json(originals: Originals, seed: int) -> list[Item]:
@@ -72,13 +68,13 @@ def _items(
     known = {item.key for item in items}
     for number in (number for number in boxes if number not in known):
         raise ValueError(
-            f"{boxes[number].where} field dataset_id: no question {number!r} in "
+            f"{boxes[number][1]} field dataset_id: no question {number!r} in "
             f"{originals}; are boxes and questions of one version?"
         )
     return items
 
 
-def _item(row: Row, cell: Entry | None, boxes: dict[str, Place]) -> Item:
+def _item(row: Row, cell: Entry | None, boxes: Boxes) -> Item:
     found = checked(Question, row)
     box = boxes.get(str(found.question_id))
     return Item(
@@ -88,32 +84,31 @@ def _item(row: Row, cell: Entry | None, boxes: dict[str, Place]) -> Item:
         labels=found.answers,
         picture=cell or f"train_images/{found.image_id}.jpg",
         image=f"{found.image_id}.jpg",
-        boxes=[box.region] if box else [],
+        boxes=[box[0]] if box else [],
         meta={"question_id": found.question_id},
     )
 
 
-def read_boxes(originals: Originals) -> dict[str, Place]:
+def read_boxes(originals: Originals) -> Boxes:
     """Boxes by question id; none where their files are not there."""
-    found: dict[str, Place] = {}
-    files = [file for file in originals.matching(BOXES) if _has_boxes(file)]
-    for row in parquet_rows(list(map(originals.remember, files)), columns(BoxRow)):
+    found: Boxes = {}
+    # The mirror's training split, which may lie there too, goes by the same name.
+    files = [
+        originals.remember(file)
+        for file in originals.matching("train*.parquet")
+        if "bbox" in parquet_columns(file)
+    ]
+    for row in parquet_rows(files, columns(BoxRow)):
         made = checked(BoxRow, row)
         if made.dataset_id in found:
             raise ValueError(
                 f"{row.where} field dataset_id: {made.dataset_id!r} has a box already"
             )
         region = from_xywh(made.bbox, f"{row.where} field bbox")
-        found[made.dataset_id] = Place(region, row.where)
+        found[made.dataset_id] = region, row.where
     return found
 
 
-def _has_boxes(file: Entry) -> bool:
-    """The mirror's training split, which may lie there too, goes by the same name."""
-    return "bbox" in parquet_columns(file)
-
-
-BOXES = "train*.parquet"
 BOX_REPO = Hub("textvqa-boxes", "jrzhang/TextVQA_GT_bbox", ("*.parquet",), 1.3)
 SITE = "https://dl.fbaipublicfiles.com/textvqa"
 
