@@ -66,13 +66,13 @@ def _four_numbers(box: Sequence[float], where: str) -> Sequence[float]:
     return box
 
 
-def lettered(question: str, options: Sequence[str], closing: str = "") -> str:
+def lettered(question: str, options: Sequence[str]) -> str:
     """A multiple choice as upstream's V* rows have it: a line for each option.
 
     The closing line is needed: the authors' scorer takes the last line for one.
     """
     lines = [f"({letter(n)}) {option}" for n, option in enumerate(options)]
-    return "\n".join([question, *lines, closing or ASK_LETTER])
+    return "\n".join([question, *lines, ASK_LETTER])
 
 
 ASK_LETTER = "Answer with the option's letter from the given choices directly."
