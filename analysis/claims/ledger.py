@@ -14,6 +14,7 @@ from analysis.claims.readings import CANNOT, Reading, Verdict
 from analysis.figures.tables import Links
 from vicrop import paths
 from vicrop.run import stats
+from vicrop.run.cli import to_arguments
 from vicrop.run.records import RunConfig
 from workflow import matrix, plans
 
@@ -293,7 +294,7 @@ def _run(model: str, dataset: str, methods: Sequence[str]) -> str:
         )
         for method in methods
     ]
-    return f"vicrop run {shlex.join(plans.arguments(configs))}"
+    return f"vicrop run {shlex.join(to_arguments(configs))}"
 
 
 @lru_cache(maxsize=1)
