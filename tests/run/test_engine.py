@@ -10,7 +10,7 @@ from vicrop import methods, pipeline
 from vicrop.adapters import FAMILIES, GENERAL_QUESTION
 from vicrop.adapters.base import Adapter
 from vicrop.pipeline import ViCrop
-from vicrop.run import loop, shards
+from vicrop.run import datasets, loop
 from vicrop.run.records import RunConfig
 from vicrop.view import View
 from vicrop.views import Views
@@ -372,7 +372,7 @@ def test_runs_made_together_keep_the_order_of_their_files(
             loop.answer_one(
                 vlm.look(folder / "images" / r_row["image_path"]), config, s
             )[0]
-            for r_row, s in zip(rows, shards.askable(config), strict=True)
+            for r_row, s in zip(rows, datasets.askable(config), strict=True)
         ]
         by_id = {record.id: record for record in records}
         assert {record.id: record for record in alone} == by_id
