@@ -4,7 +4,8 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vicrop.run import checks, datasets, jsonl
+from vicrop.run import checks, jsonl
+from vicrop.run.datasets import askable, part
 from vicrop.run.folder import RunFolder, one_writer
 from vicrop.run.records import RunConfig
 
@@ -35,20 +36,20 @@ def merge(config: RunConfig) -> RunFolder:
     with one_writer(whole.folder):
         whole.check_identity(parts[0].meta()["identity"])
         for name in ("records_file", "maps_file"):
-            files = [getattr(part, name) for part in parts]
+            files = [getattr(run, name) for run in parts]
             if any(file.exists() for file in files):
                 text = (line for file in files for _, line in jsonl.split(file))
                 jsonl.replace(getattr(whole, name), text)
-        metas = [part.meta() for part in parts]
+        metas = [run.meta() for run in parts]
         whole.write_meta(_together(metas) | {"records": whole.seal()})
     return whole
 
 
 def _spoilt(parts: Sequence[RunFolder], config: RunConfig) -> Iterator[str]:
     """What is wrong with each shard by itself."""
-    samples = datasets.askable(config)
+    samples = askable(config)
     for number, run in enumerate(parts):
-        own = datasets.part(samples, number, len(parts))
+        own = part(samples, number, len(parts))
         # Of one that is not finished, samples that lack need no naming.
         found = list(checks.of_file(run)) or checks.of_lines(run, own)
         yield from (f"{run.name}: {fault}" for fault in found)
