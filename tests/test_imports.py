@@ -147,8 +147,6 @@ def test_package_does_not_know_that_a_model_is_tiny():
             '"tiny-qwen2.5-vl"',
         },
         "vicrop.run.records": {'"tiny-llava"'},
-        "vicrop.run.cli": {'"tiny-llava"'},
-        "vicrop.cli": {'"tiny-llava"'},
     }
     for name, file in FILES.items():
         if package_of(name) == "vicrop":

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from tqdm import tqdm
 
 from vicrop import adapters, paths
 from vicrop.run import datasets, results
 from vicrop.run.cli import FIELDS, to_arguments
-from vicrop.run.progress import duration
 from vicrop.run.records import HOW, RunConfig
 from workflow import matrix, preflight
 from workflow.planned import Group, Plan, write
@@ -134,7 +134,9 @@ def summary(plan: Plan, found: preflight.Survey) -> list[str]:
     if known:
         unknown = len(each) - len(known)
         rest = f"; {unknown} groups were never timed" if unknown else ""
-        told.append(f"  expected, one after the other: {duration(sum(known))}{rest}")
+        told.append(
+            f"  expected, one after the other: {tqdm.format_interval(sum(known))}{rest}"
+        )
     else:
         told.append("  expected time: unknown, no run of these has been timed yet")
     return told

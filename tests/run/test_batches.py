@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from vicrop.run import batches, loop
-from vicrop.run.batches import Ahead
-from vicrop.run.records import RunConfig
+from vicrop.run.batches import Looker
+from vicrop.run.records import RunConfig, Sample
 
 METHODS = ["no-crop", "rel-att", "grad-att", "random-crop", "rel-att-high"]
 
@@ -160,61 +160,85 @@ def test_saved_maps_choose_the_boxes_that_were_recorded(config):
 # Images read ahead.
 
 
+class Shown:
+    """A model that shows its view of an image: the image."""
+
+    def look(self, image, fit, geometry):
+        return image
+
+
+@pytest.fixture
+def looker(row, monkeypatch):
+    """Makes a looker at images that this loads, and samples of them by name."""
+
+    def make(load, names, ahead=3):
+        monkeypatch.setattr(batches, "AHEAD", ahead)
+        monkeypatch.setattr(batches.datasets, "image_path", lambda _, s: s.image_path)
+        monkeypatch.setattr(batches.images, "load", load)
+        monkeypatch.setattr(batches.Views, "get", lambda self, key, make: make())
+        samples = {n: Sample(**row(id=n, image_path=n)) for n in [*names, "z"]}
+        look = Looker(Shown(), RunConfig(), [samples[name] for name in names])
+        return look, samples
+
+    return make
+
+
 @pytest.fixture
 def loaded():
-    """Keys as they were loaded, and what loads them."""
-    keys = []
+    """Names as they were loaded, and what loads them."""
+    names = []
 
-    def load(key):
-        keys.append(key)
-        if key == "bad":
+    def load(name):
+        names.append(name)
+        if name == "bad":
             raise OSError("cannot be read")
-        return key.upper()
+        return name.upper()
 
-    return keys, load
-
-
-def test_each_comes_once_in_any_order(loaded):
-    keys, load = loaded
-    ahead = Ahead(load, "abcdef", depth=2)
-    assert [ahead(key) for key in "abcdef"] == list("ABCDEF")
-    assert sorted(keys) == list("abcdef")
-    ahead.close()
+    return names, load
 
 
-def test_no_more_than_depth_wait(loaded):
-    keys, load = loaded
-    ahead = Ahead(load, "abcdef", depth=3)
-    ahead("a")
-    ahead._pool.shutdown()
-    assert sorted(keys) == list("abcd")
+def test_each_image_is_read_once_in_any_order(loaded, looker):
+    names, load = loaded
+    look, samples = looker(load, "abcdef", ahead=2)
+    assert [look(samples[name]) for name in "abcdef"] == list("ABCDEF")
+    assert sorted(names) == list("abcdef")
+    look.close()
 
 
-def test_loading_goes_on_while_others_work():
+def test_no_more_images_wait_than_may(loaded, looker):
+    names, load = loaded
+    look, samples = looker(load, "abcdef")
+    look(samples["a"])
+    look._pool.shutdown()
+    assert sorted(names) == list("abcd")
+
+
+def test_reading_goes_on_while_others_work(looker):
     met = threading.Barrier(2, timeout=10)
 
-    def load(key):
+    def load(name):
         met.wait()
-        return key
+        return name
 
-    ahead = Ahead(load, "ab", depth=2)
-    assert (ahead("a"), ahead("b")) == ("a", "b")  # neither came without the other
-    ahead.close()
+    look, samples = looker(load, "ab")
+    # Neither came without the other.
+    assert (look(samples["a"]), look(samples["b"])) == ("a", "b")
+    look.close()
 
 
-def test_error_is_raised_where_it_is_asked_for(loaded):
+def test_image_that_cannot_be_read_fails_where_it_is_looked_at(loaded, looker):
     _, load = loaded
-    ahead = Ahead(load, ["a", "bad", "b"], depth=3)
-    assert ahead("a") == "A"
+    look, samples = looker(load, ["a", "bad", "b"])
+    assert look(samples["a"]) == "A"
     with pytest.raises(OSError, match="cannot be read"):
-        ahead("bad")
-    assert ahead("b") == "B"
-    ahead.close()
+        look(samples["bad"])
+    assert look(samples["b"]) == "B"
+    look.close()
 
 
-def test_unexpected_key_is_loaded_now(loaded):
-    keys, load = loaded
-    ahead = Ahead(load, "a", depth=1)
-    assert (ahead("z"), ahead("z")) == ("Z", "Z")
-    ahead.close()
-    assert keys.count("z") == 2
+def test_image_that_was_not_to_come_is_read_now(loaded, looker):
+    names, load = loaded
+    look, samples = looker(load, "a", ahead=1)
+    assert (look(samples["z"]), look(samples["z"])) == ("Z", "Z")
+    look.close()
+    assert names.count("z") == 2

@@ -13,7 +13,7 @@ from vicrop.adapters.decoder import Decoder
 from vicrop.attribution import GENERAL_QUESTION
 from vicrop.cache import branch
 from vicrop.pipeline import ViCrop
-from vicrop.run import loop, shards
+from vicrop.run import datasets, loop
 from vicrop.run.records import RunConfig
 from vicrop.view import View, Views
 
@@ -374,7 +374,7 @@ def test_runs_made_together_keep_the_order_of_their_files(
             loop.answer_one(
                 vlm.look(folder / "images" / r_row["image_path"]), config, s
             )[0]
-            for r_row, s in zip(rows, shards.askable(config), strict=True)
+            for r_row, s in zip(rows, datasets.askable(config), strict=True)
         ]
         by_id = {record.id: record for record in records}
         assert {record.id: record for record in alone} == by_id

@@ -59,7 +59,7 @@ def test_shards_are_made_told_merged_and_verified(vicrop, data, asked):
     shards = ["--shards", "2"]
     assert vicrop("run", *asked, *shards, "--shard", "1")[0] == 0
     status, _, err = vicrop("merge", *asked, *shards)
-    assert status == 2 and "shard 0-of-2 is not finished (0 of unknown" in err
+    assert status == 2 and "shard 0-of-2: it is not finished; run the same again" in err
     assert vicrop("run", *asked, *shards, "--shard", "0", "--save-maps")[0] == 0
     status, out, _ = vicrop("status")
     assert status == 0 and out.count("finished") == 2

@@ -124,7 +124,7 @@ def test_summary_counts_and_tells_the_time(results_folder):
     ]
     finished(results_folder, "no-crop", 60.0, 100)
     assert plans.summary(plan, found)[-1] == (
-        "  expected, one after the other: 1 min 00 s; 1 groups were never timed"
+        "  expected, one after the other: 01:00; 1 groups were never timed"
     )
 
 

@@ -4,12 +4,12 @@ Their images are read ahead.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
-from typing import Any
 
 import torch
+from PIL import Image
 
 from vicrop import attribution, images, pipeline
 from vicrop.adapters.adapter import Adapter
@@ -22,46 +22,14 @@ AUTO = 16
 """Images that ``batch_size="auto"`` begins with on a GPU; on a CPU it is one."""
 
 
-class Ahead:
-    """Loads what will be asked for, in its order, in threads.
-
-    Decoding lets other threads run, and so does waiting for a disk.
-
-    Attributes:
-        load: what is asked for, by its key.
-        depth: at most so many wait, loaded.
-    """
-
-    def __init__(self, load: Callable[[str], Any], keys: Iterable[str], depth: int):
-        self.load, self.depth = load, depth
-        self._coming = deque(keys)
-        self._waiting: dict[str, Future] = {}
-        self._pool = ThreadPoolExecutor(min(depth, 4), "vicrop-images")
-        self._fill()
-
-    def __call__(self, key: str) -> Any:
-        """What is at a key; of one that was not to come, loaded now.
-
-        Raises:
-            Exception: what loading it raised.
-        """
-        future = self._waiting.pop(key, None)
-        self._fill()
-        return self.load(key) if future is None else future.result()
-
-    def _fill(self) -> None:
-        while self._coming and len(self._waiting) < self.depth:
-            key = self._coming.popleft()
-            self._waiting[key] = self._pool.submit(self.load, key)
-
-    def close(self) -> None:
-        """Load no more."""
-        self._coming.clear()
-        self._pool.shutdown(cancel_futures=True)
+AHEAD = 8
+"""Images that wait, read, for being looked at."""
 
 
 class Looker:
     """Looks at samples' images; neighbours that share an image share a View.
+
+    Images are read and decoded in threads before they are asked for.
 
     Attributes:
         vlm: the model.
@@ -71,11 +39,11 @@ class Looker:
 
     def __init__(self, vlm: Adapter, config: RunConfig, coming: Sequence[Sample] = ()):
         self.vlm, self.config, self.views = vlm, config, Views()
-        first: dict[str, Sample] = {}
-        for sample in coming:
-            first.setdefault(sample.image_path, sample)
-        self._files = first
-        self._images = Ahead(self._load, first, depth=8)
+        first = {sample.image_path: sample for sample in reversed(coming)}
+        self._coming = deque(reversed(first.values()))
+        self._read: dict[str, Future[Image.Image]] = {}
+        self._pool = ThreadPoolExecutor(4, "vicrop-images")
+        self._read_ahead()
 
     def __call__(self, sample: Sample) -> View:
         """The view of a sample's image.
@@ -87,16 +55,23 @@ class Looker:
         return self.views.get(sample.image_path, lambda: self._look(sample))
 
     def _look(self, sample: Sample) -> View:
-        self._files[sample.image_path] = sample  # whom an error is about
-        image = self._images(sample.image_path)
+        read = self._read.pop(sample.image_path, None)
+        self._read_ahead()
+        image = self._load(sample) if read is None else read.result()
         return self.vlm.look(image, self.config.fit, self.config.geometry)
 
-    def _load(self, path: str):
-        return images.load(datasets.image_path(self.config.dataset, self._files[path]))
+    def _load(self, sample: Sample) -> Image.Image:
+        return images.load(datasets.image_path(self.config.dataset, sample))
+
+    def _read_ahead(self) -> None:
+        while self._coming and len(self._read) < AHEAD:
+            sample = self._coming.popleft()
+            self._read[sample.image_path] = self._pool.submit(self._load, sample)
 
     def close(self) -> None:
         """Free all views and read no more."""
-        self._images.close()
+        self._coming.clear()
+        self._pool.shutdown(cancel_futures=True)
         self.views.close()
 
 

@@ -1,15 +1,15 @@
 """How far runs are, and whether their records are what they were and should be."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from vicrop import paths, scoring
-from vicrop.run import datasets, provenance, shards
+from vicrop.run import datasets, provenance
 from vicrop.run.folder import LOCK, META, RunFolder, faults, owner
-from vicrop.run.records import Record, RunConfig
+from vicrop.run.records import Record, RunConfig, Sample
 
 
 @dataclass(frozen=True)
@@ -113,21 +113,41 @@ def verify(run: RunFolder, weights: bool = False) -> Iterator[str]:
         yield "meta.json does not say what was run; delete the folder and run again"
         return
     config = run.config()
+    yield from of_file(run)
     yield from _of_meta(run, config)
-    yield from _of_lines(run, config)
+    yield from _beside_data(run, config)
     if weights:
         yield from _of_weights(config, meta["identity"]["weights"])
 
 
-def _of_meta(run: RunFolder, config: RunConfig) -> Iterator[str]:
-    """What ``meta.json`` says of itself and of the records' file."""
-    meta = run.meta()
+def of_file(run: RunFolder) -> Iterator[str]:
+    """Whether a run ended, and its records are as they were then."""
+    meta, now = run.meta(), run.seal()
     if not meta.get("finished"):
         yield "it is not finished; run the same again to go on"
-    elif meta.get("records") != run.seal():
-        made, found = meta.get("records", {}).get("count", "?"), run.seal()["count"]
-        yield f"records.jsonl changed after it was made: {made} lines then, {found} now"
-    if meta["identity"]["parameters"] != config.digest():
+    elif meta.get("records") != now:
+        made = meta.get("records", {}).get("count", "?")
+        yield (
+            f"records.jsonl changed after it was made: {made} lines then, "
+            f"{now['count']} now"
+        )
+
+
+def of_lines(run: RunFolder, samples: Iterable[Sample]) -> Iterator[str]:
+    """What is wrong with records, line by line, beside the samples that are asked."""
+    left = {sample.id: sample for sample in samples}
+    for line in faults(run.lines(), dict(left)):
+        if line.fault:
+            yield f"line {line.number}: {line.fault}"
+        elif line.record is not None:
+            left.pop(line.record.id)
+    if left:
+        yield f"{len(left)} samples have no record, such as {next(iter(left))!r}"
+
+
+def _of_meta(run: RunFolder, config: RunConfig) -> Iterator[str]:
+    """What ``meta.json`` says of itself."""
+    if run.meta()["identity"]["parameters"] != config.digest():
         yield "meta.json's parameters are not those that its records were made with"
     expected = RunFolder.of(config).folder
     ends = expected.parts[-3:] if config.shards > 1 else expected.parts[-1:]
@@ -135,31 +155,21 @@ def _of_meta(run: RunFolder, config: RunConfig) -> Iterator[str]:
         yield f"the folder is called {run.folder.name}, but holds {'/'.join(ends)}"
 
 
-def _of_lines(run: RunFolder, config: RunConfig) -> Iterator[str]:
-    """What the records say, line by line, beside the data if they are here."""
-    known = run.meta()["identity"]["data"]
+def _beside_data(run: RunFolder, config: RunConfig) -> Iterator[str]:
+    """What the records say beside the data, if they are here, and their metric."""
     try:
         file = datasets.folder(config.dataset) / "data.json"
-        if provenance.file_hash(file) != known:
+        if provenance.file_hash(file) != run.meta()["identity"]["data"]:
             yield f"{config.dataset} here is not the data that were asked about"
             return
-        samples = {sample.id: sample for sample in shards.asked(config)}
+        samples = datasets.asked(config)
     except (OSError, ValueError) as error:
         yield f"records were not held against their data: {error}"
         return
-    recorded = set()
-    for line in faults(run.lines(), samples):
-        if line.fault:
-            yield f"line {line.number}: {line.fault}"
-        elif line.record is not None:
-            recorded.add(line.record.id)
-            yield from (
-                f"line {line.number}: {fault}"
-                for fault in _of_scores(line.record, config)
-            )
-    missing = [name for name in samples if name not in recorded]
-    if missing:
-        yield f"{len(missing)} samples have no record, such as {missing[0]!r}"
+    yield from of_lines(run, samples)
+    for line in run.lines():
+        for fault in _of_scores(line.record, config) if line.record else ():
+            yield f"line {line.number}: {fault}"
 
 
 def _of_scores(record: Record, config: RunConfig) -> Iterator[str]:

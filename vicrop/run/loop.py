@@ -11,7 +11,7 @@ from PIL import Image
 
 from vicrop import adapters, boxes, methods, pipeline, scoring
 from vicrop.adapters.adapter import Adapter
-from vicrop.run import datasets, provenance, shards
+from vicrop.run import datasets, provenance
 from vicrop.run.batches import Batches, Looker
 from vicrop.run.folder import RunFolder
 from vicrop.run.progress import Progress, at_most, gently
@@ -67,7 +67,7 @@ def run_together(
     """
     configs = [_resolved(config) for config in configs]
     _check_together(configs)
-    wanted = [shards.asked(config) for config in configs]
+    wanted = [datasets.asked(config) for config in configs]
     vlm = load(configs[0]) if vlm is None else vlm
     weights = provenance.weights_hash(vlm)
     with ExitStack() as stack:
@@ -103,7 +103,7 @@ def _check_together(configs: Sequence[RunConfig]) -> None:
 def _answer_all(tasks: Sequence[Task], shown: bool) -> None:
     """Answer what is left of several runs, image by image."""
     config, vlm = tasks[0].config, tasks[0].vlm
-    samples = shards.in_order(
+    samples = datasets.in_order(
         {s.id: s for task in tasks for s in task.writer.samples.values()}.values()
     )
     left = [sample for sample in samples if any(t.lacks(sample) for t in tasks)]

@@ -94,30 +94,16 @@ class Progress:
         """Write a plain line."""
         self._told = time.monotonic()
         done = self._before + self._made
-        left = duration(self.seconds_left) if self._made else "unknown time"
+        each = (self._told - self._started) / self._made
+        left = tqdm.format_interval(each * (self.total - done))
         line = f"{self.name}: {done}/{self.total}; {self.said()}; {left} left"
         print(line, file=self.out, flush=True)
-
-    @property
-    def seconds_left(self) -> float:
-        """At the speed so far."""
-        spent = time.monotonic() - self._started
-        return spent / self._made * (self.total - self._before - self._made)
 
     def close(self) -> None:
         """Say the last of it."""
         self._bar.close()
         if self._lines and self._made:
             self.tell()
-
-
-def duration(seconds: float) -> str:
-    """Seconds as hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def in_notebook() -> bool:

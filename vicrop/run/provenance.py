@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import json
 import platform
 import resource
 from pathlib import Path
@@ -51,7 +50,7 @@ def versions() -> dict[str, str]:
 def meta(config: RunConfig, vlm: "Adapter") -> dict:
     """What made a run's records, and where."""
     return {
-        "config": json.loads(config.model_dump_json()),
+        "config": config.model_dump(mode="json"),
         "layer": vlm.layer,
         "versions": versions(),
         "python": platform.python_version(),

@@ -169,7 +169,7 @@ class RunConfig(_Strict):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-RunConfig.__doc__ = f"{RunConfig.__doc__}\n\n    Attributes:" + "".join(
+RunConfig.__doc__ = f"{str(RunConfig.__doc__).rstrip()}\n\n    Attributes:" + "".join(
     f"\n        {name}: {field.description}"
     for name, field in RunConfig.model_fields.items()
 )

@@ -71,8 +71,8 @@ class Task:
             self.write_meta(finished=False)
         return record
 
-    def write_meta(self, finished: bool) -> None:
-        """Write down what is worth knowing of the run."""
+    def write_meta(self, finished: bool, **more: Any) -> None:
+        """Write down what is worth knowing of the run, and what more is given."""
         self._told = time.monotonic()
         spent = {
             "answered": self.answered,
@@ -86,18 +86,15 @@ class Task:
                 **{key: self.before.get(key, 0) + n for key, n in spent.items()},
                 "notes": [*self.before.get("notes", []), *self.notes],
                 "finished": finished,
+                **more,
             }
         )
 
     def finish(self) -> None:
         """Write down that all is there, and what its records are."""
         self.writer.close()
-        self.write_meta(finished=True)
         errors = sum(record.error is not None for record in self.folder.records())
-        meta = self.folder.meta()
-        self.folder.write_meta(
-            {**meta, "errors": errors, "records": self.folder.seal()}
-        )
+        self.write_meta(finished=True, errors=errors, records=self.folder.seal())
 
 
 @contextmanager
