@@ -345,6 +345,17 @@ def test_map_without_a_general_prompt_has_nothing_to_describe(views, method, cal
     assert set(calls.values()) == {0}
 
 
+def test_gradients_are_described_one_by_one_and_their_graphs_freed(views, calls):
+    """Seen at once; then each image's own graph, its prefix and what follows it."""
+    each = len(views)
+    describe(wholes(views), attribution.get("pure-grad"))
+    assert calls == {"tower": 1 + each, "language": 2 * each, "last": 2 * each}
+    for view, question in zip(views, QUESTIONS, strict=True):
+        assert view.whole.seen.graph is None
+        view.importance(question, "pure-grad")  # whose general prompt is known
+    assert calls["tower"] == 1 + 2 * each and calls["language"] == 4 * each
+
+
 @pytest.mark.parametrize("method", attribution.MAPS)
 def test_one_image_is_neither_padded_nor_cut(vlm, pictures, method, monkeypatch):
     """One path for one and for many, on which one costs what it alone needs."""

@@ -240,9 +240,10 @@ class Decoder:
             RuntimeError: if a prompt's tokens do not begin with its prefix's.
         """
         later = [(crop, words) for words, seen, _ in cases for crop in seen[1:]]
-        made = iter(self.connect(*zip(*later, strict=True)) if later else ())
+        # Nobody reads where a connector looks in a crop: its own attention will do.
+        made = iter(self._tokens(*zip(*later, strict=True)) if later else ())
         return [
-            self._follow(*case, [next(made)[0] for _ in case[1][1:]]) for case in cases
+            self._follow(*case, [next(made) for _ in case[1][1:]]) for case in cases
         ]
 
     def _follow(
@@ -280,7 +281,17 @@ class Decoder:
         """
         connector = self.facts.connector
         if connector is None:
-            return [(image.features, None) for image in seen]
+            return [(tokens, None) for tokens in self._tokens(seen, words)]
+        with capture.trace_all(connector.attention[connector.layer]) as cross:
+            tokens = self._tokens(seen, words)
+        steps = _each(cross[0], [len(image.features) for image in seen])
+        return list(zip(tokens, steps, strict=True))
+
+    def _tokens(self, seen: Sequence[Seen], words: Sequence[Words]) -> list[Tensor]:
+        """``connect``, without a connector's attention."""
+        connector = self.facts.connector
+        if connector is None:
+            return [image.features for image in seen]
         counts = [len(image.features) for image in seen]
         rows = [
             not_none(one.asked)[0]
@@ -290,11 +301,8 @@ class Decoder:
         asked = pad_sequence(rows, batch_first=True)
         mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
         features = torch.cat([image.features for image in seen])
-        with capture.trace_all(connector.attention[connector.layer]) as cross:
-            tokens = connector.read(
-                features, asked.to(self.device), mask.to(self.device)
-            )
-        return list(zip(_each(tokens, counts), _each(cross[0], counts), strict=True))
+        made = connector.read(features, asked.to(self.device), mask.to(self.device))
+        return _each(made, counts)
 
     def embed(self, ids: Tensor, tokens: Sequence[Tensor] = ()) -> Tensor:
         """(images, tokens, hidden): words, placeholders replaced by image tokens.
