@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import paper
+from analysis import costs, paper
 from analysis.claims import ledger, measures, readings
-from analysis.costs import counts as costs
 from vicrop.run import rescore, stats
 from vicrop.run.stats import Estimate
 

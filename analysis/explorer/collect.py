@@ -12,6 +12,7 @@ from analysis.explorer import store
 from analysis.explorer.store import Asked, Cropped, Index, Said, Saved
 from vicrop import adapters, attribution, boxes, images, scoring
 from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from vicrop.methods import PAPER
 from vicrop.prompts import Prompt
 from vicrop.run import datasets
 from vicrop.run.provenance import file_hash
@@ -192,7 +193,7 @@ def _methods(
 ) -> tuple[dict[str, Cropped], dict[str, np.ndarray]]:
     """Each method's crop with its answer, and its map."""
     found, maps = {}, {}
-    for method in crops.METHODS:
+    for method in PAPER:
         amap = view.importance(question.short, method)
         box = boxes.select_box(amap, view.image.size, view.vlm.crop_px)
         answer = view.ask(question.asked.question, box)

@@ -1,4 +1,4 @@
-"""Pictures of many maps in one: tiles of a sprite, with what is said of each."""
+"""Many maps in one picture, a sheet in lines and columns, and what is said of each."""
 
 import base64
 import io
@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from analysis import looking
 from analysis.explorer.store import Asked, Said, Saved
 from vicrop import boxes, geometry
 from vicrop.types import Box, Map, Region
@@ -22,7 +23,7 @@ ratios of one map can lie between a thousandth and a thousand."""
 
 
 @dataclass(eq=False)
-class Tiles:
+class Sheet:
     """Maps of one shape, in lines and columns.
 
     Attributes:
@@ -72,13 +73,13 @@ class Tiles:
     def _ratio(self, amap: Map | None) -> float | None:
         if amap is None:
             return None
-        ratio = boxes.attention_ratio(amap, self.asked.boxes[0], self.asked.size)
+        ratio = looking.attention_ratio(amap, self.asked.boxes[0], self.asked.size)
         return None if np.isnan(ratio) else ratio
 
 
 def of_prompt(
     saved: Saved, said: Said, prompt: str, layers: Sequence[int] | None = None
-) -> Tiles:
+) -> Sheet:
     """Attention maps: a line a layer; in the first column the mean over heads.
 
     Args:
@@ -100,16 +101,16 @@ def of_prompt(
     ]
     placed = np.stack([one for one, _ in flat]).astype(np.float32)
     shape = (*values.shape[:2], *placed.shape[1:])
-    return Tiles(placed.reshape(shape), flat[0][1], asked, said.crop_px)
+    return Sheet(placed.reshape(shape), flat[0][1], asked, said.crop_px)
 
 
-def of_methods(saved: Saved, said: Said) -> Tiles:
+def of_methods(saved: Saved, said: Said) -> Sheet:
     """The methods' maps, all in one line."""
     maps = [saved.amap(said, method) for method in said.crops]
     values = np.stack([one.values for one in maps])[None]
     region = maps[0].region
     assert region is not None
-    return Tiles(values, region, saved.index.asked[said.sample], said.crop_px)
+    return Sheet(values, region, saved.index.asked[said.sample], said.crop_px)
 
 
 def _with_mean(heads: np.ndarray) -> np.ndarray:
