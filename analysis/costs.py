@@ -21,7 +21,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import figures, paper
+from analysis import Models, figures, paper
 from vicrop import paths, plots
 from vicrop.methods import PAPER
 from vicrop.run import stats
@@ -312,7 +312,7 @@ def methods(measured: Measured, dataset: str = "plates") -> pd.DataFrame:
 
 def with_accuracy(
     measured: Measured,
-    runs: Mapping[str, Mapping[str, pd.DataFrame]],
+    runs: Models,
     dataset: str = "plates",
 ) -> pd.DataFrame:
     """Costs beside accuracy, an ``Estimate``; methods that have both.
@@ -417,9 +417,15 @@ def _legend(figure: Figure) -> Figure:
     """One for all panels: the panel with most methods has all."""
     most = max(figure.axes, key=lambda ax: len(ax.containers))
     figure.axes[0].set_ylabel("accuracy, %")
-    names = most.get_legend_handles_labels()
-    place = "outside lower center"
-    figure.legend(*names, loc=place, ncols=6, frameon=False, fontsize="small")
+    handles, names = most.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        names,
+        loc="outside lower center",
+        ncols=6,
+        frameon=False,
+        fontsize="small",
+    )
     return figure
 
 

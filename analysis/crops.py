@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from analysis import looking
+from analysis import Models, Runs, looking
 from vicrop import boxes
 from vicrop.adapters.base import Adapter
 from vicrop.methods import PAPER
@@ -148,7 +148,7 @@ def sides(frame: pd.DataFrame) -> dict[str, Estimate]:
     return {str(name): stats.bootstrap(rows.to_numpy()) for name, rows in groups}
 
 
-def covered(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def covered(frames: Runs) -> pd.DataFrame:
     """Shares covered and crops' sides of several models, as a table to read."""
     rows = []
     for model, frame in frames.items():
@@ -163,9 +163,7 @@ def covered(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 # The crops of runs, beside each other.
 
 
-def agreement(
-    runs: Mapping[str, Mapping[str, pd.DataFrame]], keys: Sequence[str] = PAPER
-) -> pd.DataFrame:
+def agreement(runs: Models, keys: Sequence[str] = PAPER) -> pd.DataFrame:
     """How often methods point to the same place, as a table to read.
 
     Args:
@@ -199,21 +197,19 @@ def _agree(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, str | int]:
     }
 
 
-def _held(runs: Mapping[str, pd.DataFrame], keys: Sequence[str]) -> pd.DataFrame:
+def _held(runs: Runs, keys: Sequence[str]) -> pd.DataFrame:
     """Whether an object lies in each method's crop, where all methods made one."""
     found = pd.concat([runs[key]["coverage"] for key in keys], axis=1, keys=keys)
     return found.dropna() >= looking.COVERED
 
 
-def split(runs: Mapping[str, pd.DataFrame], keys: Sequence[str] = PAPER) -> pd.Series:
+def split(runs: Runs, keys: Sequence[str] = PAPER) -> pd.Series:
     """Whether an object lies in the crop of some of the methods, but not of all."""
     held = _held(runs, keys)
     return held.any(axis=1) & ~held.all(axis=1)
 
 
-def held_by(
-    runs: Mapping[str, pd.DataFrame], keys: Sequence[str] = PAPER
-) -> dict[str, Estimate]:
+def held_by(runs: Runs, keys: Sequence[str] = PAPER) -> dict[str, Estimate]:
     """Share of objects that lie in the crop of each method, of any, and of all."""
     held = _held(runs, keys)
     sets = {key: held[key] for key in keys}
@@ -221,9 +217,7 @@ def held_by(
     return {name: stats.accuracy(chosen) for name, chosen in sets.items()}
 
 
-def beside(
-    ours: Mapping[str, pd.DataFrame], theirs: Mapping[str, pd.DataFrame]
-) -> dict[str, Estimate]:
+def beside(ours: Runs, theirs: Runs) -> dict[str, Estimate]:
     """Paired differences of two models' answers to the same questions.
 
     Args:
@@ -243,9 +237,7 @@ def beside(
     return found
 
 
-def of_methods(
-    runs: Mapping[str, Mapping[str, pd.DataFrame]], keys: Sequence[str]
-) -> dict[str, dict[str, pd.DataFrame]]:
+def of_methods(runs: Models, keys: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
     """Of each model's runs those of some methods."""
     return {
         model: {key: made[key] for key in keys if key in made}
@@ -276,7 +268,7 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Estimate]:
     return {str(name): stats.difference(old[name], new[name]) for name in old}
 
 
-def comparison(frames: Mapping[str, pd.DataFrame], base: str) -> pd.DataFrame:
+def comparison(frames: Runs, base: str) -> pd.DataFrame:
     """Runs beside one of them, as a table to read: percentages, paired differences.
 
     Args:

@@ -1,12 +1,12 @@
 """Samples diagnosed: was the object in the crop, was it read, what would repair it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from analysis import looking
+from analysis import Models, Runs, looking
 from vicrop import boxes
 from vicrop.adapters.base import Adapter
 from vicrop.run import datasets, results, stats
@@ -36,7 +36,7 @@ WRONG = KINDS[3:]
 
 
 def of_run(
-    runs: Mapping[str, Mapping[str, pd.DataFrame]],
+    runs: Models,
     model: str,
     method: str,
     dataset: str,
@@ -56,7 +56,7 @@ def of_run(
     return runs[model][method]
 
 
-def mended(runs: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+def mended(runs: Runs) -> dict[str, pd.DataFrame]:
     """Runs of one model, with what records of failed samples lack.
 
     A failed sample's record has neither its object's size nor the answer without a
@@ -140,9 +140,7 @@ def kind_of(look: str, fate: str) -> str | None:
     return next((k for k in KINDS if k in (fate, f"{fate}, {look}")), None)
 
 
-def of_group(
-    runs: Mapping[str, Mapping[str, pd.DataFrame]], group: str
-) -> dict[str, dict[str, pd.DataFrame]]:
+def of_group(runs: Models, group: str) -> dict[str, dict[str, pd.DataFrame]]:
     """The rows of one size group only.
 
     Raises:
@@ -165,7 +163,7 @@ def crossed(frame: pd.DataFrame) -> pd.DataFrame:
     return made.reindex(index=there, columns=list(FATES), fill_value=0)
 
 
-def counts(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def counts(frames: Runs) -> pd.DataFrame:
     """How many samples have each diagnosis: a row a table, a column a kind."""
     rows = {
         name: frame["kind"].value_counts().reindex(list(KINDS), fill_value=0)
@@ -198,14 +196,12 @@ def _cell(part: int, whole: int) -> str:
     return f"{part}: {share(part, whole).format(0, scale=100)} %" if whole else ""
 
 
-def of_method(
-    runs: Mapping[str, Mapping[str, pd.DataFrame]], method: str
-) -> dict[str, pd.DataFrame]:
+def of_method(runs: Models, method: str) -> dict[str, pd.DataFrame]:
     """One method's table by model; models without it are left out."""
     return {model: made[method] for model, made in runs.items() if method in made}
 
 
-def by_group(frames: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, pd.DataFrame]]:
+def by_group(frames: Runs) -> dict[str, dict[str, pd.DataFrame]]:
     """Tables by size group, small first, then by what they are called."""
     split = {name: results.by_group(frame) for name, frame in frames.items()}
     found = {
@@ -215,9 +211,7 @@ def by_group(frames: Mapping[str, pd.DataFrame]) -> dict[str, dict[str, pd.DataF
     return {group: tables for group, tables in found.items() if tables}
 
 
-def worst(
-    frames: Mapping[str, pd.DataFrame], kind: str, most: int
-) -> list[tuple[str, str]]:
+def worst(frames: Runs, kind: str, most: int) -> list[tuple[str, str]]:
     """Models and ids of a diagnosis, those with the largest object first.
 
     Args:
@@ -234,7 +228,7 @@ def worst(
     ]
 
 
-def errors(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
+def errors(runs: Models) -> pd.DataFrame:
     """Why samples failed, by model, run and size group, as a table to read."""
     names = ["model", "run", "group", "error"]
     rows = [
@@ -249,9 +243,7 @@ def errors(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
     return counted.rename("n").reset_index()
 
 
-def first_failed(
-    runs: Mapping[str, Mapping[str, pd.DataFrame]],
-) -> list[tuple[str, str]]:
+def first_failed(runs: Models) -> list[tuple[str, str]]:
     """Model and id of the first failed sample with an object, if there is one."""
     for model, made in runs.items():
         for frame in made.values():
@@ -299,7 +291,7 @@ def contrast(one: Estimate, other: Estimate) -> Estimate:
     return Estimate(one.value - other.value, float(low), float(high), n)
 
 
-def chances(frames: Mapping[str, pd.DataFrame], change: str) -> dict[str, Estimate]:
+def chances(frames: Runs, change: str) -> dict[str, Estimate]:
     """``chance`` when it looked right, and wrong, by table; empty ones left out."""
     found = {
         f"{name}, {look}": chance(frame, change, look)
@@ -309,9 +301,7 @@ def chances(frames: Mapping[str, pd.DataFrame], change: str) -> dict[str, Estima
     return {name: rate for name, rate in found.items() if rate.n}
 
 
-def chance_table(
-    runs: Mapping[str, Mapping[str, pd.DataFrame]], change: str
-) -> pd.DataFrame:
+def chance_table(runs: Models, change: str) -> pd.DataFrame:
     """``chance`` of every run as a table to read, and what looking right adds."""
     rows = []
     for model, made in runs.items():
@@ -333,7 +323,7 @@ def _percent(rate: Estimate, sign: bool = False) -> str:
 # What would repair it: the same questions in other runs.
 
 
-def blame(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def blame(frames: Runs) -> pd.DataFrame:
     """Counts of the questions left without a right answer, by where the crop was.
 
     Args:
@@ -347,9 +337,7 @@ def blame(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return made.rename(columns={"no crop": "failed"})
 
 
-def repaired_by(
-    runs: Mapping[str, Mapping[str, pd.DataFrame]], method: str, others: Sequence[str]
-) -> pd.DataFrame:
+def repaired_by(runs: Models, method: str, others: Sequence[str]) -> pd.DataFrame:
     """Of each diagnosis of a method, how many samples other runs answer rightly.
 
     Args:

@@ -5,35 +5,29 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis import looking
+from analysis import Models, Runs, looking
+from vicrop import boxes
 from vicrop.methods import PAPER
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
-
-Runs = Mapping[str, pd.DataFrame]
-"""One model's tables of runs by method (see ``results.tables``), rows by sample id."""
 
 BLIND = ("random-crop", "center-crop")
 """Crops that nobody chose by the question."""
 WHOLE = "all together"
 
 
-def rungs(method: str, place: str = "random-crop") -> list[str]:
+def rungs(method: str) -> list[str]:
     """The runs from no crop to the human's, each with one thing more."""
-    return ["no-crop", "full-twice", place, method, "human-crop"]
+    return ["no-crop", "full-twice", BLIND[0], method, "human-crop"]
 
 
-def steps(method: str, place: str = "random-crop") -> dict[str, tuple[str, str]]:
+def steps(method: str) -> dict[str, tuple[str, str]]:
     """What each part of the gain is measured by: a run and the one under it.
 
     The parts of one method add up to ``WHOLE`` on samples that all its runs have.
-
-    Args:
-        method: key of the one that chooses the place.
-        place: the blind crop that stands for any place.
     """
     names = ("second image", "any crop", "right place", "what is left")
-    ladder = rungs(method, place)
+    ladder = rungs(method)
     pairs = zip(ladder[1:], ladder[:-1], strict=True)
     return dict(zip(names, pairs, strict=True)) | {WHOLE: (ladder[-1], ladder[0])}
 
@@ -41,41 +35,39 @@ def steps(method: str, place: str = "random-crop") -> dict[str, tuple[str, str]]
 def common(runs: Runs, names: Sequence[str]) -> dict[str, pd.DataFrame]:
     """Of the named runs that are there, the samples that none of them failed on."""
     there = {name: runs[name] for name in names if name in runs}
-    scores = [frame["score"].rename(name) for name, frame in there.items()]
     if not there:
         return {}
-    ids = pd.concat(scores, axis=1).dropna().index
+    scores = pd.concat([frame["score"] for frame in there.values()], axis=1)
+    ids = scores.dropna().index
     return {name: frame.loc[ids] for name, frame in there.items()}
 
 
-def parts(runs: Runs, method: str, place: str = "random-crop") -> dict[str, Estimate]:
+def parts(runs: Runs, method: str) -> dict[str, Estimate]:
     """The gain of a human's crop over none, in parts, paired on the same samples.
 
     Args:
         runs: one model's.
         method: key of the one that chooses the place.
-        place: the blind crop that stands for any place.
 
     Returns:
         By part, as ``steps`` names them; without those whose runs are missing.
     """
-    same = common(runs, rungs(method, place))
+    same = common(runs, rungs(method))
     return {
         name: stats.difference(same[base]["score"], same[run]["score"])
-        for name, (run, base) in steps(method, place).items()
+        for name, (run, base) in steps(method).items()
         if run in same and base in same
     }
 
 
-def every_part(runs: Runs, methods: Sequence[str] = PAPER) -> dict[str, Estimate]:
+def every_part(runs: Runs) -> dict[str, Estimate]:
     """The parts with either blind crop and each method, all on the same samples."""
-    there = [name for name in methods if name in runs]
+    there = [name for name in PAPER if name in runs]
     same = common(runs, ["no-crop", "full-twice", *BLIND, *there, "human-crop"])
     pairs = [("full-twice", "no-crop")]
     pairs += [(blind, "full-twice") for blind in BLIND]
     pairs += [(method, BLIND[0]) for method in there]
-    pairs += [("human-crop", method) for method in there]
-    pairs += [("human-crop", "no-crop")]
+    pairs += [("human-crop", method) for method in [*there, "no-crop"]]
     return stats.over(same, pairs)
 
 
@@ -98,17 +90,12 @@ def portions(found: Mapping[str, Estimate]) -> dict[str, float]:
 def part_table(found: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
     """Parts of several models as a table to read, each with its share of the whole."""
     table = stats.effects(found).rename(columns={"run": "part"})
-    shares = [
-        f"{100 * portions(parts)[name]:.0f}".replace("-", "−")
-        if name in portions(parts)
-        else ""
-        for parts in found.values()
-        for name in parts
-    ]
-    return table.assign(**{"of the whole, %": shares})
+    shares = [portions(made).get(name) for made in found.values() for name in made]
+    text = ["" if one is None else f"{100 * one:.0f}" for one in shares]
+    return table.assign(**{"of the whole, %": [one.replace("-", "−") for one in text]})
 
 
-def broken(models: Mapping[str, Runs]) -> pd.DataFrame:
+def broken(models: Models) -> pd.DataFrame:
     """Right answers that each run makes wrong, as a table to read.
 
     Where nothing is broken a bootstrap has no width; Wilson's interval still says how
@@ -121,11 +108,10 @@ def broken(models: Mapping[str, Runs]) -> pd.DataFrame:
     for model, runs in models.items():
         for name, frame in runs.items():
             right = frame[(frame["plain_score"] >= 0.5) & frame["score"].notna()]
-            if name == "no-crop" or right.empty:
-                continue
             lost = right["score"] < 0.5
-            share = stats.accuracy(lost).format(1, scale=100)
-            rows.append((model, name, len(right), int(lost.sum()), share))
+            if name != "no-crop" and len(lost):
+                share = stats.accuracy(lost).format(1, scale=100)
+                rows.append((model, name, len(lost), int(lost.sum()), share))
     names = ["model", "run", "right without a crop", "broken", "broken, %"]
     return pd.DataFrame(rows, columns=names)
 
@@ -151,38 +137,20 @@ def crops_of(runs: Runs, kinds: Mapping[str, Sequence[str]] = KINDS) -> pd.DataF
         A row a crop: ``id``, ``kind``, ``run``, ``coverage`` (share of the object in
         it), ``side`` (root of its area, pixels), ``gain`` (of the score over no crop).
     """
-    frames = [
-        _crops(runs[name]).assign(kind=kind, run=name)
-        for kind, names in kinds.items()
-        for name in names
-        if name in runs
-    ]
-    kept = [frame for frame in frames if len(frame)]
-    return pd.concat(kept, ignore_index=True) if kept else _crops(NOTHING)
+    rows: list[tuple] = []
+    for kind, names in kinds.items():
+        for name in [name for name in names if name in runs]:
+            kept = runs[name].dropna(subset=CROPPED)
+            side = [boxes.area(box) ** 0.5 for box in kept["box"]]
+            gain = kept["score"] - kept["plain_score"]
+            found = zip(kept.index, kept["coverage"], side, gain, strict=True)
+            rows += [(sample, kind, name, *numbers) for sample, *numbers in found]
+    columns = ["id", "kind", "run", "coverage", "side", "gain"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[3:], float))
 
 
-NOTHING = pd.DataFrame(columns=["box", "score", "plain_score", "coverage"], dtype=float)
-
-
-def _crops(frame: pd.DataFrame) -> pd.DataFrame:
-    """``crops_of`` of one run."""
-    rows = frame.dropna(subset=["box", "score", "coverage"])
-    return pd.DataFrame(
-        {
-            "id": rows.index,
-            "kind": "",
-            "run": "",
-            "coverage": rows["coverage"].to_numpy(float),
-            "side": np.array([side(box) for box in rows["box"]], float),
-            "gain": (rows["score"] - rows["plain_score"]).to_numpy(float),
-        }
-    )
-
-
-def side(box: Sequence[float]) -> float:
-    """Root of a box's area, pixels."""
-    left, top, right, bottom = box
-    return float(((right - left) * (bottom - top)) ** 0.5)
+CROPPED = ["box", "score", "coverage"]
+"""What a sample has if it was cropped, answered, and has an object."""
 
 
 def clustered(values: Iterable[float], ids: Iterable[str]) -> Estimate:
@@ -305,9 +273,7 @@ def told(gains: Mapping[str, Mapping[str, Estimate]], kind: str, name: str) -> s
     return found.format(1, sign=True, scale=100)
 
 
-def held(
-    models: Mapping[str, Runs], kinds: Mapping[str, Sequence[str]] = KINDS
-) -> pd.DataFrame:
+def held(models: Models, kinds: Mapping[str, Sequence[str]] = KINDS) -> pd.DataFrame:
     """What crops hold of the object, as a table to read.
 
     Args:
@@ -317,19 +283,9 @@ def held(
     rows = []
     for model, runs in models.items():
         for name, crops in crops_of(runs, kinds).groupby("run", sort=False):
-            share = crops["coverage"]
-            rows.append(
-                {
-                    "model": model,
-                    "run": str(name),
-                    "n": len(crops),
-                    "object in the crop, %": _percent(share >= looking.COVERED),
-                    "nothing of it, %": _percent(share == 0),
-                    "mean side, px": stats.bootstrap(crops["side"]).format(0),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _percent(chosen: pd.Series) -> str:
-    return stats.accuracy(chosen).format(1, scale=100)
+            chosen = (crops["coverage"] >= looking.COVERED, crops["coverage"] == 0)
+            percent = [stats.accuracy(one).format(1, scale=100) for one in chosen]
+            mean = stats.bootstrap(crops["side"]).format(0)
+            rows.append((model, name, len(crops), *percent, mean))
+    names = ["model", "run", "n", "object in the crop, %", "nothing of it, %"]
+    return pd.DataFrame(rows, columns=[*names, "mean side, px"])

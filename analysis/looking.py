@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from analysis import FEWEST, paper
+from analysis import FEWEST, Runs, paper
 from vicrop import boxes, geometry, images
 from vicrop.run import datasets, results, stats
 from vicrop.run.records import Sample
@@ -310,7 +310,7 @@ def wrong_minus_right(frame: pd.DataFrame) -> dict[int, Estimate]:
     return {pair: stats.between(wrong[pair], right[pair]) for pair in right}
 
 
-def counted_layers(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def counted_layers(frames: Runs) -> pd.DataFrame:
     """In how many layers a mean lies above 1, and wrong apart from right: to be read.
 
     Args:

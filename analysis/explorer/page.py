@@ -212,11 +212,11 @@ def figure(saved: Saved, sample: int = 0, most: int = 5) -> Figure:
 def _row(saved: Saved, said: Said, most: int) -> dict[str, tuple[Map, Box | None]]:
     count = len(saved.array(said, PROMPTS[0]))
     layers = sprites.shown_layers(count, said.layer, -(-count // most))
-    maps = [line[0] for line in sprites.of_prompt(saved, said, "ratio", layers).maps()]
+    lines = sprites.of_prompt(saved, said, "ratio", layers).each(lambda amap: amap)
     shown: dict[str, tuple[Map, Box | None]] = {
-        f"layer {n}{' (map)' if n == said.layer else ''}": (amap, None)
-        for n, amap in zip(layers, maps, strict=True)
-        if amap is not None
+        f"layer {n}{' (map)' if n == said.layer else ''}": (mean, None)
+        for n, (mean, *_) in zip(layers, lines, strict=True)
+        if mean is not None
     }
     for method, crop in said.crops.items():
         shown[f"{method}: “{crop.text}”"] = saved.amap(said, method), crop.box

@@ -213,7 +213,7 @@ def by_layers(
         series, own = groups[model], language_layers[model]
         layers(series, ax, chosen[model], ylabel, null)
         if list(series) == [model]:  # the title says so
-            ax.get_legend().remove()
+            ax.legend().remove()
         ax.label_outer()
         count = max(map(len, series.values()))
         if count > own:
@@ -331,8 +331,16 @@ def trade(
         for name, mark in marks.items():
             side, share = ways[name][0], in_percent(ways[name][1])
             ends = [[share.value - share.low], [share.high - share.value]]
-            how = {"fmt": mark, "ms": 9, "color": color, "capsize": 3, "mec": "black"}
-            ax.errorbar(side.value, share.value, ends, **how)
+            ax.errorbar(
+                side.value,
+                share.value,
+                ends,
+                fmt=mark,
+                ms=9,
+                color=color,
+                capsize=3,
+                mec="black",
+            )
     for name, mark in marks.items():
         ax.plot([], [], mark, color="white", mec="black", ms=9, label=name)
     ax.set(xlabel="mean side of the crop, px", ylabel="small objects in the crop, %")

@@ -19,6 +19,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
 
 from analysis import explorer as package  # noqa: E402
+from analysis import looking  # noqa: E402
 from analysis.explorer import collect, page, sprites, store  # noqa: E402
 from vicrop import attribution, boxes
 from vicrop.run import datasets  # noqa: E402
@@ -174,7 +175,7 @@ def test_crops_and_ratios_are_those_of_each_map(saved):
         for column in range(3):
             amap = Map(made.values[line, column], made.region)
             crop = boxes.select_box(amap, asked.size, said.crop_px)
-            ratio = boxes.attention_ratio(amap, asked.boxes[0], asked.size)
+            ratio = looking.attention_ratio(amap, asked.boxes[0], asked.size)
             assert made.crops()[line][column] == crop
             assert made.ratios()[line][column] == ratio
 
