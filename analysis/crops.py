@@ -275,21 +275,21 @@ def comparison(frames: Runs, base: str) -> pd.DataFrame:
         frames: tables of runs by what they are called.
         base: which of them the others are compared with.
     """
+    measured = {name: outcomes(frame) for name, frame in frames.items()}
     rows = []
-    for name, frame in frames.items():
-        apart = {} if name == base else compare(frames[base], frame)
-        for measure, values in outcomes(frame).items():
-            found = stats.accuracy(values.dropna())
-            row = {"measure": measure, "run": name, "n": found.n}
-            row["%"] = found.format(1, scale=100)
-            gain = apart.get(str(measure))
-            row[f"against {base}, points"] = (
-                gain.format(1, sign=True, scale=100) if gain else ""
+    for measure, before in measured[base].items():
+        for name, made in measured.items():
+            found = stats.accuracy(made[measure].dropna())
+            gain = None if name == base else stats.difference(before, made[measure])
+            points = gain.format(1, sign=True, scale=100) if gain else ""
+            rows.append(
+                {
+                    "measure": measure,
+                    "run": name,
+                    "n": found.n,
+                    "%": found.format(1, scale=100),
+                    f"against {base}, points": points,
+                    "effect": stats.verdict(gain) if gain else "",
+                }
             )
-            row["effect"] = stats.verdict(gain) if gain else ""
-            rows.append(row)
-    return pd.DataFrame(rows).sort_values("measure", kind="stable", key=_as_measured)
-
-
-def _as_measured(names: pd.Series) -> pd.Series:
-    return names.map({name: place for place, name in enumerate(names.unique())})
+    return pd.DataFrame(rows)

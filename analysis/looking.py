@@ -247,12 +247,6 @@ def by_pair(
 ) -> pd.DataFrame:
     """``by_layer`` at each layer of the connector too.
 
-    Args:
-        vlm: the model.
-        dataset: key or folder that the samples are of.
-        samples: those without a ground-truth box are passed over.
-        method: see ``by_layer``.
-
     Returns:
         As ``by_layer``, with ``connector``, the connector's layer k, and ``pair``,
         l = m + k·L of the language model's layer m and its number of layers L.
@@ -287,14 +281,18 @@ def mean_by_pair(frame: pd.DataFrame) -> dict[str, list[Estimate]]:
     }
 
 
+def _known(frame: pd.DataFrame, answer: str) -> pd.DataFrame:
+    """Rows of such an answer with a ratio: a map may not contain its object."""
+    return frame[frame["answer"] == answer].dropna(subset=["ratio"])
+
+
 def _count(frame: pd.DataFrame, answer: str) -> int:
-    """Samples with such an answer and a ratio: a map may not contain its object."""
-    return frame[frame["answer"] == answer].dropna(subset=["ratio"])["id"].nunique()
+    return _known(frame, answer)["id"].nunique()
 
 
 def _ratios(frame: pd.DataFrame, answer: str) -> dict[int, np.ndarray]:
     """Ratios of such answers at every pair of layers, also where there are none."""
-    known = frame[frame["answer"] == answer].dropna(subset=["ratio"])
+    known = _known(frame, answer)
     return {
         int(pair): known.loc[known["pair"] == pair, "ratio"].to_numpy()
         for pair in sorted(frame["pair"].unique())
