@@ -23,13 +23,10 @@ def small_samples(dataset: str, n: int = 0, seed: int = 0) -> list[Sample]:
     Raises:
         ValueError: if the data set has none.
     """
-    sized = (
-        (s, datasets.image_size(datasets.image_path(dataset, s)))
-        for s in datasets.load(dataset)
-    )
     small = [
         sample
-        for sample, size in sized
+        for sample in datasets.load(dataset)
+        for size in [datasets.image_size(datasets.image_path(dataset, sample))]
         if results.size_group(datasets.object_size(sample, size)) == "small"
     ]
     if not small:

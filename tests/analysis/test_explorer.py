@@ -128,16 +128,11 @@ def test_answers_are_a_row_a_question_and_model(saved):
     assert saved.missed("one") == 1
 
 
-def test_a_model_that_was_not_asked_is_refused(saved):
-    with pytest.raises(ValueError, match="nobody was not asked question 0"):
-        saved.of(0, "nobody")
-
-
-# Tiles.
+# Sheets of maps.
 
 
 def test_first_column_is_the_mean_and_the_others_are_the_heads(saved):
-    said = saved.of(0, "one")
+    said = explored.said(saved, 0, "one")
     heads = saved.array(said, "question")
     values = sprites.of_prompt(saved, said, "question").values
     assert values.shape == (4, 4, 4, 6)
@@ -148,7 +143,7 @@ def test_first_column_is_the_mean_and_the_others_are_the_heads(saved):
 
 
 def test_ratio_of_the_mean_divides_means(saved):
-    said = saved.of(0, "one")
+    said = explored.said(saved, 0, "one")
     question, general = (saved.array(said, name) for name in ("question", "general"))
     values = sprites.of_prompt(saved, said, "ratio").values
     for layer in range(4):
@@ -163,12 +158,12 @@ def test_a_cell_that_nobody_looks_at_in_general_has_no_ratio():
 
 
 def test_maps_lie_where_the_model_sees_the_image(saved):
-    region = sprites.of_prompt(saved, saved.of(0, "other"), "ratio").region
+    region = sprites.of_prompt(saved, explored.said(saved, 0, "other"), "ratio").region
     assert region == (20, 0, 100, 80)  # the middle square of 120 × 80
 
 
 def test_crops_and_ratios_are_those_of_each_map(saved):
-    said = saved.of(0, "other")
+    said = explored.said(saved, 0, "other")
     made = sprites.of_prompt(saved, said, "ratio")
     asked = saved.index.asked[0]
     for line in range(2):
@@ -182,14 +177,17 @@ def test_crops_and_ratios_are_those_of_each_map(saved):
 
 def test_a_map_of_zeros_points_nowhere(saved):
     saved.arrays[store.key(0, "one", "question")][2, 1] = 0
-    made = sprites.of_prompt(saved, saved.of(0, "one"), "question")
+    made = sprites.of_prompt(saved, explored.said(saved, 0, "one"), "question")
     assert made.crops()[2][2] is None and made.ratios()[2][2] is None
     assert made.crops()[2][1] is not None
     page.Explorer(saved)
 
 
 def test_without_a_ground_truth_box_there_is_no_ratio(saved):
-    assert sprites.of_prompt(saved, saved.of(1, "one"), "ratio").ratios() is None
+    assert (
+        sprites.of_prompt(saved, explored.said(saved, 1, "one"), "ratio").ratios()
+        is None
+    )
 
 
 def test_every_so_many_layers_and_the_maps_own():
@@ -198,7 +196,7 @@ def test_every_so_many_layers_and_the_maps_own():
 
 
 def test_sprite_is_what_a_loop_over_cells_paints(saved):
-    values = sprites.of_prompt(saved, saved.of(0, "one"), "ratio").values
+    values = sprites.of_prompt(saved, explored.said(saved, 0, "one"), "ratio").values
     with Image.open(io.BytesIO(sprites.sprite(values))) as file:
         assert file.mode == "P"
         pixels = np.asarray(file.convert("RGB"))
@@ -213,7 +211,9 @@ def test_sprite_is_what_a_loop_over_cells_paints(saved):
 
 
 def test_values_come_back_to_three_digits_however_small(saved):
-    values = sprites.of_prompt(saved, saved.of(0, "one"), "question").values.copy()
+    values = sprites.of_prompt(
+        saved, explored.said(saved, 0, "one"), "question"
+    ).values.copy()
     values[0, 0, 0, 0] = 1e-8 * values[0, 0].max()
     raw = np.frombuffer(base64.b64decode(sprites.packed(values)), "<f2").astype(float)
     peaks = values.max((2, 3), keepdims=True)
@@ -222,7 +222,7 @@ def test_values_come_back_to_three_digits_however_small(saved):
 
 
 def test_peaks_are_at_their_places(saved):
-    made = sprites.of_prompt(saved, saved.of(0, "one"), "ratio")
+    made = sprites.of_prompt(saved, explored.said(saved, 0, "one"), "ratio")
     for line, column in np.ndindex(made.places.shape):
         row, col = divmod(made.places[line, column], made.values.shape[3])
         assert made.values[line, column, row, col] == made.peaks[line, column]
@@ -362,7 +362,7 @@ def asked(vlm, drawn, tmp_path):
 
 
 def test_rel_att_is_the_ratio_at_the_maps_layer(asked, vlm):
-    said = asked.of(0, "random")
+    said = explored.said(asked, 0, "random")
     ratio = sprites.of_prompt(asked, said, "ratio").values[vlm.layer, 0]
     assert ratio == pytest.approx(asked.amap(said, "rel-att").values, rel=1e-4)
 
@@ -370,7 +370,7 @@ def test_rel_att_is_the_ratio_at_the_maps_layer(asked, vlm):
 def test_answers_and_crops_are_the_models_own(asked, vlm, drawn):
     for sample, question in enumerate(asked.index.asked):
         source = datasets.load(str(drawn))[sample]
-        said = asked.of(sample, "random")
+        said = explored.said(asked, sample, "random")
         view = vlm.look(datasets.image_path(str(drawn), source))
         assert said.plain == view.ask(question.question).text
         for method, crop in said.crops.items():
