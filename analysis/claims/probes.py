@@ -186,14 +186,14 @@ def _ratios(vlm: Adapter, view: View, sample: Sample) -> Iterator[tuple[str, flo
     asked, size, target = looking.asked(sample), view.image.size, sample.boxes[0]
     about = _attention(vlm, view, asked)
     ours = _placed(view, attribution.relative(about, _attention(vlm, view)))
-    yield DEFINED, boxes.attention_ratio(ours, target, size)
+    yield DEFINED, looking.attention_ratio(ours, target, size)
     cells = whole_cells(ours, target, size)
     yield ROUNDED, cell_ratio(ours.values, cells, np.sum)
     yield POOLED, cell_ratio(ours.values, cells, np.max)
-    yield RAW, boxes.attention_ratio(_placed(view, about), target, size)
+    yield RAW, looking.attention_ratio(_placed(view, about), target, size)
     for text in PROMPTS:
         other = attribution.relative(about, _attention(vlm, view, text))
-        yield f"“{text}”", boxes.attention_ratio(_placed(view, other), target, size)
+        yield f"“{text}”", looking.attention_ratio(_placed(view, other), target, size)
 
 
 def _attention(vlm: Adapter, view: View, text: str = GENERAL_QUESTION) -> np.ndarray:

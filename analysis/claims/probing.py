@@ -5,10 +5,9 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis import crops, looking
+from analysis import costs, crops, looking
 from analysis.claims import probes
 from analysis.claims.evidence import Evidence, Run
-from analysis.costs import counts
 from vicrop import adapters
 from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
@@ -77,9 +76,9 @@ def _chosen(vlm: Adapter, said: pd.DataFrame) -> pd.DataFrame:
     return kept.replace({"name": {own: crops.ONE}})
 
 
-def cost(measured: counts.Measured, model: str) -> dict[tuple[str, str], pd.DataFrame]:
+def cost(measured: costs.Measured, model: str) -> dict[tuple[str, str], pd.DataFrame]:
     """What rel-att costs a model beside a plain answer, in answer tokens' time."""
-    frame = counts.methods(measured)
+    frame = costs.methods(measured)
     mine = frame[frame["model"] == model].set_index("method")
     if not {"no-crop", "rel-att"} <= set(mine.index):
         return {}
@@ -97,7 +96,7 @@ def measured(
     models: Sequence[str],
     dataset: str,
     n: int,
-    bench: counts.Measured | None = None,
+    bench: costs.Measured | None = None,
     wanted: Collection[str] = NAMES,
     device: str = "cpu",
     dtype: str = "float32",

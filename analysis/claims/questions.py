@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import estimates, paper
+from analysis import costs, estimates, paper
 from analysis.claims import ledger, measures, readings
-from analysis.costs import counts as costs
 from vicrop.run import stats
 from vicrop.run.scores import rescored
 from vicrop.run.stats import Estimate

@@ -14,6 +14,7 @@ from vicrop import adapters, attribution, boxes, images, scoring
 from vicrop.adapters.adapter import Adapter
 from vicrop.adapters.decoder import Decoder
 from vicrop.attribution import GENERAL_QUESTION
+from vicrop.methods import PAPER
 from vicrop.prompts import Prompt
 from vicrop.run import datasets
 from vicrop.run.provenance import file_hash
@@ -194,7 +195,7 @@ def _methods(
 ) -> tuple[dict[str, Cropped], dict[str, np.ndarray]]:
     """Each method's crop with its answer, and its map."""
     found, maps = {}, {}
-    for method in crops.METHODS:
+    for method in PAPER:
         amap = view.importance(question.short, method)
         box = boxes.select_box(amap, view.image.size, view.vlm.crop_px)
         answer = view.ask(question.asked.question, box)

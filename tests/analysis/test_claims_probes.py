@@ -83,7 +83,7 @@ def test_the_ratio_is_taken_in_every_way(vlm, data, samples):
     ways = [probes.DEFINED, probes.ROUNDED, probes.POOLED, probes.RAW]
     assert list(table["name"][:4]) == ways
     looked = looking.looks(vlm, data, samples)[0]
-    expected = boxes.attention_ratio(
+    expected = looking.attention_ratio(
         looked.maps[vlm.layer], samples[0].boxes[0], looked.image_size
     )
     assert table["ratio"][0] == pytest.approx(expected, rel=1e-4)

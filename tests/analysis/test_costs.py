@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.costs import counts, goals, plots, roofline, tables
-from analysis.costs.counts import Measured
+from analysis import costs
+from analysis.costs import Measured
 from vicrop import paths
+from vicrop.methods import PAPER
 from vicrop.run.stats import Estimate
 
 
@@ -101,22 +102,22 @@ def measured():
 
 
 def test_flops_are_ratios_of_ways(measured):
-    (row,) = counts.flops(measured).to_dict("records")
+    (row,) = costs.flops(measured).to_dict("records")
     assert row["model"] == "llava, 576 + 576 tokens" and row["told, TFLOP"] == 10
-    names = [*counts.RATIOS]
+    names = [*costs.RATIOS]
     assert [row[name] for name in names] == [1.2, 2.5, 0.5, 6]
-    (row,) = counts.flops(measured, "flops_causal").to_dict("records")
+    (row,) = costs.flops(measured, "flops_causal").to_dict("records")
     assert row["ours / told"] == pytest.approx(11.9 / 9.9)
 
 
 def test_beyond_told_is_the_second_answer_and_the_map(measured):
-    (row,) = counts.shares(measured).to_dict("records")
+    (row,) = costs.shares(measured).to_dict("records")
     assert row["answering twice"] == pytest.approx(0.1)
     assert row["looking"] == pytest.approx(0.1)
 
 
 def test_seconds_are_ratios_of_medians_with_intervals(measured):
-    (row,) = counts.seconds(measured, "mid").to_dict("records")
+    (row,) = costs.seconds(measured, "mid").to_dict("records")
     found = row["plain / ours"]
     assert (found.value, found.n) == (2.5, 3)
     assert found.low == pytest.approx(31 / 13) and found.high == 2.5
@@ -125,27 +126,27 @@ def test_seconds_are_ratios_of_medians_with_intervals(measured):
 def test_ratio_resamples_rounds_in_pairs():
     """A slow round is slow for both ways: their ratio does not move."""
     fast = [1.0, 2.0, 4.0, 8.0]
-    assert counts.ratio([3 * one for one in fast], fast) == Estimate(3, 3, 3, 4)
+    assert costs.ratio([3 * one for one in fast], fast) == Estimate(3, 3, 3, 4)
 
 
 def test_gpus_seconds_are_shown_where_there_are_any(measured):
-    assert tables.on_gpu(measured).iloc[0, 0].startswith("not measured")
+    assert costs.on_gpu(measured).iloc[0, 0].startswith("not measured")
     timed = [way(*key, shape="gpu", seconds=[n, n]) for key, n in WAYS.items()]
     rows = {**measured.rows, "ways": [*measured.rows["ways"], *timed]}
-    table = tables.on_gpu(Measured(measured.machine, rows))
+    table = costs.on_gpu(Measured(measured.machine, rows))
     assert table["plain / ours"].iloc[0] == "2.50 [2.50, 2.50]"
 
 
 def test_memory_is_over_the_plain_answers_of_the_same_model(measured):
-    frame = counts.memory(measured).set_index("what")
+    frame = costs.peaks(measured).set_index("what")
     assert frame.mib["rel-att map"] == 5
     assert frame.over_answer["rel-att map"] == 1.25
-    (row,) = tables.memory(measured).to_dict("records")
+    (row,) = costs.memory(measured).to_dict("records")
     assert row["rel-att map"] == "5.0 (1.250)"
 
 
 def test_whole_matrix_is_all_models_together(measured):
-    assert counts.whole_matrix(measured) == Estimate(3, 3, 3, 2)
+    assert costs.whole_matrix(measured) == Estimate(3, 3, 3, 2)
 
 
 def records(scores):
@@ -162,7 +163,7 @@ def priced(measured):
             "human-crop": records([1, 1, 1, 1]),
         }
     }
-    return counts.with_accuracy(measured, runs)
+    return costs.with_accuracy(measured, runs)
 
 
 def test_methods_with_costs_and_records_are_joined(priced):
@@ -174,64 +175,21 @@ def test_methods_with_costs_and_records_are_joined(priced):
 
 def test_accuracy_beside_costs_leaves_failed_samples_out(measured):
     runs = {"m": {"rel-att": records([1, 0, float("nan"), 1])}}
-    (found,) = counts.with_accuracy(measured, runs).accuracy
+    (found,) = costs.with_accuracy(measured, runs).accuracy
     assert (found.value, found.n) == (pytest.approx(2 / 3), 3)
 
 
 def test_front_has_what_nothing_cheaper_beats(priced):
-    assert list(counts.front(priced, "flops")) == [True, True, False]
+    assert list(costs.front(priced, "flops")) == [True, True, False]
     # Of equal costs the best alone; of equal scores the cheapest.
-    assert list(counts.front(priced, "passes")) == [False, True, False]
+    assert list(costs.front(priced, "passes")) == [False, True, False]
 
 
 def test_overhead_is_counted_in_answer_tokens(measured):
-    frame = counts.in_answer_tokens(measured, {"llava": "m", "instructblip": "none"})
+    frame = costs.in_answer_tokens(measured, {"llava": "m", "instructblip": "none"})
     (row,) = frame.to_dict("records")
     assert row["embedded model on a CPU (ours)"] == pytest.approx(5)
     assert row["7B on a GPU (the paper's)"] == pytest.approx(1.16 / 0.17)
-
-
-def test_goal_is_reached_by_the_value_before_it_is_rounded(measured):
-    value = [0.5501]
-    goal = goals.Goal("a share", "≤", 0.55, lambda measured: value[0])
-    assert not goal.reached(measured)
-    value[0] = 0.55
-    assert goal.reached(measured)
-    assert goals.Goal("a gain", "≥", 0.55, goal.value).reached(measured)
-
-
-def test_goals_take_the_worst_case():
-    both = [
-        way(name, question, flops=n * factor, image_tokens=tokens)
-        for tokens, factor in ((576, 1), (144, 2))
-        for (name, question), n in WAYS.items()
-    ]
-    for row in both:
-        if row["image_tokens"] == 144 and row["way"] == "ours":
-            row["flops"] *= 1.5
-    frame = Measured({}, {"ways": both})
-    assert goals._flops("ours / told", "llava", "rel-att")(frame) == 1.8
-    name = "further, plain / ours"
-    assert goals._flops(name, "llava", "rel-att")(frame) == 4
-
-
-def test_pass_of_few_tokens_is_bound_by_memory():
-    limit = roofline.Roofline("r", flops=100.0, bandwidth=10.0)
-    assert limit.balance == 10
-    assert limit.seconds(weights=5, tokens=1) == 1  # 10 bytes
-    assert limit.seconds(weights=5, tokens=20) == 2  # 200 operations
-
-
-def test_steps_are_those_of_the_measured_prompt(measured):
-    frame = roofline.steps(measured).set_index("step")
-    assert frame["tokens a pass"].to_list() == [576, 31, 607, 1]
-    assert frame["limited by"].to_list() == [
-        "arithmetic",
-        "memory",
-        "arithmetic",
-        "memory",
-    ]
-    assert frame["passes"].iloc[-1] == 6
 
 
 @pytest.mark.parametrize("text", ["{}", '{"machine": {}, "ways": []}'])
@@ -239,12 +197,12 @@ def test_unfinished_measurement_says_what_it_lacks(tmp_path, text):
     file = tmp_path / "found.json"
     file.write_text(text)
     with pytest.raises(ValueError, match="lacks .*memory.*; run make bench to its end"):
-        counts.read(file)
+        costs.read(file)
 
 
 def test_missing_measurement_says_how_to_make_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="make them with make bench"):
-        counts.read(tmp_path / "none.json")
+        costs.read(tmp_path / "none.json")
 
 
 # The committed measurement.
@@ -252,7 +210,7 @@ def test_missing_measurement_says_how_to_make_it(tmp_path):
 
 @pytest.fixture(scope="module")
 def committed():
-    return counts.read()
+    return costs.read()
 
 
 def test_committed_measurement_is_whole(committed):
@@ -260,61 +218,60 @@ def test_committed_measurement_is_whole(committed):
     frame = committed.ways
     assert set(frame["shape"]) == {"real", "mid", "embedded"}
     for shape, rows in frame.groupby("shape"):
-        assert set(rows.family) == set(counts.FAMILIES)
+        assert set(rows.family) == set(costs.FAMILIES)
         found = rows.groupby("case").size()
-        assert (found == len(counts.METHODS) * len(WAYS)).all(), shape
-    assert len(goals.table(committed)) == len(goals.GOALS) == 19
+        assert (found == len(PAPER) * len(WAYS)).all(), shape
 
 
 def test_no_row_of_ours_is_slower_than_plain(committed):
-    flops = counts.flops(committed)
+    flops = costs.flops(committed)
     assert (flops["plain / ours"] > 1).all()
     for shape in ("mid", "embedded"):
-        frame = counts.seconds(committed, shape)
+        frame = costs.seconds(committed, shape)
         assert all(found.low > 1 for found in frame["plain / ours"])
     medians = [
-        counts.medians(committed, "box_search", "loops", "ours", ["cells"]),
-        counts.medians(committed, "tiles", "plain", "ours", ["tiles"]),
-        counts.medians(committed, "matrix", "plain", "ours", ["model"]),
+        costs.medians(committed, "box_search", "cells", "loops"),
+        costs.medians(committed, "tiles", "tiles", "plain"),
+        costs.medians(committed, "matrix", "model", "plain"),
     ]
     assert all(found.value > 1 for kind in medians for found in kind.values())
 
 
 def test_rel_atts_map_needs_a_plain_answers_memory(committed):
-    frame = counts.memory(committed)
+    frame = costs.peaks(committed)
     rows = frame[frame.what == "rel-att map"]
-    assert len(rows) == 2 * len(counts.FAMILIES)
+    assert len(rows) == 2 * len(costs.FAMILIES)
     assert (rows.over_answer <= 1.05).all()
 
 
 def test_tables_have_the_machine_and_intervals(committed):
-    where = tables.where(committed).set_index("what")["is"]
+    where = costs.where(committed).set_index("what")["is"]
     assert where["threads"] == "1" and len(where["date"]) == 10
-    text = tables.readable(counts.seconds(committed, "mid"))
+    text = costs.readable(costs.seconds(committed, "mid"))
     assert text["plain / ours"].str.match(r"\d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\]").all()
     assert (text.n >= 3).all()
-    assert "all runs of all embedded models" in set(tables.others(committed).what)
+    assert "all runs of all embedded models" in set(costs.others(committed).what)
 
 
 def test_figures_show_every_method(priced, committed):
-    figure = plots.fronts(priced, "flops")
+    figure = costs.fronts(priced, "flops")
     assert len(figure.axes[0].containers) == len(priced)
-    assert figure.axes[0].get_xlabel() == counts.COSTS["flops"]
-    assert len(plots.prices(priced, ["ms", "mib"]).axes) == 2
-    frame = counts.seconds(committed, "mid")
-    pair = plots.pair(frame, ["plain / ours", "ours / told"])
+    assert figure.axes[0].get_xlabel() == costs.COSTS["flops"]
+    assert len(costs.prices(priced, ["ms", "mib"]).axes) == 2
+    frame = costs.seconds(committed, "mid")
+    pair = costs.pair(frame, ["plain / ours", "ours / told"])
     assert len(pair.axes[0].get_yticklabels()) == len(frame)
 
 
 def test_methods_that_are_always_right_are_drawn(measured):
     runs = {"m": {"no-crop": records([1] * 7), "rel-att": records([0] * 7)}}
-    frame = counts.with_accuracy(measured, runs)
-    assert len(plots.fronts(frame, "flops").axes[0].containers) == 2
+    frame = costs.with_accuracy(measured, runs)
+    assert len(costs.fronts(frame, "flops").axes[0].containers) == 2
 
 
 def test_numbers_are_written_with_their_digits_and_words_are_not():
     frame = pd.DataFrame({"a": [1.23456, 1234.5], "b": ["x", "y"], "c": [3, 4]})
-    text = tables.rounded(frame, 2)
+    text = costs.rounded(frame, 2)
     assert text.to_dict("list") == {
         "a": ["1.23", "1,234.50"],
         "b": ["x", "y"],
@@ -323,7 +280,7 @@ def test_numbers_are_written_with_their_digits_and_words_are_not():
 
 
 def test_priced_methods_are_listed_with_the_front(priced):
-    table = tables.priced(priced)
+    table = costs.priced(priced)
     assert list(table.front) == ["yes", "yes", ""]
     assert table["accuracy, %"].iloc[0].startswith("25.0 [")
     assert list(table["GFLOP a question"]) == ["1.000", "2.000", "3.000"]
@@ -331,4 +288,4 @@ def test_priced_methods_are_listed_with_the_front(priced):
 
 def test_default_file_is_the_repositorys():
     file = paths.ROOT / "benchmarks" / "measured.json"
-    assert counts.read().machine == json.loads(file.read_text("utf-8"))["machine"]
+    assert costs.read().machine == json.loads(file.read_text("utf-8"))["machine"]

@@ -1,18 +1,21 @@
-"""Pictures of many maps in one: tiles of a sprite, with what is said of each."""
+"""Many maps in one picture, a sheet in lines and columns, and what is said of each."""
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import matplotlib
 import numpy as np
 from PIL import Image
 
+from analysis import looking
 from analysis.explorer.store import Asked, Said, Saved
 from vicrop import boxes, geometry
 from vicrop.types import Box, Map, Region
 
+T = TypeVar("T")
 PROMPTS = ("question", "general", "ratio")
 """What an attention map is of: a prompt, or one prompt's over the other's."""
 
@@ -22,7 +25,7 @@ ratios of one map can lie between a thousandth and a thousand."""
 
 
 @dataclass(eq=False)
-class Tiles:
+class Sheet:
     """Maps of one shape, in lines and columns.
 
     Attributes:
@@ -47,38 +50,30 @@ class Tiles:
         """(lines, columns) each map's first cell of that value, counted row by row."""
         return self.values.reshape(*self.values.shape[:2], -1).argmax(2)
 
-    def maps(self) -> list[list[Map | None]]:
-        """Each as a Map; none for one that is zero everywhere."""
+    def each(self, found: Callable[[Map], T | None]) -> list[list[T | None]]:
+        """What is found of each map; nothing of one that is zero everywhere."""
         return [
-            [Map(one, self.region) if one.any() else None for one in line]
+            [found(Map(one, self.region)) if one.any() else None for one in line]
             for line in self.values
         ]
 
     def crops(self) -> list[list[Box | None]]:
         """The crop that each map would choose."""
-        return [[self._crop(one) for one in line] for line in self.maps()]
-
-    def _crop(self, amap: Map | None) -> Box | None:
-        if amap is None:
-            return None
-        return boxes.select_box(amap, self.asked.size, self.crop_px)
+        size, crop_px = self.asked.size, self.crop_px
+        return self.each(lambda amap: boxes.select_box(amap, size, crop_px))
 
     def ratios(self) -> list[list[float | None]] | None:
         """Each map's attention ratio; None without a ground-truth box."""
-        if not self.asked.boxes:
-            return None
-        return [[self._ratio(one) for one in line] for line in self.maps()]
+        return self.each(self._ratio) if self.asked.boxes else None
 
-    def _ratio(self, amap: Map | None) -> float | None:
-        if amap is None:
-            return None
-        ratio = boxes.attention_ratio(amap, self.asked.boxes[0], self.asked.size)
+    def _ratio(self, amap: Map) -> float | None:
+        ratio = looking.attention_ratio(amap, self.asked.boxes[0], self.asked.size)
         return None if np.isnan(ratio) else ratio
 
 
 def of_prompt(
     saved: Saved, said: Said, prompt: str, layers: Sequence[int] | None = None
-) -> Tiles:
+) -> Sheet:
     """Attention maps: a line a layer; in the first column the mean over heads.
 
     Args:
@@ -88,28 +83,24 @@ def of_prompt(
         layers: to be shown; None for all.
     """
     about, described = (_with_mean(saved.array(said, name)) for name in PROMPTS[:2])
-    values = {
-        "question": lambda: about,
-        "general": lambda: described,
-        "ratio": lambda: relative(about, described),
-    }[prompt]()
+    ratio = relative(about, described)
+    values = {"question": about, "general": described, "ratio": ratio}[prompt]
     values = values if layers is None else values[list(layers)]
     asked = saved.index.asked[said.sample]
-    flat = [
-        geometry.place(one, said.fit, asked.size) for line in values for one in line
+    placed = [
+        [geometry.place(one, said.fit, asked.size)[0] for one in line]
+        for line in values
     ]
-    placed = np.stack([one for one, _ in flat]).astype(np.float32)
-    shape = (*values.shape[:2], *placed.shape[1:])
-    return Tiles(placed.reshape(shape), flat[0][1], asked, said.crop_px)
+    region = geometry.visible(said.fit, asked.size)
+    return Sheet(np.array(placed, np.float32), region, asked, said.crop_px)
 
 
-def of_methods(saved: Saved, said: Said) -> Tiles:
+def of_methods(saved: Saved, said: Said) -> Sheet:
     """The methods' maps, all in one line."""
-    maps = [saved.amap(said, method) for method in said.crops]
-    values = np.stack([one.values for one in maps])[None]
-    region = maps[0].region
-    assert region is not None
-    return Tiles(values, region, saved.index.asked[said.sample], said.crop_px)
+    asked = saved.index.asked[said.sample]
+    values = np.stack([saved.array(said, method) for method in said.crops])[None]
+    region = geometry.visible(said.fit, asked.size)
+    return Sheet(values, region, asked, said.crop_px)
 
 
 def _with_mean(heads: np.ndarray) -> np.ndarray:
