@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from analysis import looking, paper
-from analysis.claims.readings import FEWEST
+from analysis import FEWEST, looking, paper
 from vicrop.adapters.base import Adapter
 from vicrop.run import results, stats
 from vicrop.run.records import Sample

@@ -5,8 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis import crops, looking
-from analysis.claims import probes, probing, questions
-from analysis.claims.evidence import Evidence
+from analysis.claims import open_questions, probes
 from vicrop import boxes
 from vicrop.run import datasets, stats
 from vicrop.types import Box, Map
@@ -27,7 +26,7 @@ def samples(data):
 
 
 def test_a_zoom_ends_near_the_object_and_starts_with_the_whole_image(samples):
-    views = probes._zooms(samples[0], (448, 448), 5)
+    views = probes._zooms(samples[0], (448, 448))
     assert views[0] == Box(0, 0, 448, 448)
     sides = [view.width for view in views]
     assert sides == sorted(sides, reverse=True)
@@ -36,8 +35,8 @@ def test_a_zoom_ends_near_the_object_and_starts_with_the_whole_image(samples):
 
 
 def test_a_zoom_gives_a_probability_a_view(vlm, data, samples):
-    table = probes.zoom(vlm, data, samples, steps=3)
-    assert list(table["name"]) == ["step 0", "step 1", "step 2"] * 2
+    table = probes.zoom(vlm, data, samples)
+    assert list(table["name"]) == [f"step {n}" for n in range(probes.ZOOMS)] * 2
     assert table["score"].between(0, 1).all()
 
 
@@ -53,18 +52,17 @@ def test_the_chance_of_an_answer_is_the_softmax_of_its_first_token(vlm, picture)
 
 def test_every_layers_crop_is_answered_and_the_means(vlm, data, samples):
     looked = looking.looks(vlm, data, samples)
-    table = probes.answered(vlm, data, looked, probes.layer_crops(vlm))
+    table = probes.layer_answers(vlm, data, looked)
     count = len(looked[0].maps)
     names = [*(probes.layer_name(number) for number in range(count)), crops.ALL]
     assert list(table["name"][: count + 1]) == names
     assert len(table) == 2 * (count + 1)
-    assert questions.best_layer(table, names[:-1]) in names
+    assert table["score"].isin([0, 1]).all()
 
 
 def test_a_crop_is_shown_alone_beside_what_the_run_recorded(vlm, data, samples):
     run = pd.DataFrame(
         {
-            "error": [None, None],
             "box": [(180, 180, 244, 244), None],
             "score": [1.0, 0.0],
             "plain_score": [0.0, 0.0],
@@ -116,18 +114,19 @@ def test_a_box_outside_the_map_has_no_ratio():
 
 
 def test_only_what_is_wanted_and_can_be_made_is_probed(vlm, data, results_folder):
-    made = probing.probe(vlm, "m", data, 0, Evidence(), ("layers", "crop alone"))
-    assert list(made) == [("m", "layers")]
-    chosen = probing.probe(vlm, "m", data, 1, Evidence(), ("chosen layer",))
-    assert set(chosen["m", "chosen layer"]["name"]) == {crops.ONE, crops.ALL}
+    made = probes.probe(vlm, data, 0, ("layers", "crop alone"))
+    assert list(made) == ["layers"]
+    chosen = probes.probe(vlm, data, 1, ("chosen layer",))
+    assert set(chosen["chosen layer"]["name"]) == {crops.ONE, crops.ALL}
 
 
 def test_attention_is_also_probed_on_objects_of_all_sizes(
     vlm, data, results_folder, monkeypatch
 ):
     monkeypatch.setattr(crops, "small_samples", lambda of, n: datasets.load(of)[:1])
-    made = probing.probe(vlm, "m", data, 0, Evidence(), ("layers", *probing.ALL))
-    small, every, at = (made["m", name] for name in ("layers", *probing.ALL))
+    names = ("layers", *probes.ALL_SIZES)
+    made = probes.probe(vlm, data, 0, names)
+    small, every, at = (made[name] for name in names)
     boxed = {sample.id for sample in datasets.load(data) if sample.boxes}
     assert set(small["id"]) < set(every["id"]) == boxed
     assert set(at["layer"]) == {vlm.layer}
@@ -151,7 +150,7 @@ def test_a_difference_that_is_only_of_size_vanishes_at_like_sizes(rng):
     layer = layer_of(1 / sizes, np.where(wrong, "wrong", "right"), sizes)
     logs = np.log2(layer["ratio"])
     raw = logs[wrong].mean() - logs[~wrong].mean()
-    like = questions.like_sized(layer, bins=16)
+    like = open_questions.like_sized(layer, bins=16)
     assert raw > 0.8
     assert abs(like.value) < 0.15
     assert like.n <= 800
@@ -159,14 +158,14 @@ def test_a_difference_that_is_only_of_size_vanishes_at_like_sizes(rng):
 
 def test_bins_of_few_answers_are_left_out():
     layer = layer_of([1.0, 2.0, 3.0, 4.0], ["right", "wrong"] * 2, [1, 2, 3, 4])
-    found = questions.like_sized(layer)
+    found = open_questions.like_sized(layer)
     assert found.n == 0
-    assert questions.told({"m": {"x": found}})["effect"].tolist() == ["no samples"]
+    assert open_questions.told({"m": {"x": found}})["effect"].tolist() == ["no samples"]
 
 
 def test_an_interval_of_too_few_samples_is_none():
     few, enough = stats.bootstrap([4.0] * 3), stats.bootstrap([4.0] * 10)
-    table = questions.told({"m": {"few": few, "enough": enough}}, "×", null=1)
+    table = open_questions.told({"m": {"few": few, "enough": enough}}, "×", null=1)
     assert table["effect"].tolist() == ["too few", "positive"]
     assert table["×, 95 %"].tolist() == ["4.0", "4.0 [4.0, 4.0]"]
 
@@ -181,7 +180,7 @@ def test_scorers_differ_where_the_label_is_in_a_longer_answer():
             "question": ["q"] * 2,
         }
     )
-    found = questions.scorers(run)
+    found = open_questions.scorers(run)
     assert found["equality"].value == 50
     assert found["label in answer"].value == 100
     assert found["label in answer over equality"].value == 50
@@ -189,7 +188,7 @@ def test_scorers_differ_where_the_label_is_in_a_longer_answer():
 
 def test_a_ratio_of_medians_is_resampled_in_each():
     over, under = np.array([2.0, 2.2, 1.8]), np.array([1.0, 1.1, 0.9])
-    found = questions.times(over, under)
+    found = open_questions.times(over, under)
     assert found.value == pytest.approx(2)
     assert found.low < 2 < found.high
 
@@ -197,12 +196,12 @@ def test_a_ratio_of_medians_is_resampled_in_each():
 def test_half_a_width_shrinks_with_the_root_of_n():
     one = pd.DataFrame({"score": [0.0, 1, 1, 0] * 10})
     other = pd.DataFrame({"score": [0.0, 0, 1, 1] * 10})
-    wide = questions.half_width(one, other, 100)
-    assert questions.half_width(one, other, 400) == pytest.approx(wide / 2)
+    wide = open_questions.half_width(one, other, 100)
+    assert open_questions.half_width(one, other, 400) == pytest.approx(wide / 2)
 
 
 def test_every_question_is_measured_or_says_what_it_needs():
-    table = questions.listed()
+    table = open_questions.listed()
     assert list(table["question"]) == list(range(1, 14))
     assert (table["measured here"] == "yes").sum() >= 9
     assert (table["needs, or leaves open"] != "").all()
@@ -212,8 +211,8 @@ def test_differences_of_a_probe_are_paired():
     table = pd.DataFrame(
         {"id": ["a", "a", "b", "b"], "name": ["x", "y"] * 2, "score": [1, 0, 1, 1]}
     )
-    [found] = questions.by_name(table, [("x", "y")]).values()
+    [found] = open_questions.by_name(table, [("x", "y")]).values()
     assert (found.value, found.n) == (50, 2)
-    shares = questions.scores(table)
+    shares = open_questions.scores(table)
     assert shares["x"].value == 100
     assert isinstance(shares["y"], stats.Estimate)

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.random import Generator
 from numpy.typing import ArrayLike
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 RESAMPLES = 4000
+
+BATCH = 500
+"""Resamples that are held at once."""
 
 MANY = 2000
 """Values from which on a mean is resampled by how often each comes up."""
@@ -44,6 +48,10 @@ class Estimate:
         return f"{value} [{low}, {high}]".replace("-", "−")
 
 
+NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
+"""Of no samples."""
+
+
 def accuracy(scores: ArrayLike) -> Estimate:
     """Mean of scores in [0, 1]: Wilson's interval if all are 0 or 1, else bootstrap."""
     scores = np.asarray(scores, float)
@@ -53,6 +61,31 @@ def accuracy(scores: ArrayLike) -> Estimate:
         return bootstrap(scores, np.mean)
     low, high = proportion_confint(scores.sum(), len(scores), method="wilson")
     return Estimate(float(scores.mean()), float(low), float(high), len(scores))
+
+
+def resampled(
+    values: np.ndarray, statistic: Callable = np.mean, seed: int | Generator = 0
+) -> np.ndarray:
+    """A statistic of values that are drawn with replacement, again and again.
+
+    Args:
+        values: (samples,), at least one.
+        statistic: takes ``axis``.
+        seed: of the resampling, or its generator.
+
+    Returns:
+        (``RESAMPLES``,).
+    """
+    rng, n = np.random.default_rng(seed), len(values)
+    rounds = range(0, RESAMPLES, BATCH)
+    drawn = (values[rng.integers(0, n, (BATCH, n))] for _ in rounds)
+    return np.concatenate([statistic(each, axis=-1) for each in drawn])
+
+
+def interval(value: float, drawn: np.ndarray, n: int) -> Estimate:
+    """A value with the middle 95 % of what its resamples gave."""
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return Estimate(float(value), float(low), float(high), n)
 
 
 def bootstrap(values: ArrayLike, statistic=np.mean, seed: int = 0) -> Estimate:
