@@ -11,7 +11,7 @@ from vicrop.run import results, scorecard
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
 
-EMBEDDED, GPU = SIZES = ("embedded", "gpu")
+EMBEDDED, GPU = SIZES = ("embedded", "GPU")
 """The sizes of a model: in this repository, or not."""
 
 
@@ -51,7 +51,7 @@ Need = Answers | str
 
 
 def size_of(model: str) -> str:
-    """``embedded`` if the weights are in this repository, else ``gpu``."""
+    """``embedded`` if the weights are in this repository, else ``GPU``."""
     spec = adapters.MODELS.get(model)
     return EMBEDDED if spec is not None and spec.folder is not None else GPU
 

@@ -180,7 +180,7 @@ def details(judged: Iterable[Verdict]) -> pd.DataFrame:
             "claim": one.claim.key,
             "model": one.model,
             "measured": one.reading.name,
-            "size": "embedded" if size_of(one.model) == EMBEDDED else "GPU",
+            "size": size_of(one.model),
             "n": one.found.n,
             "95 % interval": interval(one.found, one.reading.unit),
             "unit": one.reading.unit,

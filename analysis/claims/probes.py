@@ -19,32 +19,25 @@ from vicrop.run.records import Sample
 from vicrop.types import Box, Map
 from vicrop.view import View
 
-ALL_SIZES = ("layers, all sizes", "map's layer, all sizes")
-"""Of objects of all sizes; all other probes are of small ones."""
-
-CLAIMED = ("layers", "map's layer", *ALL_SIZES, "zoom", "chosen layer", "crop alone")
-"""What the claims need."""
-
 
 def measured(
     models: Sequence[str],
     dataset: str,
     n: int,
-    bench: counts.Measured | None = None,
-    wanted: Collection[str] = CLAIMED,
+    bench: counts.Measured,
     device: str = "cpu",
     dtype: str = "float32",
 ) -> Evidence:
-    """Finished runs, and the probes of some models.
+    """Finished runs, and the probes of some models that the claims need.
+
+    Those that need the run ``no-crop`` (for what was answered rightly) or ``rel-att``
+    (whose crops are shown alone) are left out where it is missing.
 
     Args:
         models: keys, to be loaded.
         dataset: key, with ground-truth boxes.
-        n: questions of a probe; 0 for all about small objects.
-        bench: measured costs, if any.
-        wanted: of ``CLAIMED``, or ``layer answers``. What needs the runs ``no-crop``
-            (for what was answered rightly) or ``rel-att`` (whose crops are shown
-            alone) is left out if they are missing.
+        n: questions of a probe; 0 for all.
+        bench: measured costs, of models that it has.
         device: of the models.
         dtype: of the models.
     """
@@ -52,60 +45,41 @@ def measured(
     found: dict[tuple[str, str], pd.DataFrame] = {}
     for model in models:
         vlm = adapters.load(model, device=device, dtype=dtype)
-        plain, cropped = (
-            runs.frame(Answers(dataset, method), model)
-            for method in ("no-crop", "rel-att")
-        )
-        made = probe(vlm, dataset, n, wanted, plain, cropped)
-        made |= cost(bench, model) if bench is not None else {}
-        found |= {(model, name): table for name, table in made.items()}
+        said = [runs.frame(Answers(dataset, m), model) for m in ("no-crop", "rel-att")]
+        for name, table in probes(vlm, dataset, n, *said).items():
+            found[model, name] = table
+        costs = counts.methods(bench).query("model == @model")
+        if {"no-crop", "rel-att"} <= set(costs["method"]):
+            found[model, "cost"] = costs
     return Evidence(found)
 
 
-def probe(
+def probes(
     vlm: Adapter,
     dataset: str,
     n: int,
-    wanted: Collection[str],
     plain: pd.DataFrame | None = None,
     cropped: pd.DataFrame | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """One model's probes by name (see ``measured``), given what its two runs said."""
+    """A model's, by name; of small objects, if not of all sizes (see ``measured``)."""
     samples = crops.small_samples(dataset, n)
     looked = looking.looks(vlm, dataset, samples)
-    made = {"layers": looking.layer_table(looked, vlm.crop_px)}
-    if set(ALL_SIZES) & set(wanted):
-        every = looking.by_layer(vlm, dataset, datasets.load(dataset, n))
-        at = every[every["layer"] == vlm.layer]
-        made |= dict(zip(ALL_SIZES, (every, at), strict=True))
-    if "zoom" in wanted:
-        made["zoom"] = zoom(vlm, dataset, samples)
-    if {"chosen layer", "layer answers"} & set(wanted):
-        said = made["layer answers"] = layer_answers(vlm, dataset, looked)
-        names = {layer_name(vlm.layer): crops.ONE, crops.ALL: crops.ALL}
-        chosen = said.assign(name=said["name"].map(names))
-        made["chosen layer"] = chosen[chosen["name"].notna()]
+    small = looking.layer_table(looked, vlm.crop_px)
+    every = looking.by_layer(vlm, dataset, datasets.load(dataset, n))
+    said = layer_answers(vlm, dataset, looked, [vlm.layer])
+    made = {
+        "layers": small,
+        "layers, all sizes": every,
+        "map's layer, all sizes": every[every["layer"] == vlm.layer],
+        "chosen layer": said.replace({layer_name(vlm.layer): crops.ONE}),
+        "zoom": zoom(vlm, dataset, samples),
+    }
     if plain is not None:
-        known = looking.with_answers(made["layers"], plain)
-        made["map's layer"] = known[known["layer"] == vlm.layer]
-    if "crop alone" in wanted and cropped is not None:
+        at = looking.with_answers(small, plain)
+        made["map's layer"] = at[at["layer"] == vlm.layer]
+    if cropped is not None:
         made["crop alone"] = alone(vlm, dataset, samples, cropped)
-    return {name: made[name] for name in wanted if name in made}
-
-
-def cost(bench: counts.Measured, model: str) -> dict[str, pd.DataFrame]:
-    """What rel-att costs a model beside a plain answer, in answer tokens' time."""
-    frame = counts.methods(bench)
-    mine = frame[frame["model"] == model].set_index("method")
-    if not {"no-crop", "rel-att"} <= set(mine.index):
-        return {}
-    token = mine["answer_token_seconds"]["rel-att"]
-    rows = [
-        (what, seconds / token)
-        for what, method in {"plain": "no-crop", "map": "rel-att"}.items()
-        for seconds in mine["seconds"][method]
-    ]
-    return {"cost": pd.DataFrame(rows, columns=["what", "tokens"])}
+    return made
 
 
 # A question asked in several ways.
@@ -153,9 +127,18 @@ def chance(vlm: Adapter, view: View, question: str, label: str) -> float:
 
 
 def layer_answers(
-    vlm: Adapter, dataset: str, looked: Sequence[looking.Looked]
+    vlm: Adapter,
+    dataset: str,
+    looked: Sequence[looking.Looked],
+    layers: Collection[int] = (),
 ) -> pd.DataFrame:
     """Answers with the crop of each layer's map, and of the mean over all layers.
+
+    Args:
+        vlm: the model.
+        dataset: key.
+        looked: see ``looking.looks``.
+        layers: only these, if any.
 
     Returns:
         One row a sample and crop: ``id``, ``name`` and ``score``.
@@ -165,7 +148,8 @@ def layer_answers(
     rows = []
     views = looking.views(vlm, dataset, [one.sample for one in looked])
     for (sample, size, maps), (_, view) in zip(looked, views, strict=True):
-        named = {layer_name(number): amap for number, amap in enumerate(maps)}
+        chosen = layers or range(len(maps))
+        named = {layer_name(number): maps[number] for number in chosen}
         mean = np.mean([amap.values for amap in maps], axis=0)
         named[crops.ALL] = Map(mean, maps[0].region)
         for name, amap in named.items():
@@ -189,13 +173,13 @@ def alone(
         vlm: the model.
         dataset: key.
         samples: those of which the run has no crop are passed over.
-        run: a run's table without failed samples (see ``Evidence.frame``).
+        run: a run's table (see ``results.table``).
 
     Returns:
         One row a sample and way: ``id``, ``name`` (``crop alone``, ``image and crop``,
         ``image alone``) and ``score``.
     """
-    kept = run[run["box"].notna()]
+    kept = run[run["error"].isna() & run["box"].notna()]
     rows = []
     asked = [sample for sample in samples if sample.id in kept.index]
     for sample, view in looking.views(vlm, dataset, asked):

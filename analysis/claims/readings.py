@@ -16,12 +16,9 @@ from analysis.claims.evidence import Evidence, Need, family_of, size_of
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
 
-SEEN, OPPOSITE, NOT_SEEN, CANNOT = WORDS = (
-    "seen",
-    "the opposite is seen",
-    "not seen",
-    "cannot be seen at this size",
-)
+SEEN, OPPOSITE, NOT_SEEN = "seen", "the opposite is seen", "not seen"
+CANNOT = "cannot be seen at this size"
+WORDS = (SEEN, OPPOSITE, NOT_SEEN, CANNOT)
 """What a reading can say of its claim."""
 
 
@@ -248,7 +245,12 @@ def layers_above(layers: pd.DataFrame) -> Estimate:
     return stats.bootstrap(shares.to_numpy()).times(100)
 
 
-def answer_tokens(cost: pd.DataFrame) -> Estimate:
-    """What a map and its second answer add to a plain one, in answer tokens' time."""
-    both, plain = (cost["tokens"][cost["what"] == name] for name in ("map", "plain"))
+def answer_tokens(costs: pd.DataFrame) -> Estimate:
+    """What rel-att and its answer add to a plain one, in answer tokens' time."""
+    seconds, token = (
+        costs.set_index("method")[name] for name in ("seconds", "answer_token_seconds")
+    )
+    both, plain = (
+        np.array(seconds[name]) / token["rel-att"] for name in ("rel-att", "no-crop")
+    )
     return stats.between(both, plain, np.median)

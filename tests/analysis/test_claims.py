@@ -453,7 +453,9 @@ def test_a_claim_seen_in_some_models_and_too_uncertain_in_others_is_mixed():
 
 
 def test_a_number_that_is_only_shown_has_no_verdict(results_folder):
-    table = pd.DataFrame({"what": ["plain"] * 10 + ["map"] * 10, "tokens": range(20)})
+    table = pd.DataFrame({"method": ["no-crop", "rel-att"]})
+    table["seconds"] = [list(range(10)), list(range(20, 30))]
+    table["answer_token_seconds"] = 2.0
     evidence = Evidence({(LLAVA, "cost"): table})
     found = judged([LLAVA], "C14", evidence)
     assert ledger.standings(found)["C14"] == CANNOT

@@ -63,6 +63,7 @@ def test_every_layers_crop_is_answered_and_the_means(vlm, data, samples):
 def test_a_crop_is_shown_alone_beside_what_the_run_recorded(vlm, data, samples):
     run = pd.DataFrame(
         {
+            "error": [None, None],
             "box": [(180, 180, 244, 244), None],
             "score": [1.0, 0.0],
             "plain_score": [0.0, 0.0],
@@ -113,24 +114,39 @@ def test_a_box_outside_the_map_has_no_ratio():
     assert np.isnan(probes.cell_ratio(amap.values, cells, np.sum))
 
 
-def test_only_what_is_wanted_and_can_be_made_is_probed(vlm, data, results_folder):
-    made = probes.probe(vlm, data, 0, ("layers", "crop alone"))
-    assert list(made) == ["layers"]
-    chosen = probes.probe(vlm, data, 1, ("chosen layer",))
-    assert set(chosen["chosen layer"]["name"]) == {crops.ONE, crops.ALL}
-
-
-def test_attention_is_also_probed_on_objects_of_all_sizes(
-    vlm, data, results_folder, monkeypatch
-):
+@pytest.fixture
+def small(monkeypatch):
+    """The first question's object counts as small."""
     monkeypatch.setattr(crops, "small_samples", lambda of, n: datasets.load(of)[:1])
-    names = ("layers", *probes.ALL_SIZES)
-    made = probes.probe(vlm, data, 0, names)
+
+
+def test_what_needs_a_run_is_probed_where_it_is_there(vlm, data, small):
+    made = probes.probes(vlm, data, 0)
+    assert not {"map's layer", "crop alone"} & set(made)
+    assert set(made["chosen layer"]["name"]) == {crops.ONE, crops.ALL}
+    run = pd.DataFrame({"error": [None], "box": [(0, 0, 9, 9)]}, index=["a"])
+    run[["score", "plain_score"]] = 1.0
+    made = probes.probes(vlm, data, 0, plain=run, cropped=run)
+    assert made["map's layer"]["answer"].tolist() == ["right"]
+    assert len(made["crop alone"]) == 3
+
+
+def test_attention_is_also_probed_on_objects_of_all_sizes(vlm, data, small):
+    names = ("layers", "layers, all sizes", "map's layer, all sizes")
+    made = probes.probes(vlm, data, 0)
     small, every, at = (made[name] for name in names)
     boxed = {sample.id for sample in datasets.load(data) if sample.boxes}
     assert set(small["id"]) < set(every["id"]) == boxed
     assert set(at["layer"]) == {vlm.layer}
     assert len(at) == len(boxed)
+
+
+def test_the_answers_with_some_layers_crops_are_those_of_all(vlm, data, samples):
+    looked = looking.looks(vlm, data, samples)
+    every = probes.layer_answers(vlm, data, looked)
+    some = probes.layer_answers(vlm, data, looked, [vlm.layer])
+    kept = every[every["name"].isin([probes.layer_name(vlm.layer), crops.ALL])]
+    pd.testing.assert_frame_equal(some, kept.reset_index(drop=True))
 
 
 # Questions.
