@@ -95,15 +95,11 @@ class Evidence:
         """A table to measure on, if it is there; of a run without failed samples."""
         if isinstance(need, str):
             return self.probes.get((model, need))
-        rows = self._rows(need, model)
+        rows = self.rows(need, model)
         return None if rows is None else rows[rows["error"].isna()]
 
-    def failed(self, need: Answers, model: str) -> int:
-        """How many samples of a run failed, which ``frame`` leaves out."""
-        rows = self._rows(need, model)
-        return 0 if rows is None else int(rows["error"].notna().sum())
-
-    def _rows(self, need: Answers, model: str) -> pd.DataFrame | None:
+    def rows(self, need: Answers, model: str) -> pd.DataFrame | None:
+        """A run's records, if it is there, failed samples among them."""
         run = self.folder(need, model)
         if run is None:
             return None

@@ -214,22 +214,23 @@ def links(judged: Iterable[Verdict] = ()) -> Links:
 
 def commands(evidence: Evidence, claim: Claim) -> list[str]:
     """The shell's commands for the records that a claim lacks at GPU size."""
-    runs: dict[tuple[str, str], list[str]] = {}
-    probed: dict[str, None] = {}
-    for model in MODELS.values():
-        for need in (need for reading in claim.of(model) for need in reading.needs):
-            if evidence.frame(need, model) is not None:
-                continue
-            if isinstance(need, str):
-                probed[model] = None
-                continue
-            methods = runs.setdefault((need.model or model, need.dataset), [])
-            methods += [need.method] * (need.method not in methods)
+    needs = [
+        (model, need)
+        for model in MODELS.values()
+        for need in (need for reading in claim.of(model) for need in reading.needs)
+        if evidence.frame(need, model) is None
+    ]
+    probed = dict.fromkeys(model for model, need in needs if isinstance(need, str))
+    runs: dict[tuple[str, str], dict[str, None]] = {}
+    for model, need in needs:
+        if not isinstance(need, str):
+            where = need.model or model, need.dataset
+            runs.setdefault(where, {})[need.method] = None
     pages = [PROBES.format(models=", ".join(probed))] if probed else []
     return pages + for_runs(runs)
 
 
-def for_runs(runs: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
+def for_runs(runs: Mapping[tuple[str, str], Iterable[str]]) -> list[str]:
     """Commands that make whole runs.
 
     ``make run`` if a size of the matrix has all of them; otherwise ``vicrop run``, a

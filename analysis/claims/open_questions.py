@@ -190,17 +190,18 @@ def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
     The second is the rule of the authors' script for GQA.
     """
     kept = run[run["error"].isna()]
-    gains = {}
-    for name, variant in {"equality": "as said", "label in answer": "upstream"}.items():
-        before, after = (
+
+    def gain(variant: str) -> np.ndarray:
+        was, now = (
             rescore.rescored(kept, column, "gqa", variant)
             for column in ("plain", "answer")
         )
-        gains[name] = after - before
-    gains["label in answer over equality"] = (
-        gains["label in answer"] - gains["equality"]
-    )
-    return {name: stats.bootstrap(gain).times(100) for name, gain in gains.items()}
+        return now - was
+
+    found = {"equality": gain("as said"), "label in answer": gain("upstream")}
+    more = found["label in answer"] - found["equality"]
+    found["label in answer over equality"] = more
+    return {name: stats.bootstrap(one).times(100) for name, one in found.items()}
 
 
 def dearer(bench: costs.Measured, models: Sequence[str], dataset: str) -> pd.DataFrame:
@@ -212,18 +213,12 @@ def dearer(bench: costs.Measured, models: Sequence[str], dataset: str) -> pd.Dat
             keys = [(model, name + HIGH), (model, name)]
             if not set(keys) <= set(frame.index):
                 continue
-            flops = [frame["flops"][key] for key in keys]
-            seconds = [np.asarray(frame["seconds"][key], float) for key in keys]
-            rows.append(
-                {
-                    "model": model,
-                    "compared": f"{name}{HIGH} over {name}",
-                    "FLOPs, ×": f"{flops[0] / flops[1]:.2f}",
-                    "CPU time, ×, 95 %": times(*seconds).format(2),
-                    "questions timed": len(seconds[0]),
-                }
-            )
-    return pd.DataFrame(rows)
+            flops = frame["flops"][keys[0]] / frame["flops"][keys[1]]
+            taken = [np.asarray(frame["seconds"][key], float) for key in keys]
+            named = (model, f"{name}{HIGH} over {name}", f"{flops:.2f}")
+            rows.append((*named, times(*taken).format(2), len(taken[0])))
+    columns = ["model", "compared", "FLOPs, ×", "CPU time, ×, 95 %", "questions timed"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def times(over: np.ndarray, under: np.ndarray) -> Estimate:

@@ -69,10 +69,6 @@ def same(margin: float, words: str = "") -> Rule:
     return Rule(f"{words} ({said})" if words else said, -margin, margin, True)
 
 
-COUNTED = ("points", "%")
-"""Units in which one sample can make a difference of 100 at most."""
-
-
 @dataclass(frozen=True)
 class Reading:
     """One measurement that speaks for or against a claim.
@@ -125,7 +121,8 @@ class Reading:
         """The verdict's word; of fewer than ``FEWEST`` samples there is none."""
         if self.rule is None or found.n < FEWEST or np.isnan(found.value):
             return CANNOT
-        return self.rule.word(widened(found) if self.unit in COUNTED else found)
+        counted = self.unit in ("points", "%")  # a sample can make 100 at most
+        return self.rule.word(widened(found) if counted else found)
 
 
 def widened(found: Estimate) -> Estimate:
