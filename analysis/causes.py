@@ -9,7 +9,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 from analysis import looking
 from analysis.failures import FATES, LOOKS, WRONG, share
 from vicrop import boxes
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets, results, stats
 from vicrop.run.stats import Estimate
 from vicrop.types import Map

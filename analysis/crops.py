@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import looking
 from vicrop import boxes
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets, results, stats
 from vicrop.run.records import Sample
 from vicrop.types import Box, Map

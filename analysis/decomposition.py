@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from analysis import estimates
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
 
@@ -76,7 +77,7 @@ def every_part(runs: Runs, methods: Sequence[str] = MAPS) -> dict[str, Estimate]
     pairs += [(method, BLIND[0]) for method in there]
     pairs += [("human-crop", method) for method in there]
     pairs += [("human-crop", "no-crop")]
-    return stats.over(same, pairs)
+    return estimates.over(same, pairs)
 
 
 def accuracies(runs: Runs, method: str) -> dict[str, Estimate]:
@@ -97,7 +98,7 @@ def portions(found: Mapping[str, Estimate]) -> dict[str, float]:
 
 def part_table(found: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
     """Parts of several models as a table to read, each with its share of the whole."""
-    table = stats.effects(found).rename(columns={"run": "part"})
+    table = estimates.effects(found).rename(columns={"run": "part"})
     shares = [
         f"{100 * portions(parts)[name]:.0f}".replace("-", "−")
         if name in portions(parts)

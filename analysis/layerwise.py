@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import FEWEST, looking, paper
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import results, stats
 from vicrop.run.records import Sample
 from vicrop.run.stats import Estimate

@@ -9,8 +9,9 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from analysis import slices
 from vicrop import boxes, geometry, images
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets, results, stats
 from vicrop.run.records import Sample
 from vicrop.types import Map, Region
@@ -142,7 +143,7 @@ def ratio_by_layer(frame: pd.DataFrame) -> list[stats.Estimate]:
 
 def ratio_by_kind(frame: pd.DataFrame, dataset: str) -> dict[str, stats.Estimate]:
     """Median attention ratio by kind of question; n in the name."""
-    kinds = results.by_kind(frame.set_index("id"), dataset)
+    kinds = slices.by_kind(frame.set_index("id"), dataset)
     return {f"{kind}, n = {len(rows)}": _median(rows) for kind, rows in kinds.items()}
 
 
@@ -175,7 +176,7 @@ def cut_off(dataset: str, fit: str = "centre-crop") -> tuple[Image.Image, Sample
     Raises:
         ValueError: if there is none.
     """
-    shares = results.in_view(dataset, fit)
+    shares = slices.in_view(dataset, fit)
     for sample in datasets.load(dataset):
         if shares.get(sample.id) == 0:
             return images.load(datasets.image_path(dataset, sample)), sample
@@ -206,7 +207,7 @@ def views_kept(dataset: str) -> pd.DataFrame:
     """How many objects each fit keeps in view, as a table to read."""
     rows = []
     for fit in geometry.FITS:
-        shares = results.in_view(dataset, fit)
+        shares = slices.in_view(dataset, fit)
         row = {"fit": fit, "objects": len(shares)}
         for name, chosen in (
             ("wholly seen, %", shares == 1),

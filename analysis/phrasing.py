@@ -9,7 +9,7 @@ from numpy.random import Generator
 
 from analysis import crops, looking
 from vicrop import boxes
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
 from vicrop.run.records import Sample
 

@@ -7,7 +7,8 @@ from PIL import Image
 
 from analysis import crops
 from vicrop import attribution, boxes, geometry, images
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from vicrop.adapters.adapter import Adapter
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.run import datasets
 from vicrop.run.records import Sample
 from vicrop.types import Box, Map
@@ -68,7 +69,7 @@ def gradients(view: View, question: str) -> tuple[np.ndarray, np.ndarray, np.nda
         of where there is detail.
     """
     about, general = (
-        attribution.pixel_gradient(view.vlm, view.prompt(text))[0]
+        attribution.pixel_gradient(view.vlm, [view.whole.ask(text)])[0][0]
         for text in (question, GENERAL_QUESTION)
     )
     mask = attribution.detail_mask(view.whole.pictures[0], about.shape)
@@ -108,7 +109,7 @@ def filter_maps(view: View, question: str) -> dict[str, Map]:
 
 
 def _cells(view: View, values: np.ndarray) -> np.ndarray:
-    return attribution.cell_means(values[None], view.seen.grid)[0]
+    return attribution.cell_means(values[None], view.whole.seen.grid)[0]
 
 
 def _placed(view: View, values: np.ndarray) -> Map:

@@ -15,11 +15,11 @@ from benchmarks import counting, loops, models, plain, ways
 from benchmarks.parts import Row, Rows, in_turn, map_of, seconds
 from benchmarks.ways import QUESTION
 from vicrop import boxes, images, pipeline
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
 from vicrop.run.records import Sample
 from vicrop.types import Box, Map
-from vicrop.views import Views
+from vicrop.view import Views
 from workflow import matrix
 
 ROOT = Path(__file__).parents[1]

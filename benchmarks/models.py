@@ -21,7 +21,7 @@ import vicrop
 from embedded import instructblip, models, qwen
 from vicrop import adapters
 from vicrop.adapters import FAMILIES, MODELS
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.adapters.qwen2_5_vl import Qwen2_5_VLProcessor, Qwen25VL
 from vicrop.prompts import Seen
 
@@ -81,7 +81,7 @@ def real(family: str, attention: str = "sdpa", **options) -> Adapter:
     spec = MODELS[KEYS[family]]
     config, processor = _configured(REAL[KEYS[family]], family)
     with torch.device("meta"):
-        model = FAMILIES[family].model_class()(config).to(torch.bfloat16)
+        model = FAMILIES[family].facts.architecture(config).to(torch.bfloat16)
     model.set_attn_implementation(attention)
     plain = FAMILIES[family]
     kind = (
@@ -94,7 +94,7 @@ def on_gpu(family: str) -> Adapter:
     """A model of real size, in 16 bits, random weights, on the GPU."""
     spec = MODELS[KEYS[family]]
     config, processor = _configured(REAL[KEYS[family]], family)
-    kind = FAMILIES[family].model_class()
+    kind = FAMILIES[family].facts.architecture
     with torch.device("cuda"):
         model = kind._from_config(config, dtype=torch.bfloat16).eval()
     return adapters.wrap(model, processor, family, spec.layer, **spec.options)
@@ -111,7 +111,7 @@ def mid(family: str) -> Adapter:
     _qwen_only(config)
     made, processor = _configured(config, family)
     torch.manual_seed(0)
-    model = FAMILIES[family].model_class()(made).eval()
+    model = FAMILIES[family].facts.architecture(made).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(3 if weight.ndim > 1 else 1)  # so that it looks somewhere

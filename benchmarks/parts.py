@@ -13,7 +13,7 @@ from tqdm import tqdm
 from benchmarks import counting, models, plain, ways
 from benchmarks.ways import METHODS, QUESTION, Case
 from vicrop import attribution
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.types import Map
 
 K = TypeVar("K")

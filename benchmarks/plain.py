@@ -16,7 +16,8 @@ from transformers import DynamicCache
 
 from benchmarks import loops
 from vicrop import attribution, geometry
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from vicrop.adapters.adapter import Adapter
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.prompts import Seen, Words
 from vicrop.types import Box, Map
 

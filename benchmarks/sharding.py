@@ -227,7 +227,7 @@ def merged(config: RunConfig) -> RunFolder:
     """A run's shards put together."""
     from vicrop.run import shards
 
-    return shards.merge(config, loop.askable(config))
+    return shards.merge(config)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import plain
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.types import Box
 from vicrop.view import View
 

@@ -6,7 +6,8 @@ import pandas as pd
 
 from data_prep import registry
 from vicrop import paths
-from vicrop.run import datasets, rescore, results
+from vicrop.run import datasets, results, scores
+from vicrop.run.records import Sample
 
 PAPER = {
     "vstar": (191, 191),
@@ -37,7 +38,7 @@ def _row(key: str) -> dict[str, str]:
         "questions": _number(facts.questions),
         "images": _number(facts.images),
         "in the paper": " / ".join(map(_number, PAPER[key])) if key in PAPER else "–",
-        "metric": rescore.metric_name(key),
+        "metric": scores.metric_name(key),
         "here": f"{len(datasets.load(key)):,} questions" if here else "no",
     }
 
@@ -64,11 +65,17 @@ def with_boxes() -> list[str]:
 
 def paper_groups() -> pd.DataFrame:
     """TextVQA's questions by size group: the paper's, and those that are here."""
-    sizes = results.sizes("textvqa") if is_here("textvqa") else []
-    groups = [results.size_group(size) for size in sizes]
+    asked = datasets.load("textvqa") if is_here("textvqa") else []
+    groups = [results.size_group(_size(sample)) for sample in asked]
     rows = [
-        (group, f"{count:,}", f"{groups.count(group):,}" if sizes else "not here")
+        (group, f"{count:,}", f"{groups.count(group):,}" if asked else "not here")
         for group, count in PAPER_SIZES.items()
     ]
     names = ["TextVQA, size group", "questions (the paper's)", "questions here"]
     return pd.DataFrame(rows, columns=names)
+
+
+def _size(sample: Sample) -> float | None:
+    """Of its object, over the image's area."""
+    file = datasets.image_path("textvqa", sample)
+    return datasets.object_size(sample, datasets.image_size(file))

@@ -18,7 +18,7 @@ from embedded.fit import Schedule
 from embedded.instructblip import QUERIES, WIDTH
 from embedded.questions import Question
 from embedded.scenes import CHARS, COLORS, TEXTURES, Plate, Scene
-from vicrop.adapters.base import GENERAL_QUESTION
+from vicrop.attribution import GENERAL_QUESTION
 
 READ = Schedule(steps=600, batch=64, rate=1.2e-3, warmup=60, hold=0.5)
 ANSWER = Schedule(steps=1500, batch=64, rate=1.2e-3, warmup=60, hold=0.45)

@@ -17,8 +17,8 @@ from embedded.curriculum import ALIGN, LANGUAGE, LEGIBLE_PX, LOOK_LATE, PHASES, 
 from embedded.features import SCENE_PX, Pool, Shown
 from embedded.models import GRID, IMAGE_PX, WORDS, tokenizer
 from embedded.scenes import COLORS, DIGITS, LETTERS, TEXTURES, Scene
-from vicrop.adapters.base import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 
 # Stage 2: each patch names what it shows.
 

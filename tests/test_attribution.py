@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from vicrop import attribution
-from vicrop.adapters import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 
 QUESTION = "what digit is on the red plate?"
 
@@ -169,6 +169,6 @@ def test_several_or_padded_prompts_are_refused(vlm, inputs):
 
 
 def test_features_that_do_not_fit_the_prompt_are_refused(vlm, view):
-    words = vlm.words(QUESTION, [view.seen])
+    words = vlm.words(QUESTION, [view.whole.seen])
     with pytest.raises(ValueError, match="144 places for image tokens.*makes 145"):
         vlm.embed(words.ids, [torch.zeros(1, 145, 128)])

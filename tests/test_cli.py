@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from vicrop import adapters, cli, geometry
-from vicrop.run import options
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
 from vicrop.view import GEOMETRIES, View
@@ -205,11 +204,12 @@ def test_options_reach_the_run_and_its_name(vicrop, data):
 
 
 def test_fits_and_geometries_offered_are_those_there_are():
-    offered = {"fit": options.Fit, "geometry": options.Geometry}
+    fields = RunConfig.model_fields
     names = {
-        name: re.findall(r"'([\w-]+)'", str(kind)) for name, kind in offered.items()
+        name: re.findall(r"'([\w-]+)'", str(fields[name].annotation))
+        for name in ("fit", "geometry")
     }
-    assert set(names["fit"]) == set(geometry.FITS) - {"native"}
+    assert set(names["fit"]) == set(geometry.FITS)
     assert set(names["geometry"]) == set(GEOMETRIES)
 
 

@@ -46,7 +46,7 @@ def real(tmp_path_factory):
             spec = MODELS[key]
             config = twins.real_config(key, tmp_path_factory.mktemp("config"))
             with torch.device("meta"):
-                model = FAMILIES[spec.family].model_class()(config)
+                model = FAMILIES[spec.family].facts.architecture(config)
             made[key] = adapters.wrap(
                 model, None, spec.family, spec.layer, **spec.options
             )
@@ -181,7 +181,7 @@ def check_map(amap, view, method):
         assert amap.shape == (rows, 2 * cols)
         assert amap.region == (0, 0, *view.image.size)
     else:
-        assert amap.shape == view.seen.grid
+        assert amap.shape == view.whole.seen.grid
         assert amap.region == view.vlm.visible(view.image.size)
     assert amap.values.std() > 0
 
@@ -194,7 +194,7 @@ def test_saved_twin_is_loaded_as_a_checkpoint_is(family, tmp_path, wide):
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     loaded = adapters.load(str(tmp_path), family=family, layer=2)
-    assert type(loaded.processor).__name__ == FAMILIES[family].processor_class
+    assert type(loaded.processor).__name__ == FAMILIES[family].facts.processor_class.__name__
     assert not any(weight.requires_grad for weight in loaded.model.parameters())
     views = [
         vlm.look(wide) for vlm in (adapters.wrap(model, processor, family, 2), loaded)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from vicrop.tail import last_token_only
+from vicrop.capture import last_token_only
 
 
 @pytest.fixture

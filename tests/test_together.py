@@ -11,8 +11,7 @@ from PIL import Image
 from embedded import idefics3
 from vicrop import adapters, attribution, together
 from vicrop import cache as kept
-from vicrop.adapters import GENERAL_QUESTION
-from vicrop.look import Look
+from vicrop.attribution import GENERAL_QUESTION
 
 KEYS = {
     "llava": "llava-1.5-7b",
@@ -102,12 +101,12 @@ MIXED = [None, BOXES[1], None, BOXES[3]]
 def test_images_are_seen_as_alone(vlm, pictures, views):
     together.see(views)
     if vlm.family == "qwen2.5-vl":
-        assert len({view.seen.grid for view in views}) > 2
+        assert len({view.whole.seen.grid for view in views}) > 2
     for view, picture in zip(views, pictures, strict=True):
         alone = vlm.look_at([picture])
-        assert view.seen.grid == alone.grid
-        assert torch.equal(view.seen.pixels, alone.pixels)
-        near(view.seen.features, alone.features)
+        assert view.whole.seen.grid == alone.grid
+        assert torch.equal(view.whole.seen.pixels, alone.pixels)
+        near(view.whole.seen.features, alone.features)
 
 
 @pytest.mark.parametrize("boxes", [NONE, BOXES, MIXED])
@@ -345,8 +344,8 @@ def test_nothing_kept_shares_memory_with_another_image(vlm, views):
     prompts = prompts_of(views, NONE)
     together.start(vlm, prompts)
     for view, prompt in zip(views, prompts, strict=True):
-        held = [view.seen.features, prompt.start.scores, prompt.start.row]
-        held += [view.seen.pixels, *kept.tensors(prompt.start.cache)]
+        held = [view.whole.seen.features, prompt.start.scores, prompt.start.row]
+        held += [view.whole.seen.pixels, *kept.tensors(prompt.start.cache)]
         held += kept.tensors(prompt.prefix.cache)
         if prompt.prefix.connector is not None:
             held.append(prompt.prefix.connector)

@@ -85,7 +85,7 @@ def make(key: str):
     family = MODELS[key].family
     processor = PROCESSORS[family]()
     torch.manual_seed(0)
-    model = FAMILIES[family].model_class()(narrow(key, processor)).eval()
+    model = FAMILIES[family].facts.architecture(narrow(key, processor)).eval()
     enlarge(model)
     return model.requires_grad_(False), processor
 

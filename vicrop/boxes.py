@@ -54,7 +54,7 @@ def select_box(
         size = window_size(amap.shape, region, crop_px * ratio)
         if size == amap.shape:
             break
-        found.append((*_best(_sums(table, size), size, choice), size, ratio))
+        found.append((*best_window(table, size, choice), size, ratio))
     if not found:
         return Box(0, 0, *image_size)
     # The first of equals wins, as in the authors' code.
@@ -108,12 +108,12 @@ def integral(values: np.ndarray) -> np.ndarray:
 
 
 def best_window(
-    values: np.ndarray, size: tuple[int, int], choice: str = "sharpness"
+    table: np.ndarray, size: tuple[int, int], choice: str = "sharpness"
 ) -> tuple[int, int, float]:
     """Place a window of fixed size where it collects the most importance.
 
     Args:
-        values: (rows, cols) importance.
+        table: of the map, as ``integral`` gives it.
         size: (height, width) of the window, cells.
         choice: key of ``CHOICES``.
 
@@ -121,12 +121,7 @@ def best_window(
         (top, left, score), the score by ``choice``; of equal sums the leftmost, then
         the topmost wins.
     """
-    return _best(window_sums(values, size), size, choice)
-
-
-def _best(
-    sums: np.ndarray, size: tuple[int, int], choice: str
-) -> tuple[int, int, float]:
+    sums = _sums(table, size)
     left, top = divmod(int(sums.T.argmax()), sums.shape[0])  # columns first
     return top, left, CHOICES[choice](sums, (top, left), size)
 

@@ -109,6 +109,11 @@ def cuts(rows: Sequence[int], *stretches: Sequence[int]) -> list[Cut]:
     ]
 
 
+def parted(tensor: Tensor, places: Sequence[Cut]) -> list[Tensor]:
+    """A batch's (rows, heads, keys, …) each by itself, as ``Cut.of`` gives it."""
+    return [tensor] if len(places) == 1 else [place.of(tensor) for place in places]
+
+
 def apart(cache: DynamicCache, places: Sequence[Cut]) -> list[DynamicCache]:
     """A batch's caches each by itself, without padding, in memory of its own.
 
@@ -116,6 +121,8 @@ def apart(cache: DynamicCache, places: Sequence[Cut]) -> list[DynamicCache]:
         cache: of the batch; emptied layer by layer, so that none is held twice.
         places: of each.
     """
+    if len(places) == 1:  # a batch of one has no padding
+        return [cache]
     each = [branch(cache) for _ in places]
     for number, layer in enumerate(_layers(cache)):
         if layer.keys is None:  # above the last layer that was run

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.random import Generator
 
 from vicrop import attribution, boxes, geometry, images, methods
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig, Sample
 from vicrop.types import Answer, Box, Map
-from vicrop.view import View
-from vicrop.views import Views
+from vicrop.view import View, Views
 
 Truth = Sequence[Sequence[float]]
 """Ground-truth boxes, each (left, top, right, bottom)."""
@@ -197,7 +196,6 @@ class ViCrop:
         high_res: bool | str = False,
         fit: str | None = None,
         geometry: str = "exact",
-        lockstep: bool = False,
     ) -> Answer:
         """Answer from the image and from [image, crop].
 
@@ -214,7 +212,6 @@ class ViCrop:
                 method's key; ``"auto"``: for images of more than 1024 pixels a side.
             fit: see ``Adapter.look``; of an image that is not a View yet.
             geometry: see ``Adapter.look``; the same.
-            lockstep: see ``View.ask``.
 
         Returns:
             Both answers, the box and the map.
@@ -229,7 +226,7 @@ class ViCrop:
         if method not in CONTROLS:
             method = with_high_res(method, high_res, view.image.size)
         box, amap = crop_of(view, short_question or question, method, truth, rng)
-        said = view.ask(question, box, max_new_tokens, lockstep)
+        said = view.ask(question, box, max_new_tokens)
         return Answer(said.text, said.plain, box, amap, said.visible)
 
     def _look(self, image: images.ImageLike, fit: str | None, geometry: str) -> View:

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from vicrop import adapters, methods, paths
-from vicrop.adapters.base import DTYPES
+from vicrop.adapters.registry import DTYPES
 from vicrop.run import datasets
 from vicrop.run.records import RunConfig
 

@@ -13,6 +13,7 @@ import typer
 
 from vicrop import adapters, paths
 from vicrop.run import datasets, results
+from vicrop.run.cli import FIELDS, to_arguments
 from vicrop.run.progress import duration
 from vicrop.run.records import HOW, RunConfig
 from workflow import matrix, preflight
@@ -20,6 +21,9 @@ from workflow.planned import Group, Plan, write
 
 MATRIX = paths.ROOT / "workflow" / "matrix.yaml"
 
+NAMING = tuple(name for name in FIELDS if name not in HOW)
+MAKING = tuple(name for name in HOW if name not in ("shard", "shards"))
+"""Parameters that name a run, and those that say how it is made but for its shard."""
 
 Speeds = Mapping[tuple[str, str, str], float]
 """Seconds an answer, by model, method and kind of device."""
@@ -60,8 +64,8 @@ def _group(configs: list[RunConfig], found: preflight.Survey, speeds: Speeds) ->
     return Group(
         configs=configs,
         shards=first.shards,
-        arguments=shlex.join(arguments(configs)),
-        how=shlex.join(how(first)),
+        arguments=shlex.join(to_arguments(configs, NAMING)),
+        how=shlex.join(to_arguments(configs, MAKING)),
         inputs=[str(_data_file(first.dataset)), *_weights(first.model)],
         runs=[config.run_id for config in configs],
         gpu=int(on_gpu),
@@ -71,24 +75,6 @@ def _group(configs: list[RunConfig], found: preflight.Survey, speeds: Speeds) ->
         if seconds is None
         else 10 + int(seconds * 1.5 / 60 / first.shards),
     )
-
-
-def arguments(configs: list[RunConfig]) -> list[str]:
-    """What names runs that differ in their method only, for the shell."""
-    first = configs[0]
-    told = [f"--method={config.method}" for config in configs]
-    left = {"method", *HOW, "options"}
-    for key, value in first.model_dump(exclude=left, exclude_defaults=True).items():
-        told.append(f"--{key.replace('_', '-')}={value}")
-    told += [f"--option={key}={value}" for key, value in first.options.items()]
-    return told
-
-
-def how(config: RunConfig) -> list[str]:
-    """What says how a run is made, for the shell."""
-    told = [] if config.batch_size == 1 else [f"--batch-size={config.batch_size}"]
-    told += [f"--sample-timeout={config.sample_timeout}"] * bool(config.sample_timeout)
-    return told + ["--save-maps"] * config.save_maps
 
 
 def _data_file(dataset: str) -> Path:

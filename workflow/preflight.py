@@ -8,8 +8,8 @@ import torch
 
 from vicrop import adapters, methods
 from vicrop.run import datasets
-from vicrop.run.loop import askable
 from vicrop.run.records import RunConfig
+from vicrop.run.shards import askable
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from vicrop import paths
-from vicrop.run import jsonl, provenance, status
+from vicrop.run import checks, jsonl, provenance
+from vicrop.run.checks import Status
 from vicrop.run.folder import RunFolder
-from vicrop.run.status import Status
 
 SHORT = 8
 """Digits of a hash that tell two apart on a page."""
@@ -127,13 +127,13 @@ class Run:
 
 def found_runs() -> list[Run]:
     """All runs and unmerged shards, by name."""
-    return [_run(folder) for folder in status.folders()]
+    return [_run(folder) for folder in checks.folders()]
 
 
 def _run(folder: RunFolder) -> Run:
     records = (line.record for line in folder.lines())
     failed = Counter(record.error for record in records if record and record.error)
-    now = status.status(folder)
+    now = checks.status(folder)
     # A torn meta.json is a run's state, not an end of the page.
     meta = {} if now.state == "broken" else folder.meta()
     return Run(folder, meta, now, failed)

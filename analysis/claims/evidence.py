@@ -7,7 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from vicrop import adapters
-from vicrop.run import results, scorecard
+from vicrop.run import results, scores
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
 
@@ -35,7 +35,7 @@ class Answers:
 
     def chosen(self, table: pd.DataFrame) -> pd.DataFrame:
         """Of a run's table these, without what its official mean leaves out."""
-        flag = scorecard.LEFT_OUT.get(self.dataset)
+        flag = scores.LEFT_OUT.get(self.dataset)
         if flag is not None:
             table = table[~table["meta"].map(lambda meta: bool(meta.get(flag)))]
         if self.group:

@@ -13,6 +13,7 @@ from analysis.claims.evidence import EMBEDDED, GPU, Evidence, size_of
 from analysis.claims.readings import CANNOT, WORDS, Reading
 from analysis.figures.tables import Links
 from vicrop import paths
+from vicrop.run.cli import to_arguments
 from vicrop.run.records import RunConfig
 from vicrop.run.stats import Estimate
 from workflow import matrix, plans
@@ -247,7 +248,7 @@ def for_runs(runs: Mapping[tuple[str, str], Iterable[str]]) -> list[str]:
     for size, made in _sizes() if wanted else ():
         if wanted <= made:
             return [f"make run SIZE={size}"]
-    return [f"vicrop run {shlex.join(plans.arguments(one))}" for one in asked]
+    return [f"vicrop run {shlex.join(to_arguments(one))}" for one in asked]
 
 
 @lru_cache(maxsize=1)

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis import FEWEST
+from analysis import FEWEST, estimates
 from analysis.claims import ledger, readings
 from analysis.costs import counts as costs
 from vicrop.methods import HIGH, PAPER
-from vicrop.run import rescore, results, stats
+from vicrop.run import results, stats
+from vicrop.run.scores import rescored
 from vicrop.run.stats import Estimate
 
 QUESTIONS = (
@@ -111,8 +112,8 @@ Pairs = Sequence[tuple[str, str]]
 
 
 def over(runs: Mapping[str, pd.DataFrame], pairs: Pairs) -> dict[str, Estimate]:
-    """``stats.over`` in points."""
-    return {name: one.times(100) for name, one in stats.over(runs, pairs).items()}
+    """``estimates.over`` in points."""
+    return {name: one.times(100) for name, one in estimates.over(runs, pairs).items()}
 
 
 def by_name(probe: pd.DataFrame, pairs: Pairs) -> dict[str, Estimate]:
@@ -193,8 +194,7 @@ def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
 
     def gain(variant: str) -> np.ndarray:
         was, now = (
-            rescore.rescored(kept, column, "gqa", variant)
-            for column in ("plain", "answer")
+            rescored(kept, column, "gqa", variant) for column in ("plain", "answer")
         )
         return now - was
 

@@ -13,7 +13,8 @@ from analysis import crops, looking
 from analysis.claims.evidence import Answers, Evidence
 from analysis.costs import counts
 from vicrop import adapters, attribution, boxes, scoring
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from vicrop.adapters.adapter import Adapter
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.run import datasets
 from vicrop.run.records import Sample
 from vicrop.types import Box, Map
@@ -122,7 +123,7 @@ def _zooms(sample: Sample, size: tuple[int, int]) -> list[Box]:
 def chance(vlm: Adapter, view: View, question: str, label: str) -> float:
     """Probability that an answer begins as a label does."""
     token = vlm.tokenizer(label, add_special_tokens=False)["input_ids"][0]
-    scores = vlm.start(view.prompt(question)).scores
+    scores = vlm.run([view.whole.ask(question)])[0].scores
     return float(scores[0].float().softmax(-1)[token])
 
 
@@ -232,17 +233,17 @@ def ratios(vlm: Adapter, dataset: str, samples: Iterable[Sample]) -> pd.DataFram
 def _ratios(vlm: Adapter, view: View, sample: Sample) -> Iterator[tuple[str, float]]:
     target, size = sample.boxes[0], view.image.size
     about, general, *others = (
-        attribution.attention_to_image(vlm, view.prompt(text))[0]
+        attribution.attention_to_image(vlm, [view.whole.ask(text)])[0][0]
         for text in (looking.asked(sample), GENERAL_QUESTION, *PROMPTS)
     )
-    ours = view._map(attribution.relative(about, general))
+    ours = view.placed(attribution.relative(about, general))
     yield DEFINED, boxes.attention_ratio(ours, target, size)
     cells = whole_cells(ours, target, size)
     yield ROUNDED, cell_ratio(ours.values, cells, np.sum)
     yield POOLED, cell_ratio(ours.values, cells, np.max)
-    yield RAW, boxes.attention_ratio(view._map(about), target, size)
+    yield RAW, boxes.attention_ratio(view.placed(about), target, size)
     for text, other in zip(PROMPTS, others, strict=True):
-        amap = view._map(attribution.relative(about, other))
+        amap = view.placed(attribution.relative(about, other))
         yield f"“{text}”", boxes.attention_ratio(amap, target, size)
 
 

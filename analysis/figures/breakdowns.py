@@ -218,7 +218,7 @@ def gallery(
     """``plots.gallery`` with labelled rows, or a line that says that there are none.
 
     Args:
-        shown: by label, as ``show.replays`` makes it; may be empty.
+        shown: by label, as ``slices.replays`` makes it; may be empty.
         none: what to say then.
     """
     if shown:

@@ -17,7 +17,8 @@ from transformers import (
 )
 
 from vicrop import adapters, attribution, capture
-from vicrop.adapters import GENERAL_QUESTION, instructblip, llava
+from vicrop.adapters import instructblip, llava
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.view import Look
 
 KEYS = {
@@ -198,8 +199,8 @@ def plain_two_images(vlm, question, given):
 )
 def test_qwens_grid_keeps_the_images_ratio(qwen, size, grid):
     view = qwen.look(Image.new("RGB", size, "teal"))
-    assert view.seen.grid == grid
-    assert view.seen.features.shape[:2] == (1, grid[0] * grid[1])
+    assert view.whole.seen.grid == grid
+    assert view.whole.seen.features.shape[:2] == (1, grid[0] * grid[1])
     assert view.importance(QUESTION, "raw-att").shape == grid
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from analysis import steps as anatomy
 from vicrop import attribution, boxes, images
-from vicrop.adapters.base import GENERAL_QUESTION
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.run import datasets
 
 QUESTION = "what digit is on the red plate?"
@@ -65,7 +65,7 @@ def test_steps_of_pure_grad_lead_to_its_map(vlm, view, picture):
 def test_fewer_steps_are_cell_means_of_fewer_factors(view):
     maps = anatomy.filter_maps(view, QUESTION)
     steps = {name: amap.values for name, (amap, _) in _named(view).items()}
-    grid = view.seen.grid
+    grid = view.whole.seen.grid
     for name, pixels in (
         ("gradient", steps["about"]),
         ("gradient × mask", steps["about"] * steps["mask"]),

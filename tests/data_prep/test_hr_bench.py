@@ -90,9 +90,11 @@ def test_one_letter_for_all_gives_the_chance_level(tmp_path):
         scoring.score("hr-bench-4k", "A", row["labels"], row["question"])
         for row in made
     ]
-    cycles = [row["meta"]["cycle"] for row in made]
-    asked = [row["meta"]["question_id"] for row in made]
-    assert mcq.cyclic(scores, cycles, asked) == (0.25, 0)
+    right: dict = {}
+    for row, score in zip(made, scores, strict=True):
+        right.setdefault(row["meta"]["question_id"], []).append(score)
+    assert [sum(one) for one in right.values()] == [1] * len(right)
+    assert {len(one) for one in right.values()} == {4}
 
 
 def test_sizes_lie_in_one_folder_and_stay_apart(tmp_path):

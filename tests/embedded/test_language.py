@@ -7,8 +7,8 @@ from embedded.fit import Schedule, Workers
 from embedded.language import Batch, Phase, Turn
 from embedded.models import GRID, WORDS
 from embedded.scenes import COLORS, Plate, Scene
-from vicrop.adapters import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 
 END = WORDS.index("</s>")
 

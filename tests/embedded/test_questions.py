@@ -3,8 +3,8 @@ import pytest
 
 from embedded import models, questions, scenes
 from embedded.scenes import CHARS, COLORS, TEXTURES, Plate, Scene
-from vicrop.adapters import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 
 
 @pytest.mark.parametrize("char", CHARS)

@@ -20,8 +20,8 @@ from embedded.curriculum import PHASES
 from embedded.fit import Schedule
 from embedded.models import GRID
 from vicrop import adapters, boxes
-from vicrop.adapters.base import GENERAL_QUESTION
 from vicrop.adapters.qwen2_5_vl import Qwen25VL
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.run.provenance import weights_hash
 from vicrop.run.results import size_group
 

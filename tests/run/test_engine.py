@@ -7,13 +7,13 @@ import twins
 from PIL import Image
 
 from vicrop import methods, pipeline
-from vicrop.adapters import FAMILIES, GENERAL_QUESTION
-from vicrop.adapters.base import Adapter
+from vicrop.adapters import FAMILIES
+from vicrop.adapters.adapter import Adapter
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.pipeline import ViCrop
-from vicrop.run import loop
+from vicrop.run import loop, shards
 from vicrop.run.records import RunConfig
-from vicrop.view import View
-from vicrop.views import Views
+from vicrop.view import View, Views
 
 KEYS = {
     "llava": "llava-1.5-7b",
@@ -126,7 +126,7 @@ def test_work_is_counted(vlm, picture):
     view.ask(QUESTION, BOX, max_new_tokens=1)
     work = vlm.work - before
     crop = view.prompt(QUESTION, BOX)
-    image = vlm.token_count(view.seen)
+    image = vlm.token_count(view.whole.seen)
     both = image + vlm.token_count(crop.seen[1])
     prefix, asked = lengths(vlm, picture, QUESTION)
     other, general = lengths(vlm, picture, GENERAL_QUESTION)
@@ -169,9 +169,9 @@ def test_graph_is_freed_once_the_map_is_made(vlm, picture):
     view = vlm.look(picture)
     for question in (QUESTION, OTHER):
         view.importance(question, "pure-grad")
-        assert view.seen.graph is None
+        assert view.whole.seen.graph is None
         prompt = view.prompt(question)
-        held = [prompt.start.scores, view.seen.features, prompt.start.row]
+        held = [prompt.start.scores, view.whole.seen.features, prompt.start.row]
         for layers in (prompt.prefix.cache.layers, prompt.start.cache.layers):
             held += [tensor for one in layers for tensor in (one.keys, one.values)]
         assert not any(tensor.requires_grad for tensor in held)
@@ -372,7 +372,7 @@ def test_runs_made_together_keep_the_order_of_their_files(
             loop.answer_one(
                 vlm.look(folder / "images" / r_row["image_path"]), config, s
             )[0]
-            for r_row, s in zip(rows, loop.askable(config), strict=True)
+            for r_row, s in zip(rows, shards.askable(config), strict=True)
         ]
         by_id = {record.id: record for record in records}
         assert {record.id: record for record in alone} == by_id

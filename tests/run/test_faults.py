@@ -19,8 +19,8 @@ import pytest
 
 from vicrop.run import loop
 from vicrop.run.folder import RunFolder
+from vicrop.run.progress import STOPPED
 from vicrop.run.records import RunConfig
-from vicrop.run.stopping import STOPPED
 
 
 @pytest.fixture

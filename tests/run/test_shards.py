@@ -77,7 +77,7 @@ def made(config):
 
 
 def merge(config):
-    return shards.merge(shard_of(config, 0), loop.askable(config))
+    return shards.merge(shard_of(config, 0))
 
 
 def test_merged_shards_are_the_run_made_in_one_piece(config, made):

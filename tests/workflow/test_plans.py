@@ -1,18 +1,14 @@
 """Plans: what a size would do, as jobs for the workflow and as lines to read."""
 
 import json
-import shlex
 
 import pytest
 import torch
 import typer
 import yaml
-from typer.testing import CliRunner
 
 from vicrop import adapters, paths
 from vicrop.adapters import registry
-from vicrop.run import cli as runcli
-from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
 from workflow import matrix, planned, plans, preflight
 
@@ -86,58 +82,12 @@ def test_embedded_weights_are_what_records_depend_on():
     assert weights == [str(paths.WEIGHTS / "tiny-llava" / "model.safetensors")]
 
 
-def heard(command, line):
-    """The configurations that a command of the shell makes of a line."""
-    app, told = typer.Typer(), []
-    app.command()(command)
-    app.command("other")(lambda: None)
-    import vicrop.run as runs
-    import vicrop.run.shards as shards
-
-    patched = pytest.MonkeyPatch()
-    with patched.context() as patch:
-        patch.setattr(runs, "run_together", lambda c, again: told.extend(c) or [])
-        patch.setattr(runs, "askable", lambda c: [])
-        patch.setattr(shards, "merge", lambda c, s: told.append(c) or RunFolder.of(c))
-        CliRunner().invoke(app, [command.__name__, *shlex.split(line)])
-    return told
-
-
-EVERYTHING = RunConfig(
-    model="llava-1.5-7b",
-    method="no-crop",
-    dataset="a folder/with 'quotes'",
-    limit=3,
-    seed=4,
-    dtype="bfloat16",
-    device="cuda:1",
-    layer=7,
-    max_new_tokens=5,
-    fit="pad",
-    geometry="upstream",
-    options={"max_pixels": 9, "min_pixels": 4},
-    boxes_from="a/run",
-    shards=2,
-    batch_size="auto",
-    sample_timeout=2.5,
-    save_maps=True,
-)
-
-
-def test_shell_makes_the_runs_that_were_planned():
-    """Every setting reaches `vicrop run`, and those that name a run `vicrop merge`."""
-    unset = RunConfig().model_dump()
-    asked = EVERYTHING.model_dump()
-    assert [key for key in asked if asked[key] == unset[key]] == ["shard"]
-    configs = [
-        EVERYTHING.model_copy(update={"method": m}) for m in ("no-crop", "rel-att")
-    ]
+def test_groups_tell_the_shell_what_names_a_run_and_how_it_is_made():
+    config = RunConfig(seed=4, batch_size="auto", save_maps=True, shards=2)
+    configs = [config.model_copy(update={"method": m}) for m in ("no-crop", "rel-att")]
     (group,) = plans.make("small", configs, [], NOTHING).groups.values()
-    line = f"{group.arguments} {group.how} --shard 0 --shards 2"
-    assert heard(runcli.run, line) == configs
-    merged = heard(runcli.merge, f"--shards 2 {group.arguments}")
-    assert [c.run_id for c in merged] == [c.run_id for c in configs]
-    assert [c.digest() for c in merged] == [c.digest() for c in configs]
+    assert group.arguments == "--method=no-crop --method=rel-att --seed=4"
+    assert group.how == "--batch-size=auto --save-maps"
 
 
 def finished(results_folder, method, seconds, answered):

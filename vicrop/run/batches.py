@@ -1,19 +1,103 @@
-"""Which samples are answered together, and what is run for all of them at once."""
+"""Which samples are answered together, and what is run for all of them at once.
+
+Their images are read ahead.
+"""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
+from typing import Any
 
 import torch
 
-from vicrop import attribution, pipeline, together
-from vicrop.run.looker import Looker
-from vicrop.run.records import Sample
+from vicrop import attribution, images, pipeline
+from vicrop.adapters.adapter import Adapter
+from vicrop.run import datasets
+from vicrop.run.records import RunConfig, Sample
 from vicrop.run.task import Task
-from vicrop.view import View
+from vicrop.view import View, Views, answer, describe, see
 
 AUTO = 16
 """Images that ``batch_size="auto"`` begins with on a GPU; on a CPU it is one."""
+
+
+class Ahead:
+    """Loads what will be asked for, in its order, in threads.
+
+    Decoding lets other threads run, and so does waiting for a disk.
+
+    Attributes:
+        load: what is asked for, by its key.
+        depth: at most so many wait, loaded.
+    """
+
+    def __init__(self, load: Callable[[str], Any], keys: Iterable[str], depth: int):
+        self.load, self.depth = load, depth
+        self._coming = deque(keys)
+        self._waiting: dict[str, Future] = {}
+        self._pool = ThreadPoolExecutor(min(depth, 4), "vicrop-images")
+        self._fill()
+
+    def __call__(self, key: str) -> Any:
+        """What is at a key; of one that was not to come, loaded now.
+
+        Raises:
+            Exception: what loading it raised.
+        """
+        future = self._waiting.pop(key, None)
+        self._fill()
+        return self.load(key) if future is None else future.result()
+
+    def _fill(self) -> None:
+        while self._coming and len(self._waiting) < self.depth:
+            key = self._coming.popleft()
+            self._waiting[key] = self._pool.submit(self.load, key)
+
+    def close(self) -> None:
+        """Load no more."""
+        self._coming.clear()
+        self._pool.shutdown(cancel_futures=True)
+
+
+class Looker:
+    """Looks at samples' images; neighbours that share an image share a View.
+
+    Attributes:
+        vlm: the model.
+        config: of the run.
+        views: of the images asked about last.
+    """
+
+    def __init__(self, vlm: Adapter, config: RunConfig, coming: Sequence[Sample] = ()):
+        self.vlm, self.config, self.views = vlm, config, Views()
+        first: dict[str, Sample] = {}
+        for sample in coming:
+            first.setdefault(sample.image_path, sample)
+        self._files = first
+        self._images = Ahead(self._load, first, depth=8)
+
+    def __call__(self, sample: Sample) -> View:
+        """The view of a sample's image.
+
+        Raises:
+            FileNotFoundError: if there is no image.
+            ValueError: if it is none that can be looked at.
+        """
+        return self.views.get(sample.image_path, lambda: self._look(sample))
+
+    def _look(self, sample: Sample) -> View:
+        self._files[sample.image_path] = sample  # whom an error is about
+        image = self._images(sample.image_path)
+        return self.vlm.look(image, self.config.fit, self.config.geometry)
+
+    def _load(self, path: str):
+        return images.load(datasets.image_path(self.config.dataset, self._files[path]))
+
+    def close(self) -> None:
+        """Free all views and read no more."""
+        self._images.close()
+        self.views.close()
 
 
 class Batches:
@@ -89,19 +173,20 @@ class Batches:
     def _run(self, batch: Sequence[Sample]) -> None:
         """See, start, choose boxes and answer, each for the whole batch."""
         seen = [(sample, view) for sample in batch for view in self._view(sample)]
-        views = [view for _, view in seen]
         if not self._begins_with_gradients():
-            together.see(views)
+            looks = [view.whole for _, view in seen]
+            see(looks)
             for kind in self._kinds():
-                together.general(views, kind)
+                if not kind.traced:
+                    describe(looks, kind)
             asked = [v.whole.ask(s.short_question or s.question) for s, v in seen]
-            together.start(self.look.vlm, asked)
+            self.look.vlm.run(asked)
         wanted = dict.fromkeys(
             (view, sample.question, box)
             for sample, view in seen
             for box in (None, *self._boxes(sample, view))
         )
-        together.say(list(wanted), self.order[0].config.max_new_tokens)
+        answer(list(wanted), self.order[0].config.max_new_tokens)
 
     def _view(self, sample: Sample) -> list[View]:
         """Its view; none of an image that fails, which its record will say."""
@@ -117,7 +202,7 @@ class Batches:
 
     def _begins_with_gradients(self) -> bool:
         """Whether a pass for a gradient, made one by one, gives the others' starts."""
-        whole = self.look.vlm.trace_is_whole
+        whole = self.look.vlm.facts.connector is not None
         return any(
             kind.from_pixels or (kind.traced and whole) for kind in self._kinds()
         )

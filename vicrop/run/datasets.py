@@ -12,24 +12,14 @@ from pydantic import TypeAdapter, ValidationError
 from vicrop import paths
 from vicrop.run.records import Sample
 
-MAKERS = {
-    "plates": "python -m data_prep.plates",
-    "plates-hd": "python -m data_prep.plates",
-    "plates-wide": "python -m data_prep.plates",
-    "plates-val": "python -m data_prep.plates",
-    "textvqa": "vicrop prep textvqa",
-    "docvqa": "vicrop prep docvqa",
-    "gqa": "vicrop prep gqa",
-    "aokvqa": "vicrop prep aokvqa",
-    "aokvqa-mc": "vicrop prep aokvqa-mc",
-    "pope": "vicrop prep pope",
-    "vstar": "vicrop prep vstar",
-    "vqav2": "vicrop prep vqav2",
-    "hr-bench-4k": "vicrop prep hr-bench-4k",
-    "hr-bench-8k": "vicrop prep hr-bench-8k",
-    "zoombench": "vicrop prep zoombench",
-    "treebench": "vicrop prep treebench",
-    "infographicvqa": "vicrop prep infographicvqa",
+MAKERS = dict.fromkeys(
+    ("plates", "plates-hd", "plates-wide", "plates-val"), "python -m data_prep.plates"
+) | {
+    key: f"vicrop prep {key}"
+    for key in (
+        "textvqa docvqa gqa aokvqa aokvqa-mc pope vstar vqav2 hr-bench-4k hr-bench-8k"
+        " zoombench treebench infographicvqa"
+    ).split()
 }
 """The command that makes each data set."""
 

@@ -14,7 +14,7 @@ from vicrop.run.records import RunConfig
 if TYPE_CHECKING:
     import torch
 
-    from vicrop.adapters.base import Adapter
+    from vicrop.adapters.adapter import Adapter
 
 PACKAGES = ("vicrop", "torch", "transformers", "numpy", "pillow")
 

@@ -1,4 +1,4 @@
-"""A run in parts: which samples are whose, and the parts put together again."""
+"""Which samples a run or a shard of it asks, and shards put together again."""
 
 import statistics
 from collections import Counter
@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from vicrop.run import jsonl, owner
-from vicrop.run.folder import RunFolder, faults
+from vicrop import methods
+from vicrop.run import datasets, jsonl
+from vicrop.run.folder import RunFolder, faults, one_writer
 from vicrop.run.records import RunConfig, Sample
 
 SUMS = ("answered", "seconds", "passes", "tokens", "image_tokens", "errors")
@@ -44,12 +45,38 @@ def part(samples: Sequence[Sample], shard: int, shards: int) -> list[Sample]:
     return chosen
 
 
-def merge(config: RunConfig, samples: Sequence[Sample]) -> RunFolder:
+def asked(config: RunConfig) -> list[Sample]:
+    """The samples of a run, or of its shard, in the order in which they are answered.
+
+    Raises:
+        ValueError: as ``askable``.
+    """
+    return part(askable(config), config.shard, config.shards)
+
+
+def askable(config: RunConfig) -> list[Sample]:
+    """The samples of a whole run: human crops are only given where there is a box.
+
+    Raises:
+        ValueError: if that leaves none.
+    """
+    samples = datasets.load(config.dataset, config.limit, config.seed)
+    if config.method not in methods.NEEDS_TRUTH:
+        return samples
+    boxed = [sample for sample in samples if sample.boxes]
+    if not boxed:
+        raise ValueError(
+            f"{config.method} needs ground-truth boxes and {config.dataset} has none; "
+            "use a data set with boxes, or another method"
+        )
+    return boxed
+
+
+def merge(config: RunConfig) -> RunFolder:
     """Put a run's shards together: the same records as of the run made in one piece.
 
     Args:
         config: of the run; its ``shards`` says how many there must be.
-        samples: of the whole run.
 
     Raises:
         ValueError: naming all that is wrong: shards that are not finished, were made
@@ -63,11 +90,11 @@ def merge(config: RunConfig, samples: Sequence[Sample]) -> RunFolder:
     ]
     wrong = [*_unfinished(parts), *_mixed(parts)]
     if not wrong:
-        wrong = _misplaced(parts, samples)
+        wrong = _misplaced(parts, askable(config))
     if wrong:
         raise ValueError(f"{whole.name} cannot be merged: {'; '.join(wrong)}")
     whole.folder.mkdir(parents=True, exist_ok=True)
-    with owner.one_writer(whole.folder):
+    with one_writer(whole.folder):
         whole.check_identity(parts[0].meta()["identity"])
         for name in ("records_file", "maps_file"):
             files = [getattr(part, name) for part in parts]

@@ -1,13 +1,12 @@
 """What is left to do of a run, and what it has taken."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.prompts import Work
 from vicrop.run import provenance
 from vicrop.run.folder import RunFolder, Writer, writing
@@ -155,8 +154,3 @@ def _check_maps(task: Task) -> None:
             f"{task.folder.folder} holds {len(made)} records that were made without "
             "saving maps; delete that folder to make both, or leave out save_maps"
         )
-
-
-def config_of(meta: dict[str, Any]) -> RunConfig:
-    """The configuration that a ``meta.json`` tells."""
-    return RunConfig.model_validate_json(json.dumps(meta["config"]))

@@ -1,14 +1,94 @@
-"""Whether a run's records are what they were, and what they should be."""
+"""How far runs are, and whether their records are what they were and should be."""
 
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
-from vicrop import adapters, paths, scoring
-from vicrop.run import datasets, provenance
-from vicrop.run.folder import RunFolder, faults
-from vicrop.run.loop import asked
+from filelock import FileLock, Timeout
+
+from vicrop import paths, scoring
+from vicrop.run import datasets, provenance, shards
+from vicrop.run.folder import LOCK, META, RunFolder, faults, owner
 from vicrop.run.records import Record, RunConfig
-from vicrop.run.task import config_of
+
+
+@dataclass(frozen=True)
+class Status:
+    """One run or shard.
+
+    Attributes:
+        name: of it.
+        state: ``finished``, ``running``, ``stopped`` or ``broken``.
+        done: samples that are recorded.
+        failed: those of them that have an error.
+        missing: samples without a record; None if nobody knows.
+        speed: samples a second; None before the first.
+        who: is writing, or was when it was killed.
+    """
+
+    name: str
+    state: str
+    done: int
+    failed: int
+    missing: int | None
+    speed: float | None
+    who: str = ""
+
+
+def folders(root: Path | None = None) -> list[RunFolder]:
+    """All runs, and the shards of those that are not merged yet."""
+    root = paths.runs() if root is None else root
+    wholes = sorted(folder for folder in root.glob("*") if folder.is_dir())
+    found = []
+    for folder in wholes:
+        parts = sorted(folder.glob("shards/*"), key=_number)
+        is_whole = (folder / META).exists()
+        found += [folder] if is_whole or not parts else parts
+    return [RunFolder(folder) for folder in found]
+
+
+def _number(part: Path) -> tuple[int, ...]:
+    return tuple(int(word) for word in part.name.split("-") if word.isdigit())
+
+
+def status(run: RunFolder) -> Status:
+    """How far a run or shard is."""
+    try:
+        meta = run.meta()
+    except ValueError:
+        meta = {}
+    lines = list(run.lines())
+    failed = sum(line.record is not None and bool(line.record.error) for line in lines)
+    asked = meta.get("asked")
+    spent, made = meta.get("seconds", 0), meta.get("answered", 0)
+    return Status(
+        name=run.name,
+        state=_state(run, meta),
+        done=len(lines),
+        failed=failed,
+        missing=None if asked is None else asked - len(lines),
+        speed=made / spent if spent else None,
+        who=owner(run.folder) or "",
+    )
+
+
+def _state(run: RunFolder, meta: dict) -> str:
+    if is_held(run.folder):
+        return "running"
+    if "identity" not in meta:
+        return "broken"
+    return "finished" if meta.get("finished") else "stopped"
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process is writing to a folder."""
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def verify(run: RunFolder, weights: bool = False) -> Iterator[str]:
@@ -32,7 +112,7 @@ def verify(run: RunFolder, weights: bool = False) -> Iterator[str]:
     if "config" not in meta:
         yield "meta.json does not say what was run; delete the folder and run again"
         return
-    config = config_of(meta)
+    config = run.config()
     yield from _of_meta(run, config)
     yield from _of_lines(run, config)
     if weights:
@@ -63,7 +143,7 @@ def _of_lines(run: RunFolder, config: RunConfig) -> Iterator[str]:
         if provenance.file_hash(file) != known:
             yield f"{config.dataset} here is not the data that were asked about"
             return
-        samples = {sample.id: sample for sample in asked(config)}
+        samples = {sample.id: sample for sample in shards.asked(config)}
     except (OSError, ValueError) as error:
         yield f"records were not held against their data: {error}"
         return
@@ -105,9 +185,7 @@ def _of_scores(record: Record, config: RunConfig) -> Iterator[str]:
 
 def _of_weights(config: RunConfig, known: str) -> Iterator[str]:
     """Whether the model that is here is the one that answered."""
-    options: dict[str, Any] = config.options  # as keywords: checked in ``load``
-    vlm = adapters.load(
-        config.model, device=config.device, dtype=config.dtype, **options
-    )
-    if provenance.weights_hash(vlm) != known:
+    from vicrop.run import loop  # loads torch
+
+    if provenance.weights_hash(loop.load(config)) != known:
         yield f"{config.model} here has other weights than those that answered"

@@ -4,9 +4,9 @@ import shutil
 import pytest
 
 from vicrop.run import loop
-from vicrop.run.folder import RunFolder
-from vicrop.run.records import RunConfig
-from vicrop.run.verify import verify
+from vicrop.run.checks import folders, status, verify
+from vicrop.run.folder import RunFolder, one_writer
+from vicrop.run.records import Record, RunConfig
 
 
 @pytest.fixture
@@ -138,3 +138,72 @@ def test_failed_sample_is_no_fault(made):
         made, 1, answer=None, plain=None, score=None, plain_score=None, error="E: x"
     )
     assert list(verify(made)) == []
+
+
+# How far runs are.
+
+
+def write(folder, records=3, failed=1, **meta):
+    """A run's folder with so many records, and of those so many that failed."""
+    run = RunFolder(folder)
+    run.folder.mkdir(parents=True)
+    made = [
+        Record(
+            id=str(n), question="?", labels=("a",), error="E" if n < failed else None
+        )
+        for n in range(records)
+    ]
+    run.records_file.write_text("".join(one.line() for one in made))
+    if meta:
+        run.write_meta({"identity": {}, **meta})
+    return run
+
+
+def test_finished_run(tmp_path):
+    run = write(tmp_path / "r", asked=3, finished=True, seconds=6.0, answered=3)
+    found = status(run)
+    assert (found.name, found.state) == ("r", "finished")
+    assert (found.done, found.failed, found.missing) == (3, 1, 0)
+    assert (found.speed, found.who) == (0.5, "")
+
+
+def test_stopped_run_tells_what_is_missing(tmp_path):
+    run = write(tmp_path / "r", asked=63, finished=False, seconds=6.0, answered=3)
+    found = status(run)
+    assert (found.state, found.missing) == ("stopped", 60)
+
+
+def test_run_without_a_first_sample_has_no_speed(tmp_path):
+    found = status(write(tmp_path / "r", 0, 0, asked=9))
+    assert found.speed is None
+
+
+def test_running_run_says_who_runs_it(tmp_path):
+    run = write(tmp_path / "r", asked=9)
+    with one_writer(run.folder):
+        found = status(run)
+        assert found.state == "running" and "process" in found.who
+    assert status(run).state == "stopped"
+
+
+@pytest.mark.parametrize("text", [None, '{"fini'])
+def test_run_without_a_whole_meta_is_broken(tmp_path, text):
+    run = write(tmp_path / "r")
+    if text:
+        (run.folder / "meta.json").write_text(text)
+    found = status(run)
+    assert (found.state, found.done, found.missing) == ("broken", 3, None)
+
+
+def test_shards_stand_for_a_run_until_it_is_merged(tmp_path):
+    for number in (0, 10, 2):
+        write(tmp_path / "a" / "shards" / f"{number}-of-11", asked=3)
+    write(tmp_path / "b", asked=3)
+    names = [status(one).name for one in folders(tmp_path)]
+    assert names == [*(f"a, shard {n}-of-11" for n in (0, 2, 10)), "b"]
+    RunFolder(tmp_path / "a").write_meta({"identity": {}})
+    assert [one.name for one in folders(tmp_path)] == ["a", "b"]
+
+
+def test_no_runs_are_no_lines(tmp_path):
+    assert list(folders(tmp_path / "nothing")) == []

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vicrop.run import rescore, scorecard
+from vicrop.run import scores
+from vicrop.run.folder import RunFolder
 from vicrop.run.records import Record, RunConfig
-from vicrop.run.results import RunFolder
-from vicrop.scoring import mcq, pope
+from vicrop.scoring import pope
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def write_run(tmp_path):
 def lines_of(run, **wanted):
     return [
         line
-        for line in scorecard.card(run)
+        for line in scores.card(run)
         if all(getattr(line, key) == value for key, value in wanted.items())
     ]
 
@@ -71,7 +71,7 @@ def test_labels_take_the_shape_that_the_authors_script_needs(write_run):
 
 def test_data_that_the_authors_never_scored_have_the_official_variant_only(write_run):
     run = write_run("hr-bench-4k", [("A", "B", ["B"], {"meta": {"question_id": "0"}})])
-    assert {line.variant for line in scorecard.card(run)} == {"official"}
+    assert {line.variant for line in scores.card(run)} == {"official"}
 
 
 def test_difficult_answers_are_left_out_officially_and_kept_by_the_authors(write_run):
@@ -104,7 +104,7 @@ def test_groups_are_by_category_and_size_where_there_is_more_than_one(write_run)
         ("adversarial", 0.001), ("popular", 0.01), ("popular", 0.2)
     ]]  # fmt: skip
     answers = [("yes", "yes", ["yes"], changes) for changes in kinds]
-    groups = {line.group for line in scorecard.card(write_run("pope", answers))}
+    groups = {line.group for line in scores.card(write_run("pope", answers))}
     assert groups == {
         "all",
         "category adversarial",
@@ -126,11 +126,11 @@ said = st.lists(
 def test_rates_of_yes_are_those_of_the_official_script(rows):
     plain, answers, labels = map(list, zip(*rows, strict=True))
     frame = pd.DataFrame({"labels": [(label,) for label in labels]})
-    scores = [
+    given = [
         np.array([float(a == b) for a, b in zip(texts, labels, strict=True)])
         for texts in (plain, answers)
     ]
-    made = {line["metric"]: line for line in rescore.yes_or_no("pope", frame, *scores)}
+    made = {line["metric"]: line for line in scores.yes_or_no("pope", frame, *given)}
     for which, texts in (("plain", plain), ("answer", answers)):
         wanted = pope.aggregate(texts, labels)
         names = {"precision": "precision", "recall": "recall", "F1": "f1"}
@@ -164,8 +164,8 @@ def test_question_that_lacks_a_rotation_is_not_right_in_every_one(write_run):
 
 
 def test_files_hold_the_same_numbers_in_three_forms(write_run, tmp_path):
-    lines = scorecard.card(write_run("gqa", [("no", "yes", ["yes"], {})] * 3))
-    csv, whole, markdown = scorecard.write(lines, tmp_path / "out")
+    lines = scores.card(write_run("gqa", [("no", "yes", ["yes"], {})] * 3))
+    csv, whole, markdown = scores.write(lines, tmp_path / "out")
     table = pd.read_csv(csv)
     assert list(table["metric"]) == ["accuracy", "accuracy, as said", "accuracy"]
     assert list(table["answer"]) == [1.0, 1.0, 1.0]
@@ -178,11 +178,11 @@ def test_files_hold_the_same_numbers_in_three_forms(write_run, tmp_path):
 
 def test_a_folder_without_records_or_parameters_is_named(tmp_path, write_run):
     with pytest.raises(FileNotFoundError, match="no records.jsonl in .*nothing"):
-        scorecard.card(RunFolder(tmp_path / "nothing"))
+        scores.card(RunFolder(tmp_path / "nothing"))
     run = write_run("gqa", [("no", "yes", ["yes"], {})])
     run.write_meta({})
     with pytest.raises(ValueError, match="has no parameters of the run"):
-        scorecard.card(run)
+        scores.card(run)
 
 
 def test_prepared_answers_are_scored_and_the_raw_ones_shown_beside(write_run):
@@ -194,15 +194,13 @@ def test_prepared_answers_are_scored_and_the_raw_ones_shown_beside(write_run):
 
 
 @given(answers=st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=24))
-def test_rotations_are_counted_as_the_metric_counts_them(answers):
-    cycles = [str(number % rescore.ROTATIONS) for number in range(4 * 6)]
-    bases = [str(number // rescore.ROTATIONS) for number in range(4 * 6)]
+def test_question_is_right_if_it_is_in_all_of_its_rotations(answers):
+    bases = [str(number // scores.ROTATIONS) for number in range(4 * 6)]
     right = [1.0] * len(bases)
     for base, (cycle, said) in enumerate(answers[:6]):
         right[4 * base + cycle] = float(said)
     rows = pd.DataFrame({"meta": [{"question_id": base} for base in bases]})
-    scores = np.array(right)
-    [line] = rescore.every_rotation("hr-bench-4k", rows, scores, scores)
-    found = mcq.cyclic(right, cycles, bases)
-    assert line["answer"].value == pytest.approx(found.every)
-    assert scores.mean() == pytest.approx(found.mean)
+    given = np.array(right)
+    [line] = scores.every_rotation("hr-bench-4k", rows, given, given)
+    every = [all(right[at : at + 4]) for at in range(0, len(right), 4)]
+    assert line["answer"].value == pytest.approx(np.mean(every))
