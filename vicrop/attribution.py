@@ -5,9 +5,11 @@ and the general prompt's are put together (``combine``). A new map is one such p
 and one line in ``MAPS``. All arrays are of several images at once: (images, …).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,8 +17,10 @@ from PIL import Image
 from torch import Tensor
 
 from vicrop import images, methods
-from vicrop.adapters.decoder import Decoder
 from vicrop.prompts import Grid, Prompt
+
+if TYPE_CHECKING:
+    from vicrop.adapters.decoder import Decoder
 
 GENERAL_QUESTION = "Write a general description of the image."
 """The paper's q', whose map divides out what is looked at whatever is asked."""

@@ -1,19 +1,24 @@
 """ViCrop end to end: image and question -> map, box, answers; and the controls."""
 
+from __future__ import annotations
+
 import zlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.random import Generator
 
 from vicrop import attribution, boxes, geometry, images, methods
-from vicrop.adapters.adapter import Adapter
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig, Sample
 from vicrop.types import Answer, Box, Map
 from vicrop.view import View, Views
+
+if TYPE_CHECKING:
+    from vicrop.adapters.adapter import Adapter
 
 Truth = Sequence[Sequence[float]]
 """Ground-truth boxes, each (left, top, right, bottom)."""

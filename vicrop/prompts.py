@@ -10,8 +10,6 @@ from typing import TypeVar
 from torch import Tensor
 from transformers import DynamicCache
 
-from vicrop import cache as kept
-
 T = TypeVar("T")
 
 Grid = tuple[int, int]
@@ -93,13 +91,6 @@ class Prefix:
     depth: int
     cache: DynamicCache | None = None
     connector: Tensor | None = None
-
-    def take(self, other: Prefix) -> None:
-        """What another run of the same tokens computed, if this one has nothing."""
-        if self.cache is None:
-            self.depth, self.cache = other.depth, kept.detached(not_none(other.cache))
-            step = other.connector
-            self.connector = None if step is None else step.detach()
 
 
 @dataclass(eq=False)

@@ -501,7 +501,11 @@ class Decoder:
 
     def _take(self, prompt: Prompt, prefix: Prefix, first: FirstToken) -> None:
         """Let the answer go on from a pass that was made for a gradient."""
-        prompt.prefix.take(prefix)
+        own = prompt.prefix
+        if own.cache is None:
+            own.depth, own.cache = prefix.depth, kept.detached(not_none(prefix.cache))
+            step = prefix.connector
+            own.connector = None if step is None else step.detach()
         if prompt.answered and prompt.first is None:
             cache, row = kept.detached(first.cache), first.row.detach()
             prompt.first = FirstToken(first.scores.detach(), cache, first.place, row)
