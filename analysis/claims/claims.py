@@ -31,8 +31,7 @@ class Claim:
     Attributes:
         key: C1, C2, …
         statement: what it says, in our words.
-        place: where, in the paper.
-        paper: the paper's own numbers for it.
+        paper: where it stands there, and the paper's own numbers for it.
         page: of this book that measures it, and the figure or part on it.
         readings: what is measured of it.
         cannot: why nothing can be judged at the embedded size; empty if something can.
@@ -42,7 +41,6 @@ class Claim:
 
     key: str
     statement: str
-    place: str
     paper: str
     page: str
     readings: tuple[Reading, ...] = ()
@@ -223,8 +221,7 @@ CLAIMS = (
         "C1",
         "Zooming in on the object makes the right answer likelier, view by view, with "
         "the question unchanged.",
-        "Figure 1, section 1",
-        "curves of three images; no values printed",
+        "Figure 1, section 1: curves of three images; no values printed",
         "claims#fig-zoom",
         tuple(zoom()),
     ),
@@ -232,8 +229,8 @@ CLAIMS = (
         "C2",
         "The smaller the object that is asked about, the fewer answers are right, in "
         "every model.",
-        "Table 1, section 3",
-        paper.fall(("blip-2", "instructblip", "llava", "qwen-vl")),
+        "Table 1, section 3: "
+        + paper.fall(("blip-2", "instructblip", "llava", "qwen-vl")),
         "01_small_details#fig-size",
         tuple(
             Reading(
@@ -248,8 +245,7 @@ CLAIMS = (
     Claim(
         "C3",
         "Even GPT-4o is affected.",
-        "Table 1, section 3",
-        "small / medium / large: "
+        "Table 1, section 3: small / medium / large: "
         + " / ".join(f"{v:.2f}" for v in TABLE_1.rows["gpt-4o", "no-crop"] if v),
         "01_small_details#fig-size",
         cannot="a closed model behind a service, at a date not given",
@@ -258,8 +254,8 @@ CLAIMS = (
     Claim(
         "C4",
         "Size is the cause: a crop around the object, beside the image, repairs it.",
-        "Table 1, section 3",
-        "gain, small / medium / large: " + "; ".join(map(paper.human, BOTH)),
+        "Table 1, section 3: gain, small / medium / large: "
+        + "; ".join(map(paper.human, BOTH)),
         "01_small_details#fig-size",
         (
             *human(EMBEDDED, "human-crop-tight"),
@@ -271,16 +267,15 @@ CLAIMS = (
         "C5",
         "In most layers the object gets clearly more attention than boxes of its size "
         "do on average.",
-        "Figure 3, section 4",
-        "curves of four models, above 1 in most layers; no values printed",
+        "Figure 3, section 4: curves of four models, above 1 in most layers; no values "
+        "printed",
         "02_where_they_look#fig-ratio",
         (*ratio("all sizes", ", all sizes"), *ratio("small objects", "")),
     ),
     Claim(
         "C6",
         "It gets it as strongly when the answer is wrong.",
-        "Figures 2 and 3, section 4",
-        "in words, from two curves; no values, no test",
+        "Figures 2 and 3, section 4: in words, from two curves; no values, no test",
         "02_where_they_look#fig-ratio",
         (
             Reading(
@@ -295,8 +290,7 @@ CLAIMS = (
     Claim(
         "C7",
         "So what limits the models is seeing small things, not finding them.",
-        "section 4",
-        "a conclusion from C4, C5 and C6; no number of its own",
+        "section 4: a conclusion from C4, C5 and C6; no number of its own",
         "07_failures",
         (*perception(EMBEDDED), *perception(GPU)),
     ),
@@ -304,8 +298,7 @@ CLAIMS = (
         "C8",
         "Each of the three methods raises accuracy where details matter, without "
         "training.",
-        "Table 2, section 6",
-        paper.gains_and_losses("llava", paper.DETAILED),
+        f"Table 2, section 6: {paper.gains_and_losses('llava', paper.DETAILED)}",
         "04_main_table#fig-gain",
         (
             *gains(EMBEDDED, small(EMBEDDED, *PAPER), above()),
@@ -316,8 +309,7 @@ CLAIMS = (
     Claim(
         "C9",
         "None of them costs accuracy where most objects are large.",
-        "Table 2, section 6",
-        paper.gains_and_losses("llava", paper.GENERAL),
+        f"Table 2, section 6: {paper.gains_and_losses('llava', paper.GENERAL)}",
         "04_main_table",
         (
             *gains(EMBEDDED, [ends(EMBEDDED, m)[1] for m in PAPER], no_loss(LOSS)),
@@ -327,8 +319,7 @@ CLAIMS = (
     Claim(
         "C10",
         "LLaVA-1.5 gains more than InstructBLIP.",
-        "Table 2, section 6",
-        "gain of llava minus instructblip's: "
+        "Table 2, section 6: gain of llava minus instructblip's: "
         + paper.gains_apart("textvqa", "vstar", "docvqa"),
         "04_main_table#fig-gain",
         tuple(more_than_instructblip()),
@@ -336,8 +327,8 @@ CLAIMS = (
     Claim(
         "C11",
         "Which layer is read matters little: the mean over all layers does too.",
-        "Table 3, section 6",
-        "mean of all layers minus the selected layer: " + paper.averaged(),
+        "Table 3, section 6: mean of all layers minus the selected layer: "
+        + paper.averaged(),
         "open_questions#fig-layers",
         (
             Reading(
@@ -352,17 +343,15 @@ CLAIMS = (
         "C12",
         "On large pictures, tiles help LLaVA-1.5 and hurt InstructBLIP's grad-att and "
         "pure-grad; with tiles or without, each method beats no cropping.",
-        "Table 3, section 6",
-        f"with tiles minus without, llava: {paper.tiles('llava')}; instructblip: "
-        + paper.tiles("instructblip"),
+        "Table 3, section 6: with tiles minus without, llava: "
+        f"{paper.tiles('llava')}; instructblip: {paper.tiles('instructblip')}",
         "05_ablations#fig-high-res",
         (*tiles(EMBEDDED), *tiles(GPU)),
     ),
     Claim(
         "C13",
         "Cropping by the model's own signals beats external tools, which help too.",
-        "Table 4, appendix F",
-        paper.tools(),
+        f"Table 4, appendix F: {paper.tools()}",
         "04_main_table",
         cannot=f"{NO_TOOLS}, and were not trained on drawn scenes",
         cannot_gpu=f"{NO_COMMAND}{NO_TOOLS}",
@@ -371,8 +360,7 @@ CLAIMS = (
         "C14",
         "Looking adds little time, whatever the answer's length; rel-att about five "
         "answer tokens.",
-        "Table 4, section 6",
-        "rel-att, in answer tokens on a GPU: "
+        "Table 4, section 6: rel-att, in answer tokens on a GPU: "
         + ", ".join(f"{m} {paper.answer_tokens(m, 'rel-att'):.1f}" for m in BOTH),
         "06_cost",
         (
@@ -391,8 +379,8 @@ CLAIMS = (
     Claim(
         "C15",
         "It still helps when the prompt lists the text that OCR found.",
-        "appendix A",
-        "rel-att: " + paper.points(paper.OCR.change("llava", "rel-att", "textvqa")),
+        "appendix A: rel-att: "
+        + paper.points(paper.OCR.change("llava", "rel-att", "textvqa")),
         "open_questions",
         cannot="drawn scenes have no OCR tokens",
         cannot_gpu=f"{NO_COMMAND}prompts with OCR tokens are not made here",
@@ -400,8 +388,7 @@ CLAIMS = (
     Claim(
         "C16",
         "It adds to what training at higher resolution gives.",
-        "Table 6, appendix D",
-        "llava-next, rel-att: "
+        "Table 6, appendix D: llava-next, rel-att: "
         + paper.listed(
             {c: TABLE_6.change("llava-next", "rel-att", c) for c in TABLE_6.columns}
         ),
@@ -413,8 +400,8 @@ CLAIMS = (
         "C17",
         "Untrained, it beats SEAL, which is trained for this, save on V*; and it is "
         "faster.",
-        "Table 7, appendix E",
-        "V*: SEAL {:.2f}, rel-att {:.2f}; seconds {:.2f} and {:.2f}".format(
+        "Table 7, appendix E: V*: SEAL {:.2f}, rel-att {:.2f}; seconds {:.2f} and "
+        "{:.2f}".format(
             *(
                 TABLE_7.value(*row, column)
                 for column in ("vstar", "seconds")
@@ -428,16 +415,14 @@ CLAIMS = (
     Claim(
         "C18",
         "Nothing is trained, and pure-grad needs no Transformer.",
-        "section 5",
-        "none: a property of the design",
+        "section 5: none: a property of the design",
         "../method",
         true="weights are frozen, and no number could differ",
     ),
     Claim(
         "C19",
         "The crop beside the image, not instead of it, keeps the whole in view.",
-        "section 5, Figure 4",
-        "argued; no ablation found",
+        "section 5, Figure 4: argued; no ablation found",
         "open_questions#fig-alone",
         (
             Reading(
@@ -450,16 +435,14 @@ CLAIMS = (
     Claim(
         "C20",
         "α times the resolution costs α² times the tokens and α⁴ times the attention.",
-        "section 5",
-        "arithmetic",
+        "section 5: arithmetic",
         "06_cost",
         true="arithmetic of a square picture, which no record could contradict",
     ),
     Claim(
         "C21",
         "Questions about relations and counts gain least, since there is one crop.",
-        "section 7",
-        "stated without numbers",
+        "section 7: stated without numbers",
         "open_questions",
         tuple(relations()),
         cannot="every drawn question is about one plate",
@@ -467,8 +450,7 @@ CLAIMS = (
     Claim(
         "C22",
         "The three methods are strong on different questions.",
-        "section 7",
-        "stated without numbers",
+        "section 7: stated without numbers",
         "03_methods",
         tuple(
             Reading(

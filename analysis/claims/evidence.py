@@ -1,5 +1,6 @@
 """What there is to judge a claim by: finished runs, and what pages measured."""
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -76,16 +77,13 @@ class Evidence:
     @cached_property
     def runs(self) -> dict[tuple[str, str, str], RunFolder]:
         """By model, method and data set: the run over most samples."""
-        found: dict[tuple[str, str, str], tuple[float, RunFolder]] = {}
-        for run in results.find():
-            config = RunConfig(**run.meta()["config"])
-            if config.layer is not None or results.label(config) != config.method:
-                continue
-            key = (config.model, config.method, config.dataset)
-            count = config.limit or float("inf")
-            if key not in found or found[key][0] < count:
-                found[key] = count, run
-        return {key: run for key, (_, run) in found.items()}
+        made = [(RunConfig(**run.meta()["config"]), run) for run in results.find()]
+        made.sort(key=lambda one: -(one[0].limit or sys.maxsize))
+        found: dict[tuple[str, str, str], RunFolder] = {}
+        for config, run in reversed(made):  # of equals the first stays
+            if config.layer is None and results.label(config) == config.method:
+                found[config.model, config.method, config.dataset] = run
+        return found
 
     def folder(self, need: Answers, model: str) -> RunFolder | None:
         """A run's folder, if it is finished."""

@@ -138,7 +138,7 @@ def summary(evidence: Evidence, judged: Sequence[Verdict]) -> pd.DataFrame:
             {
                 "claim": claim.key,
                 "what it says": claim.statement,
-                "the paper's number": f"{claim.place}: {claim.paper}",
+                "the paper's number": claim.paper,
                 "embedded size": built or _embedded(claim, at(EMBEDDED, mine)),
                 "GPU size": built or _gpu(evidence, claim, at(GPU, mine)),
                 "page": claim.page,
