@@ -47,7 +47,7 @@ def measured(
     for model in models:
         vlm = adapters.load(model, device=device, dtype=dtype)
         said = [runs.frame(Answers(dataset, m), model) for m in ("no-crop", "rel-att")]
-        for name, table in probes(vlm, dataset, n, *said).items():
+        for name, table in of_model(vlm, dataset, n, *said).items():
             found[model, name] = table
         costs = counts.methods(bench).query("model == @model")
         if {"no-crop", "rel-att"} <= set(costs["method"]):
@@ -55,7 +55,7 @@ def measured(
     return Evidence(found)
 
 
-def probes(
+def of_model(
     vlm: Adapter,
     dataset: str,
     n: int,

@@ -1,6 +1,6 @@
 """The paper's tables and ours side by side: whose each number is stands in its row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -28,16 +28,14 @@ def short(model: str) -> str:
 # Table 1: by size of the object.
 
 
-def by_size(
-    evidence: Evidence, runs: Mapping[str, pd.DataFrame], dataset: str
-) -> pd.DataFrame:
+def by_size(evidence: Evidence, models: Iterable[str], dataset: str) -> pd.DataFrame:
     """Accuracy by size of object, without and with a human crop: the paper's, ours.
 
     Args:
         evidence: the runs that are here; TextVQA with a human crop is shown if one of
             the paper's models has it.
-        runs: by model: the table of its run ``human-crop``.
-        dataset: that those runs are of; the smallest square is looked for there too.
+        models: keys of ours, shown with the human crops that they have runs of.
+        dataset: that those runs are of.
     """
     rows = []
     for model in dict.fromkeys(model for model, _ in TABLE_1.rows):
@@ -45,10 +43,10 @@ def by_size(
         key = ledger.MODELS.get(model, "")
         there = evidence.frame(Answers("textvqa", TIGHT), key)
         rows += _block(HERE, short(model), SQUARE, _our_sizes(there))
-    for model, frame in runs.items():
-        rows += _block(OURS, model, "human-crop", _our_sizes(frame))
-        tight = evidence.frame(Answers(dataset, TIGHT), model)
-        rows += _block(OURS, model, SQUARE, _our_sizes(tight))
+    for model in models:
+        for crop, name in (("human-crop", "human-crop"), (TIGHT, SQUARE)):
+            ours = evidence.frame(Answers(dataset, crop), model)
+            rows += _block(OURS, model, name, _our_sizes(ours))
     return pd.DataFrame(rows).fillna("–")
 
 

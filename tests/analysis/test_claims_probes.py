@@ -121,19 +121,19 @@ def small(monkeypatch):
 
 
 def test_what_needs_a_run_is_probed_where_it_is_there(vlm, data, small):
-    made = probes.probes(vlm, data, 0)
+    made = probes.of_model(vlm, data, 0)
     assert not {"map's layer", "crop alone"} & set(made)
     assert set(made["chosen layer"]["name"]) == {crops.ONE, crops.ALL}
     run = pd.DataFrame({"error": [None], "box": [(0, 0, 9, 9)]}, index=["a"])
     run[["score", "plain_score"]] = 1.0
-    made = probes.probes(vlm, data, 0, plain=run, cropped=run)
+    made = probes.of_model(vlm, data, 0, plain=run, cropped=run)
     assert made["map's layer"]["answer"].tolist() == ["right"]
     assert len(made["crop alone"]) == 3
 
 
 def test_attention_is_also_probed_on_objects_of_all_sizes(vlm, data, small):
     names = ("layers", "layers, all sizes", "map's layer, all sizes")
-    made = probes.probes(vlm, data, 0)
+    made = probes.of_model(vlm, data, 0)
     small, every, at = (made[name] for name in names)
     boxed = {sample.id for sample in datasets.load(data) if sample.boxes}
     assert set(small["id"]) < set(every["id"]) == boxed
