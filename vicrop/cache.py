@@ -48,16 +48,16 @@ def side_by_side(
 
     Args:
         caches: of any lengths.
-        depth: layers that are wanted of them; None for all.
+        depth: layers that are wanted of several; None for all.
 
     Returns:
         The batch, and (rows, keys) which of its keys are none of the padding; None
         where one cache is branched and there is none.
     """
     new = branch(caches[0])
-    new.layers = new.layers[:depth]
     if len(caches) == 1:
         return new, None
+    new.layers = new.layers[:depth]
     longest = max(cache.get_seq_length() for cache in caches)
     for number, layer in enumerate(_layers(new)):
         own = [_layers(cache)[number] for cache in caches]

@@ -33,7 +33,6 @@ class View:
         image: upright RGB.
         geometry: ``exact`` or ``upstream`` (see ``Adapter.look``).
         whole: the image as one picture.
-        tiled: the image tile by tile.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class View:
         self.vlm, self.image, self.geometry = vlm, image, geometry
         self._fit = fit
         self.whole = Pictures(vlm, [vlm.fitted(image, fit)], geometry)
-        self.tiled = Tiled(vlm, image, fit, geometry)
+        self._tiles: dict[int, list[tuple[list[int], Pictures]]] = {}
         self._said: dict[tuple[str, tuple | None, int], str] = {}
         self._maps: dict[tuple[str, str], Map] = {}
 
@@ -59,10 +58,10 @@ class View:
         """How the image is fitted to the model's input."""
         return self._fit or self.vlm.facts.fit
 
-    @property
+    @cached_property
     def tiles(self) -> images.Tiles:
         """Boxes that the high-resolution variants look at one by one."""
-        return self.tiled.tiles
+        return images.tile(self.image.size)
 
     def part(self, crop: Box) -> Image.Image:
         """A crop as it is given to the processor."""
@@ -105,7 +104,7 @@ class View:
         if (question, method) not in self._maps:
             kind, high = attribution.split(method)
             if high:
-                made = self.tiled.importance(question, kind)
+                made = self._joined(question, kind)
             else:
                 made = self.placed(self.whole.maps(question, kind)[0])
             self._maps[question, method] = made
@@ -142,16 +141,76 @@ class View:
         prompt = self.whole.prompt(question)
         return attribution.attention_by_layer(self.vlm, prompt)[:, 0]
 
+    # Tile by tile (paper, section 5): only maps are made of tiles, no answers.
+
+    def _joined(self, question: str, kind: str) -> Map:
+        """The tiles' maps, joined on one grid over the whole image."""
+        found: dict[int, np.ndarray] = {}
+        for numbers, look in self.looks(attribution.get(kind).tiles):
+            found |= dict(zip(numbers, look.maps(question, kind), strict=True))
+            look.forget_prompts()
+        rows, cols = found[0].shape
+        shape = (self.tiles.rows * rows, self.tiles.cols * cols)
+        width, height = map(float, self.image.size)
+        whole = (0.0, 0.0, width, height)
+        parts = (
+            geometry.lay(*self._tile_placed(found[number], number), whole, shape)
+            for number in found
+        )
+        joined = np.asarray(sum(parts))
+        return Map(joined, None if self.geometry == "upstream" else whole)
+
+    def looks(self, most: int) -> list[tuple[list[int], Pictures]]:
+        """Tiles of one size together, at most so many at once; with their numbers."""
+        if most not in self._tiles:
+            self._tiles[most] = [
+                (numbers, self._look(numbers)) for numbers in self._batches(most)
+            ]
+        return self._tiles[most]
+
+    def _look(self, numbers: list[int]) -> Pictures:
+        pictures = [self.part(self.tiles.boxes[number]) for number in numbers]
+        return Pictures(self.vlm, pictures, self.geometry, answered=False)
+
+    def _batches(self, most: int) -> list[list[int]]:
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for number, box in enumerate(self.tiles.boxes):
+            by_size.setdefault((box.width, box.height), []).append(number)
+        return [
+            numbers[start : start + most]
+            for numbers in by_size.values()
+            for start in range(0, len(numbers), most)
+        ]
+
+    def _tile_placed(
+        self, values: np.ndarray, number: int
+    ) -> tuple[np.ndarray, Region]:
+        """A tile's map and where in the original image it lies."""
+        box = self.tiles.boxes[number]
+        if self.geometry == "upstream":  # as if all tiles were of one size
+            row, col = divmod(number, self.tiles.cols)
+            width = self.image.width / self.tiles.cols
+            height = self.image.height / self.tiles.rows
+            edges = (col * width, row * height, (col + 1) * width, (row + 1) * height)
+            return values, edges
+        values, (x0, y0, x1, y1) = geometry.place(
+            values, self.fit, (box.width, box.height)
+        )
+        left, top = box.left, box.top
+        return values, (left + x0, top + y0, left + x1, top + y1)
+
+    # What is kept.
+
     @property
     def held_bytes(self) -> int:
         """Memory that this view keeps on the model's device, bytes."""
-        return self.whole.held_bytes + self.tiled.held_bytes
+        tiles = [look for batches in self._tiles.values() for _, look in batches]
+        return sum(look.held_bytes for look in (self.whole, *tiles))
 
     def close(self) -> None:
         """Free all that is kept; what is asked next is looked at anew."""
         self.whole.close()
-        self.tiled.close()
-        self._said, self._maps = {}, {}
+        self._said, self._maps, self._tiles = {}, {}, {}
 
     def __enter__(self) -> View:
         return self
@@ -360,95 +419,6 @@ def describe(looks: Sequence[Pictures], kind: Attribution) -> None:
         made = kind.of_prompts(looks[0].vlm, prompts)
         for look, values in zip(lacking, made, strict=True):
             look._general[kind.of_prompts] = values
-
-
-class Tiled:
-    """An image's tiles (paper, section 5); only their maps are made, so none answers.
-
-    Attributes:
-        vlm: the model.
-        image: upright RGB.
-        fit: how a tile is fitted to the model's input; None for the model's way.
-        geometry: ``exact`` or ``upstream`` (see ``Adapter.look``).
-    """
-
-    def __init__(
-        self, vlm: Decoder, image: Image.Image, fit: str | None, geometry: str
-    ):
-        self.vlm, self.image, self.fit, self.geometry = vlm, image, fit, geometry
-        self._looks: dict[int, list[tuple[list[int], Pictures]]] = {}
-
-    @cached_property
-    def tiles(self) -> images.Tiles:
-        """Where they are."""
-        return images.tile(self.image.size)
-
-    def importance(self, question: str, kind: str) -> Map:
-        """The tiles' maps, joined on one grid over the whole image."""
-        found: dict[int, np.ndarray] = {}
-        for numbers, look in self.looks(attribution.get(kind).tiles):
-            found |= dict(zip(numbers, look.maps(question, kind), strict=True))
-            look.forget_prompts()
-        rows, cols = found[0].shape
-        shape = (self.tiles.rows * rows, self.tiles.cols * cols)
-        width, height = map(float, self.image.size)
-        whole = (0.0, 0.0, width, height)
-        parts = (
-            geometry.lay(*self._place(found[number], number), whole, shape)
-            for number in found
-        )
-        joined = np.asarray(sum(parts))
-        return Map(joined, None if self.geometry == "upstream" else whole)
-
-    def looks(self, most: int) -> list[tuple[list[int], Pictures]]:
-        """Tiles of one size together, at most so many at once; with their numbers."""
-        if most not in self._looks:
-            self._looks[most] = [
-                (numbers, self._look(numbers)) for numbers in self._batches(most)
-            ]
-        return self._looks[most]
-
-    def _look(self, numbers: list[int]) -> Pictures:
-        parts = [images.crop(self.image, self.tiles.boxes[n]) for n in numbers]
-        pictures = [self.vlm.fitted(part, self.fit) for part in parts]
-        return Pictures(self.vlm, pictures, self.geometry, answered=False)
-
-    def _batches(self, most: int) -> list[list[int]]:
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for number, box in enumerate(self.tiles.boxes):
-            by_size.setdefault((box.width, box.height), []).append(number)
-        return [
-            numbers[start : start + most]
-            for numbers in by_size.values()
-            for start in range(0, len(numbers), most)
-        ]
-
-    def _place(self, values: np.ndarray, number: int) -> tuple[np.ndarray, Region]:
-        """A tile's map and where in the original image it lies."""
-        if self.geometry == "upstream":
-            return values, self._even(number)
-        left, top, right, bottom = self.tiles.boxes[number]
-        size = (right - left, bottom - top)
-        fit = self.fit or self.vlm.facts.fit
-        values, (x0, y0, x1, y1) = geometry.place(values, fit, size)
-        return values, (left + x0, top + y0, left + x1, top + y1)
-
-    def _even(self, number: int) -> Region:
-        """A tile's place if all were of one size, as the authors' code takes them."""
-        row, col = divmod(number, self.tiles.cols)
-        width = self.image.width / self.tiles.cols
-        height = self.image.height / self.tiles.rows
-        return (col * width, row * height, (col + 1) * width, (row + 1) * height)
-
-    def close(self) -> None:
-        """Free all that is kept."""
-        self._looks = {}
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory that is kept on the model's device, bytes."""
-        looks = [look for batches in self._looks.values() for _, look in batches]
-        return sum(look.held_bytes for look in looks)
 
 
 class Views:

@@ -7,7 +7,6 @@ import threading
 import pytest
 import torch
 
-from vicrop import together
 from vicrop.run import batches, loop
 from vicrop.run.batches import Ahead
 from vicrop.run.records import RunConfig
@@ -52,7 +51,7 @@ def test_pure_grad_begins_with_its_own_passes(config, monkeypatch, tmp_path):
     ]
     alone = texts(loop.run_together(configs, progress=False))
     fresh(monkeypatch, tmp_path, "together")
-    monkeypatch.setattr(together, "general", None)  # not called
+    monkeypatch.setattr(batches, "describe", None)  # not called
     batched = [one.model_copy(update={"batch_size": 3}) for one in configs]
     made = loop.run_together(batched, progress=False)
     assert texts(made) == alone and made[0].meta()["notes"] == []
@@ -67,15 +66,15 @@ def test_batch_needs_fewer_passes(config, monkeypatch, tmp_path):
 
 def out_of_memory(monkeypatch, fits):
     """Let no batch of more than ``fits`` images be answered; sizes that were tried."""
-    say, tried = together.say, []
+    answer, tried = batches.answer, []
 
     def tight(asked, max_new_tokens):
         tried.append(len({view for view, *_ in asked}))
         if tried[-1] > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        say(asked, max_new_tokens)
+        return answer(asked, max_new_tokens)
 
-    monkeypatch.setattr(together, "say", tight)
+    monkeypatch.setattr(batches, "answer", tight)
     return tried
 
 

@@ -1,4 +1,4 @@
-"""Batches over different images: counted, and equal to each image by itself."""
+"""Batches of views: counted, and equal to each image by itself."""
 
 import copy
 
@@ -7,11 +7,13 @@ import pytest
 import torch
 import twins
 from PIL import Image
+from twins import prompt_of
 
 from embedded import idefics3
-from vicrop import adapters, attribution, together
+from vicrop import adapters, attribution
 from vicrop import cache as kept
 from vicrop.attribution import GENERAL_QUESTION
+from vicrop.view import Pictures, answer, describe, see
 
 KEYS = {
     "llava": "llava-1.5-7b",
@@ -64,7 +66,7 @@ def near(found, wanted):
     assert np.abs(found - wanted).max() <= 1e-4 * np.ptp(wanted)
 
 
-def same_start(found, wanted):
+def same_first(found, wanted):
     assert found.length == wanted.length == found.row.shape[-1]
     near(found.scores, wanted.scores)
     near(found.row, wanted.row)
@@ -76,15 +78,17 @@ def same_start(found, wanted):
 
 
 def prompts_of(views, boxes):
-    return [view.prompt(question, box) for view, question, box in cases(views, boxes)]
+    return [prompt_of(*case) for case in cases(views, boxes)]
 
 
-def starts_alone(vlm, pictures, boxes):
+def run_alone(vlm, pictures, boxes):
     """The plain way: a fresh view each, one by one."""
-    return [
-        vlm.start(prompt)
-        for prompt in prompts_of([vlm.look(picture) for picture in pictures], boxes)
-    ]
+    views = [vlm.look(picture) for picture in pictures]
+    return [vlm.run([prompt])[0] for prompt in prompts_of(views, boxes)]
+
+
+def wholes(views):
+    return [view.whole for view in views]
 
 
 def cases(views, boxes):
@@ -99,7 +103,7 @@ MIXED = [None, BOXES[1], None, BOXES[3]]
 
 
 def test_images_are_seen_as_alone(vlm, pictures, views):
-    together.see(views)
+    see(wholes(views))
     if vlm.family == "qwen2.5-vl":
         assert len({view.whole.seen.grid for view in views}) > 2
     for view, picture in zip(views, pictures, strict=True):
@@ -110,32 +114,31 @@ def test_images_are_seen_as_alone(vlm, pictures, views):
 
 
 @pytest.mark.parametrize("boxes", [NONE, BOXES, MIXED])
-def test_prompts_are_started_as_alone(vlm, pictures, views, boxes):
+def test_prompts_are_run_as_alone(vlm, pictures, views, boxes):
     prompts = prompts_of(views, boxes)
     assert len({prompt.words.ids.shape[1] for prompt in prompts}) > 2
-    together.start(vlm, prompts)
-    wanted = starts_alone(vlm, pictures, boxes)
+    vlm.run(prompts)
+    wanted = run_alone(vlm, pictures, boxes)
     for prompt, alone in zip(prompts, wanted, strict=True):
-        same_start(prompt.start, alone)
+        same_first(prompt.first, alone)
 
 
 def test_rows_hold_no_padding(vlm, views):
     prompts = prompts_of(views, MIXED)
-    together.start(vlm, prompts)
+    vlm.run(prompts)
     for prompt in prompts:
-        assert prompt.start.row.shape[-1] == prompt.words.ids.shape[1]
-        sums = prompt.start.row.sum(-1)
+        assert prompt.first.row.shape[-1] == prompt.words.ids.shape[1]
+        sums = prompt.first.row.sum(-1)
         torch.testing.assert_close(sums, torch.ones_like(sums))
-        assert (prompt.start.row > 0).all()
+        assert (prompt.first.row > 0).all()
 
 
 @torch.no_grad()
 def test_prefixes_are_filled_as_alone(vlm, pictures, views):
     prompts = prompts_of(views, NONE)
-    together.start(vlm, prompts)
+    vlm.run(prompts)
     for prompt, picture in zip(prompts, pictures, strict=True):
-        alone = vlm.prefix(prompt.words, vlm.look_at([picture]))
-        found = prompt.prefix
+        alone, found = filled(vlm, prompt.words, picture), prompt.prefix
         assert found.depth == alone.depth
         caches = kept.tensors(found.cache), kept.tensors(alone.cache)
         for one, other in zip(*caches, strict=True):
@@ -145,51 +148,67 @@ def test_prefixes_are_filled_as_alone(vlm, pictures, views):
             near(found.connector, alone.connector)
 
 
+def filled(vlm, words, picture):
+    """A prefix that was run by itself."""
+    seen = vlm.look_at([picture])
+    prefix = vlm.begin(words, seen)
+    vlm.run(vlm.follow([(words, [seen], prefix)]))
+    return prefix
+
+
 def test_prompt_about_several_pictures_may_be_among_them(vlm, pictures, views):
-    look = Look(vlm, [pictures[0], pictures[3]])
-    prompts = [views[1].prompt(QUESTIONS[1]), look.ask(QUESTIONS[2])]
-    together.start(vlm, prompts)
-    wanted = vlm.start(Look(vlm, [pictures[0], pictures[3]]).ask(QUESTIONS[2]))
-    same_start(prompts[1].start, wanted)
-    same_start(prompts[0].start, vlm.start(vlm.look(pictures[1]).prompt(QUESTIONS[1])))
+    pair = [pictures[0], pictures[3]]
+    prompts = [
+        prompt_of(views[1], QUESTIONS[1]),
+        Pictures(vlm, pair).ask(QUESTIONS[2]),
+    ]
+    vlm.run(prompts)
+    alone = [
+        prompt_of(vlm.look(pictures[1]), QUESTIONS[1]),
+        Pictures(vlm, pair).ask(QUESTIONS[2]),
+    ]
+    for prompt, other in zip(prompts, alone, strict=True):
+        same_first(prompt.first, *vlm.run([other]))
 
 
 def test_eager_attention_is_batched_too(pictures):
     vlm = make("llava")
     vlm.model.set_attn_implementation("eager")
     prompts = prompts_of([vlm.look(picture) for picture in pictures], MIXED)
-    together.start(vlm, prompts)
-    wanted = starts_alone(vlm, pictures, MIXED)
+    vlm.run(prompts)
+    wanted = run_alone(vlm, pictures, MIXED)
     for prompt, alone in zip(prompts, wanted, strict=True):
-        same_start(prompt.start, alone)
+        same_first(prompt.first, alone)
 
 
-def test_half_precision_is_batched_too(vlm, views):
+def test_half_precision_is_batched_too(vlm, pictures, views):
     """Equal to nothing: it rounds. But numbers, of the same kind as alone."""
-    half = type(vlm)(copy.deepcopy(vlm.model).bfloat16(), vlm.processor, vlm.layer)
+    model = copy.deepcopy(vlm.model).bfloat16()
+    half = adapters.wrap(model, vlm.processor, vlm.family, vlm.layer)
     views = [half.look(view.image) for view in views]
-    together.general(views, REL)
+    describe(wholes(views), REL)
     prompts = prompts_of(views, MIXED)
-    together.start(half, prompts)
-    for prompt in prompts:
-        alone = half.read_through(prompt)
-        assert prompt.start.scores.dtype == alone.scores.dtype == torch.bfloat16
-        assert prompt.start.scores.isfinite().all()
-        sums = prompt.start.row.sum(-1)
+    half.run(prompts)
+    wanted = run_alone(half, pictures, MIXED)
+    for prompt, alone in zip(prompts, wanted, strict=True):
+        assert prompt.first.scores.dtype == alone.scores.dtype == torch.bfloat16
+        assert prompt.first.scores.isfinite().all()
+        sums = prompt.first.row.sum(-1)
         torch.testing.assert_close(sums, torch.ones_like(sums))
 
 
 def test_general_maps_are_those_alone(vlm, pictures, views):
-    together.general(views, REL)
+    describe(wholes(views), REL)
     for view, picture in zip(views, pictures, strict=True):
         alone = vlm.look(picture).whole
-        near(view.whole._general[REL.of_prompt], alone._of_general(REL))
+        describe([alone], REL)
+        near(view.whole._general[REL.of_prompts], alone._general[REL.of_prompts])
 
 
 @pytest.mark.parametrize("method", ["rel-att", "grad-att", "pure-grad", "floor-att"])
 def test_maps_afterwards_are_those_alone(vlm, pictures, views, method):
-    together.general(views, attribution.get(method))
-    together.start(vlm, prompts_of(views, NONE))
+    describe(wholes(views), attribution.get(method))
+    vlm.run(prompts_of(views, NONE))
     for view, picture, question in zip(views, pictures, QUESTIONS, strict=True):
         alone = vlm.look(picture).importance(question, method)
         found = view.importance(question, method)
@@ -198,22 +217,26 @@ def test_maps_afterwards_are_those_alone(vlm, pictures, views, method):
 
 
 def test_answers_are_those_alone_token_by_token(vlm, pictures, views, monkeypatch):
-    monkeypatch.setattr(vlm, "text", lambda tokens: tuple(tokens))
+    monkeypatch.setattr(vlm.tokenizer, "decode", lambda tokens, **_: repr(tokens))
     asked = cases(views, BOXES)
-    together.say([(v, q, crop) for v, q, b in asked for crop in (None, b)], 6)
-    said = set()
-    for (view, question, box), picture in zip(asked, pictures, strict=True):
-        found = [view._say(question, crop, 6) for crop in (None, box)]
-        fresh = vlm.look(picture)
-        assert found == [fresh._say(question, crop, 6) for crop in (None, box)]
-        said |= set(found)
-    assert len(said) > 2  # else equality says little
+    said = answer([(v, q, crop) for v, q, b in asked for crop in (None, b)], 6)
+    alone = [
+        answer([(vlm.look(picture), question, crop)], 6)[0]
+        for (_, question, box), picture in zip(asked, pictures, strict=True)
+        for crop in (None, box)
+    ]
+    assert said == alone
+    for number, (view, question, box) in enumerate(asked):
+        asked_again = view.ask(question, box, 6)
+        pair = [asked_again.plain, asked_again.text]
+        assert pair == said[2 * number : 2 * number + 2]
+    assert len(set(said)) > 2  # else equality says little
 
 
 def test_general_question_may_be_asked_itself(vlm, pictures, views):
     """Its prefix may have been run to the map's layer only."""
-    together.general(views, REL)
-    together.say([(view, GENERAL_QUESTION, None) for view in views], 4)
+    describe(wholes(views), REL)
+    answer([(view, GENERAL_QUESTION, None) for view in views], 4)
     for view, picture in zip(views, pictures, strict=True):
         wanted = vlm.look(picture).ask(GENERAL_QUESTION, max_new_tokens=4)
         assert view.ask(GENERAL_QUESTION, max_new_tokens=4) == wanted
@@ -253,16 +276,16 @@ def calls(vlm, monkeypatch):
 
 def test_all_is_run_once_for_all_images(vlm, views, calls):
     """A pass for the prefixes and one for what follows them, of either prompt."""
-    together.general(views, REL)
+    describe(wholes(views), REL)
     general = 0 if vlm.family == "instructblip" else 1
     assert calls == {"tower": 1, "language": 2, "last": general}
-    together.start(vlm, prompts_of(views, NONE))
+    vlm.run(prompts_of(views, NONE))
     again = 1 if vlm.family == "instructblip" else 0
     assert calls["tower"] == 1 and calls["language"] == 3 + again
     for view, question in zip(views, QUESTIONS, strict=True):
         view.importance(question)
     assert calls["tower"] == 1 and calls["language"] == 3 + again
-    together.say(cases(views, BOXES), 1)
+    answer(cases(views, BOXES), 1)
     # InstructBLIP's crops follow their images' queries, which were kept.
     assert calls["tower"] == 2 and calls["language"] == 4 + again
     for view, question, box in zip(views, QUESTIONS, BOXES, strict=True):
@@ -274,53 +297,64 @@ def test_connector_that_reads_the_question_is_run_once_for_all(pictures):
     """Once for the images, once for their crops."""
     vlm, ran = make("instructblip"), []
     vlm.model.qformer.register_forward_hook(lambda *_: ran.append(1))
-    together.say(cases(map(vlm.look, pictures), BOXES), 1)
+    answer(cases(map(vlm.look, pictures), BOXES), 1)
     assert len(ran) == 2
 
 
 def test_what_is_made_is_not_made_again(vlm, views, calls):
     prompts = prompts_of(views, NONE)
-    together.general(views, REL)
-    together.start(vlm, prompts)
-    together.say(cases(views, NONE), 3)
-    starts, before = [prompt.start for prompt in prompts], dict(calls)
-    together.see(views)
-    together.general(views, REL)
-    together.start(vlm, [*prompts, *prompts])
-    together.say(cases(views, NONE) * 2, 3)
+    describe(wholes(views), REL)
+    vlm.run(prompts)
+    answer(cases(views, NONE), 3)
+    firsts, before = [prompt.first for prompt in prompts], dict(calls)
+    see(wholes(views))
+    describe(wholes(views), REL)
+    vlm.run([*prompts, *prompts])
+    answer(cases(views, NONE) * 2, 3)
     assert calls == before
-    assert [prompt.start for prompt in prompts] == starts
+    assert [prompt.first for prompt in prompts] == firsts
 
 
 def test_the_same_several_times_is_made_once(vlm, views, calls):
     view, box = views[0], BOXES[0]
     other = (view, QUESTIONS[1], box)
-    together.say([(view, QUESTIONS[0], box), other, other, (view, "is it?", None)], 1)
+    answer([(view, QUESTIONS[0], box), other, other, (view, "is it?", None)], 1)
     assert calls["tower"] == 2
     assert len(view._said) == 3
 
 
 def test_one_and_none(vlm, pictures, views, calls):
-    together.see([])
-    together.start(vlm, [])
-    together.general([], REL)
-    together.say([])
+    see([])
+    describe([], REL)
+    assert vlm.run([]) == answer([]) == []
     assert set(calls.values()) == {0}
-    together.general(views[:1], REL)
+    describe(wholes(views[:1]), REL)
     prompt = views[0].whole.ask(QUESTIONS[0])
-    together.start(vlm, [prompt])
-    together.say([(views[0], QUESTIONS[0], BOXES[0])], 4)
+    vlm.run([prompt])
+    answer([(views[0], QUESTIONS[0], BOXES[0])], 4)
     alone = vlm.look(pictures[0])
-    same_start(prompt.start, vlm.start(alone.prompt(QUESTIONS[0])))
+    same_first(prompt.first, *vlm.run([prompt_of(alone, QUESTIONS[0])]))
     assert views[0].ask(QUESTIONS[0], BOXES[0], 4) == alone.ask(
         QUESTIONS[0], BOXES[0], 4
     )
 
 
-@pytest.mark.parametrize("method", ["grad-att", "pure-grad", "raw-att"])
-def test_general_prompts_of_other_maps_are_left_to_the_view(views, method, calls):
-    together.general(views, attribution.get(method))
+@pytest.mark.parametrize("method", ["grad-att", "raw-att"])
+def test_map_without_a_general_prompt_has_nothing_to_describe(views, method, calls):
+    describe(wholes(views), attribution.get(method))
     assert set(calls.values()) == {0}
+
+
+@pytest.mark.parametrize("method", attribution.MAPS)
+def test_one_image_is_neither_padded_nor_cut(vlm, pictures, method, monkeypatch):
+    """One path for one and for many, on which one costs what it alone needs."""
+    wanted = vlm.look(pictures[0]).importance(QUESTIONS[0], method).values
+    said = vlm.look(pictures[0]).ask(QUESTIONS[0], BOXES[0], 3)
+    monkeypatch.setattr(kept, "_padded", None)
+    monkeypatch.setattr(kept.Cut, "of", None)
+    view = vlm.look(pictures[0])
+    np.testing.assert_array_equal(view.importance(QUESTIONS[0], method).values, wanted)
+    assert view.ask(QUESTIONS[0], BOXES[0], 3) == said
 
 
 def test_repeated_map_costs_nothing_until_the_view_is_closed(vlm, pictures):
@@ -342,10 +376,10 @@ def test_repeated_map_costs_nothing_until_the_view_is_closed(vlm, pictures):
 def test_nothing_kept_shares_memory_with_another_image(vlm, views):
     """Closing one view frees what it held."""
     prompts = prompts_of(views, NONE)
-    together.start(vlm, prompts)
+    vlm.run(prompts)
     for view, prompt in zip(views, prompts, strict=True):
-        held = [view.whole.seen.features, prompt.start.scores, prompt.start.row]
-        held += [view.whole.seen.pixels, *kept.tensors(prompt.start.cache)]
+        held = [view.whole.seen.features, prompt.first.scores, prompt.first.row]
+        held += [view.whole.seen.pixels, *kept.tensors(prompt.first.cache)]
         held += kept.tensors(prompt.prefix.cache)
         if prompt.prefix.connector is not None:
             held.append(prompt.prefix.connector)
@@ -383,7 +417,7 @@ def test_memory_that_runs_out_leaves_nothing_wrong(
 ):
     """Whether the Views go on by themselves, or in smaller batches."""
     owner, name = {
-        "pixels": (vlm, "see_apart"),
+        "pixels": (vlm.facts, "see"),
         "head": (vlm.head, "forward"),
         "layer": (vlm.text_model.layers[vlm.layer], "forward"),
         "cut": (kept.Cut, "of"),
@@ -403,18 +437,18 @@ def test_memory_that_runs_out_leaves_nothing_wrong(
 
 
 def all_of_it(vlm, asked):
-    together.general([view for view, _, _ in asked], REL)
-    together.start(vlm, [view.prompt(question) for view, question, _ in asked])
-    together.say(asked, 3)
+    describe([view.whole for view, _, _ in asked], REL)
+    vlm.run([prompt_of(view, question) for view, question, _ in asked])
+    answer(asked, 3)
 
 
 def test_views_of_two_models_are_refused(vlm, pictures, views):
     other = make("llava").look(pictures[0])
     with pytest.raises(ValueError, match="views of several models cannot be one batch"):
-        together.see([views[0], other])
+        see(wholes([views[0], other]))
 
 
 def test_box_that_leaves_its_image_is_refused(views):
     with pytest.raises(ValueError, match="box"):
-        together.say([(views[0], QUESTIONS[0], (0, 0, 999, 999))])
+        answer([(views[0], QUESTIONS[0], (0, 0, 999, 999))])
     assert views[0]._said == {}
