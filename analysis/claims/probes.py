@@ -4,6 +4,7 @@ In all of them ``dataset`` is the key or folder that the samples are of, and sam
 have a ground-truth box. Scores are in [0, 1].
 """
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -238,43 +239,38 @@ def _ratios(vlm: Adapter, view: View, sample: Sample) -> Iterator[tuple[str, flo
     )
     ours = view.placed(attribution.relative(about, general))
     yield DEFINED, boxes.attention_ratio(ours, target, size)
-    cells = whole_cells(ours, target, size)
-    yield ROUNDED, cell_ratio(ours.values, cells, np.sum)
-    yield POOLED, cell_ratio(ours.values, cells, np.max)
+    yield ROUNDED, cell_ratio(ours, target, size, np.sum)
+    yield POOLED, cell_ratio(ours, target, size, np.max)
     yield RAW, boxes.attention_ratio(view.placed(about), target, size)
     for text, other in zip(PROMPTS, others, strict=True):
         amap = view.placed(attribution.relative(about, other))
         yield f"“{text}”", boxes.attention_ratio(amap, target, size)
 
 
-def whole_cells(
-    amap: Map, target: Sequence[float], size: tuple[int, int]
-) -> tuple[slice, slice]:
-    """(rows, cols) of a map's cells that a box touches; empty where it lies outside."""
+def cell_ratio(
+    amap: Map,
+    target: Sequence[float],
+    size: tuple[int, int],
+    pool: Callable[..., np.ndarray],
+) -> float:
+    """A pool of the cells that a box touches, over its mean at all places.
+
+    Args:
+        amap: importance map.
+        target: (left, top, right, bottom), original pixels.
+        size: (width, height) of the image, pixels.
+        pool: takes ``axis``, such as ``np.sum``.
+
+    Returns:
+        NaN if the map's region does not contain the box.
+    """
     rows, cols = amap.shape
     left, top, right, bottom = amap.region or (0, 0, *size)
     x = (np.array(target[0::2], float) - left) * cols / (right - left)
     y = (np.array(target[1::2], float) - top) * rows / (bottom - top)
     if min(x[0], y[0]) < 0 or x[1] > cols or y[1] > rows:
-        return slice(0, 0), slice(0, 0)
-    return (
-        slice(int(np.floor(y[0])), int(np.ceil(y[1]))),
-        slice(int(np.floor(x[0])), int(np.ceil(x[1]))),
-    )
-
-
-def cell_ratio(
-    values: np.ndarray, cells: tuple[slice, slice], pool: Callable[..., np.ndarray]
-) -> float:
-    """A pool of the cells over its mean at all places; NaN where there are none.
-
-    Args:
-        values: (rows, cols) importance.
-        cells: (rows, cols), see ``whole_cells``.
-        pool: takes ``axis``, such as ``np.sum``.
-    """
-    shape = tuple(one.stop - one.start for one in cells)
-    if 0 in shape:
-        return float("nan")
-    windows = np.lib.stride_tricks.sliding_window_view(values, shape)
-    return float(pool(values[cells]) / pool(windows, axis=(2, 3)).mean())
+        return math.nan
+    across, down = (slice(math.floor(low), math.ceil(high)) for low, high in (x, y))
+    cells = amap.values[down, across]
+    windows = np.lib.stride_tricks.sliding_window_view(amap.values, cells.shape)
+    return float(pool(cells) / pool(windows, axis=(2, 3)).mean())

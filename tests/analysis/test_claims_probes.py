@@ -88,30 +88,29 @@ def test_the_ratio_is_taken_in_every_way(vlm, data, samples):
     assert table["ratio"][0] == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_uniform_map_has_ratio_one_in_every_way():
-    amap = Map(np.ones((6, 6)))
-    cells = probes.whole_cells(amap, (10, 10, 25, 25), (60, 60))
-    assert cells == (slice(1, 3), slice(1, 3))
-    for pool in (np.sum, np.max):
-        assert probes.cell_ratio(amap.values, cells, pool) == 1
+@pytest.mark.parametrize("pool", [np.sum, np.max])
+def test_a_uniform_map_has_ratio_one_in_every_way(pool):
+    assert (
+        probes.cell_ratio(Map(np.ones((6, 6))), (10, 10, 25, 25), (60, 60), pool) == 1
+    )
 
 
-def test_cells_are_counted_like_a_loop(rng):
-    values = rng.random((5, 7))
-    cells = (slice(1, 3), slice(2, 5))
+def test_touched_cells_are_pooled_like_in_a_loop(rng):
+    """The box touches rows 1 and 2 of 5, columns 2 to 4 of 7; a cell is 10 pixels."""
+    amap = Map(rng.random((5, 7)))
     every = [
-        values[top : top + 2, left : left + 3].sum()
+        amap.values[top : top + 2, left : left + 3].sum()
         for top in range(4)
         for left in range(5)
     ]
-    expected = values[cells].sum() / np.mean(every)
-    assert probes.cell_ratio(values, cells, np.sum) == pytest.approx(expected)
+    expected = amap.values[1:3, 2:5].sum() / np.mean(every)
+    found = probes.cell_ratio(amap, (21, 10, 50, 29), (70, 50), np.sum)
+    assert found == pytest.approx(expected)
 
 
 def test_a_box_outside_the_map_has_no_ratio():
     amap = Map(np.ones((4, 4)), (20, 0, 40, 20))
-    cells = probes.whole_cells(amap, (0, 0, 10, 10), (60, 20))
-    assert np.isnan(probes.cell_ratio(amap.values, cells, np.sum))
+    assert np.isnan(probes.cell_ratio(amap, (0, 0, 10, 10), (60, 20), np.sum))
 
 
 @pytest.fixture
