@@ -4,7 +4,7 @@ Statements are in our words; numbers in ``paper`` fields are the paper's. What i
 measured at the embedded size speaks of tiny models on drawn scenes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from analysis import crops, paper
@@ -57,18 +57,16 @@ class Claim:
 
 DETAILS = {EMBEDDED: "plates", GPU: "textvqa"}
 """Of a claim about details in general."""
+ENDS = ("small", "large")
 INSTRUCTBLIP = {EMBEDDED: "tiny-instructblip", GPU: "instructblip-vicuna-7b"}
 
 
-def small(size: str, *methods: str) -> tuple[Answers, ...]:
-    """Answers about small objects, a method each."""
-    return tuple(Answers(DETAILS[size], name, group="small") for name in methods)
-
-
-def ends(size: str, method: str) -> tuple[Answers, ...]:
-    """Answers about small objects, and about large ones."""
-    groups = ("small", "large")
-    return tuple(Answers(DETAILS[size], method, group=group) for group in groups)
+def details(
+    size: str, *methods: str, groups: Sequence[str] = ("small",)
+) -> tuple[Answers, ...]:
+    """Answers about details, a method and group of objects' size each."""
+    where = DETAILS[size]
+    return tuple(Answers(where, m, group=g) for m in methods for g in groups)
 
 
 def large_pictures(size: str, *methods: str) -> tuple[Answers, ...]:
@@ -112,11 +110,10 @@ def human(size: str, crop: str) -> Iterator[Reading]:
     """A crop around the object (C4): gains by size of object, and how they differ."""
     said = f"gain of {crop} ({SQUARES[crop]})"
     for group in TABLE_1.columns:
-        needs, told = (Answers(DETAILS[size], crop, group=group),), group == "small"
-        name = f"{said}, {group} objects"
-        yield Reading(name, needs, readings.gain, size, told=told)
-    name = f"{said}, small minus large objects"
-    yield Reading(name, ends(size, crop), readings.gains_apart, size)
+        name, needs = f"{said}, {group} objects", details(size, crop, groups=[group])
+        yield Reading(name, needs, readings.gain, size, told=group == "small")
+    name, needs = f"{said}, small minus large objects", details(size, crop, groups=ENDS)
+    yield Reading(name, needs, readings.gains_apart, size)
 
 
 def ratio(objects: str, end: str) -> Iterator[Reading]:
@@ -143,14 +140,14 @@ def perception(size: str) -> Iterator[Reading]:
     yield Reading(
         "finding: small objects answered wrongly from the image alone, in rel-att's "
         "crop minus in a random one",
-        small(size, "rel-att", "random-crop"),
+        details(size, "rel-att", "random-crop"),
         readings.found_when_wrong,
         size,
     )
     yield Reading(
         "finding: of small objects still answered wrongly with rel-att's crop, the "
         "share that the crop missed",
-        small(size, "rel-att"),
+        details(size, "rel-att"),
         readings.missed_when_left,
         size,
         below(MOST),
@@ -160,7 +157,7 @@ def perception(size: str) -> Iterator[Reading]:
     yield Reading(
         "seeing: answered wrongly though in rel-att's crop, human crop over the image "
         "given twice",
-        small(size, "rel-att", "human-crop", "full-twice"),
+        details(size, "rel-att", "human-crop", "full-twice"),
         readings.read_when_found,
         size,
     )
@@ -176,7 +173,7 @@ def gains(size: str, needs: Iterable[Answers], rule: Rule) -> Iterator[Reading]:
 
 def more_than_instructblip() -> Iterator[Reading]:
     """LLaVA's gains beside InstructBLIP's (C10)."""
-    asked = [(EMBEDDED, one) for one in small(EMBEDDED, *PAPER)]
+    asked = [(EMBEDDED, one) for one in details(EMBEDDED, *PAPER)]
     asked += [(GPU, one) for one in methods_on("docvqa", "textvqa", "vstar")]
     for size, one in asked:
         needs = (one, replace(one, model=INSTRUCTBLIP[size]))
@@ -235,7 +232,7 @@ CLAIMS = (
         tuple(
             Reading(
                 "large minus small objects, image alone",
-                ends(size, "no-crop"),
+                details(size, "no-crop", groups=ENDS),
                 readings.fall,
                 size,
             )
@@ -301,7 +298,7 @@ CLAIMS = (
         f"Table 2, section 6: {paper.gains_and_losses('llava', paper.DETAILED)}",
         "04_main_table#fig-gain",
         (
-            *gains(EMBEDDED, small(EMBEDDED, *PAPER), above()),
+            *gains(EMBEDDED, details(EMBEDDED, *PAPER), above()),
             *gains(EMBEDDED, large_pictures(EMBEDDED, *tiled("plates-hd")), above()),
             *gains(GPU, methods_on(*paper.DETAILED), above()),
         ),
@@ -312,7 +309,9 @@ CLAIMS = (
         f"Table 2, section 6: {paper.gains_and_losses('llava', paper.GENERAL)}",
         "04_main_table",
         (
-            *gains(EMBEDDED, [ends(EMBEDDED, m)[1] for m in PAPER], no_loss(LOSS)),
+            *gains(
+                EMBEDDED, details(EMBEDDED, *PAPER, groups=["large"]), no_loss(LOSS)
+            ),
             *gains(GPU, methods_on(*paper.GENERAL), no_loss(LOSS)),
         ),
     ),
@@ -455,7 +454,7 @@ CLAIMS = (
         tuple(
             Reading(
                 "best answer of the three methods minus the best method's",
-                small(size, *PAPER),
+                details(size, *PAPER),
                 readings.oracle,
                 size,
                 above(LOSS),
