@@ -10,7 +10,7 @@ from PIL import Image
 from twins import prompt_of
 
 from embedded import idefics3
-from vicrop import adapters, attribution
+from vicrop import adapters, attribution, capture
 from vicrop import cache as kept
 from vicrop.attribution import GENERAL_QUESTION
 from vicrop.view import Pictures, answer, describe, see
@@ -299,6 +299,16 @@ def test_connector_that_reads_the_question_is_run_once_for_all(pictures):
     vlm.model.qformer.register_forward_hook(lambda *_: ran.append(1))
     answer(cases(map(vlm.look, pictures), BOXES), 1)
     assert len(ran) == 2
+
+
+def test_connector_is_read_at_images_only(pictures, monkeypatch):
+    """Where it looks in a crop, no map shows: there it keeps its own attention."""
+    vlm, modules, trace_all = make("instructblip"), [], capture.trace_all
+    monkeypatch.setattr(
+        capture, "trace_all", lambda one: modules.append(one) or trace_all(one)
+    )
+    answer(cases(map(vlm.look, pictures), BOXES), 1)
+    assert modules == [vlm.facts.connector.attention[vlm.connector_layer]]
 
 
 def test_what_is_made_is_not_made_again(vlm, views, calls):
