@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from vicrop.run.stats import Estimate, against, summary, verdict
+from vicrop.run.stats import Estimate, difference, summary, verdict
 
 
 def report(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -45,6 +45,23 @@ def reports(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
 def gains(frames: Mapping[str, pd.DataFrame]) -> dict[str, Estimate]:
     """Paired gain over the same model without a crop, by run."""
     return {name: summary(frame).gain for name, frame in frames.items()}
+
+
+def against(frames: Mapping[str, pd.DataFrame], method: str) -> dict[str, Estimate]:
+    """Paired gain of one method's answers over each other's, on the same samples.
+
+    Args:
+        frames: tables of runs by method, indexed by sample id.
+        method: which of them.
+
+    Samples that failed in either run are left out of that comparison.
+    """
+    ours = frames[method]["score"]
+    return {
+        name: difference(frame["score"], ours)
+        for name, frame in frames.items()
+        if name != method
+    }
 
 
 def over(

@@ -1,7 +1,7 @@
+import numpy as np
 import pandas as pd
 
 from analysis import estimates
-from vicrop.run import stats
 from vicrop.run.stats import Estimate
 
 
@@ -41,7 +41,7 @@ def test_over_pairs_runs_that_are_there():
     pairs = [("rel-att", "random-crop"), ("rel-att", "nothing"), ("x", "no-crop")]
     found = estimates.over(RUNS, pairs)
     assert list(found) == ["rel-att over random-crop"]
-    wanted = stats.against(RUNS, "rel-att")["random-crop"]
+    wanted = estimates.against(RUNS, "rel-att")["random-crop"]
     assert found["rel-att over random-crop"] == wanted
 
 
@@ -63,3 +63,13 @@ def test_effects_say_on_which_side_of_nothing_each_difference_is():
     assert table["effect"].tolist() == ["positive", "none", "negative"]
     assert table.loc[0, "points"] == "+20.0 [+10.0, +30.0]"
     assert set(table["model"]) == {"m"} and set(table["n"]) == {9}
+
+
+def test_methods_are_compared_on_the_samples_that_both_answered():
+    frames = {
+        "rel-att": pd.DataFrame({"score": {"a": 1.0, "b": 1.0, "c": np.nan}}),
+        "no-crop": pd.DataFrame({"score": {"b": 0.0, "a": 1.0, "c": 0.0, "d": 0.0}}),
+    }
+    gains = estimates.against(frames, "rel-att")
+    assert list(gains) == ["no-crop"]
+    assert (gains["no-crop"].value, gains["no-crop"].n) == (0.5, 2)

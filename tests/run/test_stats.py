@@ -184,16 +184,6 @@ def test_verdict_is_the_side_on_which_the_interval_lies(low, high, null, words):
     assert stats.verdict(Estimate((low + high) / 2, low, high, 9), null) == words
 
 
-def test_methods_are_compared_on_the_samples_that_both_answered():
-    frames = {
-        "rel-att": pd.DataFrame({"score": {"a": 1.0, "b": 1.0, "c": np.nan}}),
-        "no-crop": pd.DataFrame({"score": {"b": 0.0, "a": 1.0, "c": 0.0, "d": 0.0}}),
-    }
-    gains = stats.against(frames, "rel-att")
-    assert list(gains) == ["no-crop"]
-    assert (gains["no-crop"].value, gains["no-crop"].n) == (0.5, 2)
-
-
 def test_difference_is_of_the_samples_that_both_have():
     before = pd.Series({"a": 0.0, "b": 1.0, "c": np.nan, "d": 0.0})
     after = pd.Series({"d": 1.0, "b": 1.0, "c": 1.0, "x": 0.0})

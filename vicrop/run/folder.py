@@ -48,10 +48,16 @@ class RunFolder:
     """The folder of one run: ``records.jsonl``, ``meta.json``, perhaps ``maps.jsonl``.
 
     Shards of a run have folders of the same kind, in its ``shards/``.
+
+    Attributes:
+        folder: where it is.
+        records_file: one JSON line a sample.
+        maps_file: one JSON line a map, if they were to be saved.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.records_file, self.maps_file = folder / RECORDS, folder / MAPS
 
     @classmethod
     def of(cls, config: RunConfig) -> "RunFolder":
@@ -67,16 +73,6 @@ class RunFolder:
         if self.folder.parent.name != "shards":
             return self.folder.name
         return f"{self.folder.parents[1].name}, shard {self.folder.name}"
-
-    @property
-    def records_file(self) -> Path:
-        """One JSON line a sample."""
-        return self.folder / RECORDS
-
-    @property
-    def maps_file(self) -> Path:
-        """One JSON line a map, if they were to be saved."""
-        return self.folder / MAPS
 
     def records(self) -> Iterator[Record]:
         """All records, in the order in which they were made.

@@ -3,7 +3,7 @@
 One resampling serves all bootstraps: ``resampled`` draws, ``interval`` reads.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -244,23 +244,6 @@ def summary(frame: pd.DataFrame) -> Summary:
         gain=gain(before, after),
         changes=changes(before, after),
     )
-
-
-def against(frames: Mapping[str, pd.DataFrame], method: str) -> dict[str, Estimate]:
-    """Paired gain of one method's answers over each other's, on the same samples.
-
-    Args:
-        frames: tables of runs by method, indexed by sample id.
-        method: which of them.
-
-    Samples that failed in either run are left out of that comparison.
-    """
-    ours = frames[method]["score"]
-    return {
-        name: difference(frame["score"], ours)
-        for name, frame in frames.items()
-        if name != method
-    }
 
 
 def verdict(estimate: Estimate, null: float = 0) -> str:
