@@ -18,6 +18,7 @@ from vicrop.run.folder import RunFolder
 from vicrop.run.looker import Looker
 from vicrop.run.progress import Progress
 from vicrop.run.records import Record, RunConfig, Sample
+from vicrop.run.shards import askable
 from vicrop.run.stopping import at_most, gently
 from vicrop.run.task import Task
 from vicrop.types import Answer, Map
@@ -141,24 +142,6 @@ def asked(config: RunConfig) -> list[Sample]:
         ValueError: as ``askable``.
     """
     return shards.part(askable(config), config.shard, config.shards)
-
-
-def askable(config: RunConfig) -> list[Sample]:
-    """The samples of a whole run: human crops are only given where there is a box.
-
-    Raises:
-        ValueError: if that leaves none.
-    """
-    samples = datasets.load(config.dataset, config.limit, config.seed)
-    if config.method not in methods.NEEDS_TRUTH:
-        return samples
-    boxed = [sample for sample in samples if sample.boxes]
-    if not boxed:
-        raise ValueError(
-            f"{config.method} needs ground-truth boxes and {config.dataset} has none; "
-            "use a data set with boxes, or another method"
-        )
-    return boxed
 
 
 def load(config: RunConfig) -> Adapter:

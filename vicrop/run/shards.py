@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from vicrop.run import jsonl, owner
+from vicrop import methods
+from vicrop.run import datasets, jsonl, owner
 from vicrop.run.folder import RunFolder, faults
 from vicrop.run.records import RunConfig, Sample
 
@@ -42,6 +43,24 @@ def part(samples: Sequence[Sample], shard: int, shards: int) -> list[Sample]:
             chosen += asked
         before += len(asked)
     return chosen
+
+
+def askable(config: RunConfig) -> list[Sample]:
+    """The samples of a whole run: human crops are only given where there is a box.
+
+    Raises:
+        ValueError: if that leaves none.
+    """
+    samples = datasets.load(config.dataset, config.limit, config.seed)
+    if config.method not in methods.NEEDS_TRUTH:
+        return samples
+    boxed = [sample for sample in samples if sample.boxes]
+    if not boxed:
+        raise ValueError(
+            f"{config.method} needs ground-truth boxes and {config.dataset} has none; "
+            "use a data set with boxes, or another method"
+        )
+    return boxed
 
 
 def merge(config: RunConfig, samples: Sequence[Sample]) -> RunFolder:
