@@ -33,4 +33,5 @@ def make_smoke(folder: Path) -> None:
     configs, _ = matrix.chosen(plans.MATRIX, "embedded")
     with pool(os.cpu_count() or 1) as workers:
         answer = partial(run_together, progress=False)
-        list(workers.map(answer, plans.grouped(configs).values()))
+        groups = plans.grouped(configs).values()
+        list(workers.map(answer, [group.configs for group in groups]))

@@ -143,7 +143,9 @@ class Inventory:
         drawn = {page.run: page for page in self.pages if page.run}
         return pd.DataFrame([self._run_row(run, drawn) for run in self.runs])
 
-    def _run_row(self, run: FoundRun, drawn: Mapping[str, ExecutedPage]) -> dict[str, Any]:
+    def _run_row(
+        self, run: FoundRun, drawn: Mapping[str, ExecutedPage]
+    ) -> dict[str, Any]:
         meta, now = run.meta, run.now
         config, identity = meta.get("config", {}), meta.get("identity", {})
         changed = meta.get("finished") and run.folder.seal() != meta.get("records")

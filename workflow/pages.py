@@ -103,7 +103,8 @@ def lay(page: Page) -> Path:
     """
     if not page.kept.exists():
         raise FileNotFoundError(
-            f"no executed copy in {page.kept}; `snakemake --forcerun due` makes all anew"
+            f"no executed copy in {page.kept}; make all anew with `snakemake --profile "
+            "workflow/profiles/local pages --forcerun due`"
         )
     source, made = (nbformat.read(file, 4) for file in (page.notebook, page.kept))
     first, *others = _filled(page, source.cells, made.cells)
@@ -125,7 +126,7 @@ def lay(page: Page) -> Path:
 def _filled(
     page: Page, source: list[NotebookNode], made: list[NotebookNode]
 ) -> Iterator[NotebookNode]:
-    """The source's cells with their outputs, the added cell of parameters among them."""
+    """The source's cells with their outputs, and the added cell of parameters."""
     added = [cell for cell in made if INJECTED in cell.metadata.get("tags", ())]
     ran = [cell for cell in made if cell.cell_type == "code" and cell not in added]
     code = [cell for cell in source if cell.cell_type == "code"]

@@ -55,21 +55,22 @@ def _parsed(file: Path) -> ast.Module:
 def _asked(file: Path) -> frozenset[str]:
     """Dotted names that a file's code asks for: what it imports, and uses of it."""
     nodes = list(_run(_parsed(file)))
+    whole: set[str] = set()
     bound: dict[str, str] = {}
     for node in nodes:
-        if isinstance(node, ast.Import):
-            bound |= {one.asname or one.name: one.name for one in node.names}
-            bound |= {root: root for root in (name.split(".")[0] for name in bound)}
-        elif isinstance(node, ast.ImportFrom):
-            pairs = ((one, f"{node.module}.{one.name}") for one in node.names)
-            bound |= {one.asname or one.name: name for one, name in pairs}
+        for one in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            start = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            whole.add(start + one.name)
+            # `import a.b` binds `a`.
+            first = one.name if start or one.asname else one.name.split(".")[0]
+            bound[one.asname or first] = start + first
     used = (_dotted(node, bound) for node in nodes if isinstance(node, ast.Attribute))
     named = (_prefix(node) for node in nodes if isinstance(node, ast.Call))
-    return frozenset(filter(None, (*bound.values(), *used, *named)))
+    return frozenset(filter(None, (*whole, *used, *named)))
 
 
 def _run(node: ast.AST) -> Iterator[ast.AST]:
-    """Nodes that are run; not what is for type checkers, nor a lazy package's loader."""
+    """Nodes that are run: not those for type checkers, nor a lazy package's loader."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
