@@ -33,5 +33,4 @@ def make_smoke(folder: Path) -> None:
     configs, _ = matrix.chosen(plans.MATRIX, "embedded")
     with pool(os.cpu_count() or 1) as workers:
         answer = partial(run_together, progress=False)
-        groups = plans.grouped(configs).values()
-        list(workers.map(answer, [group.configs for group in groups]))
+        list(workers.map(answer, plans.grouped(configs).values()))

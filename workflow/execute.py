@@ -38,8 +38,8 @@ from workflow.pages import Page
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Each library reads its own first; Snakemake sets all of them to a job's threads."""
-LAST = ("status",)
-"""Pages that say what became of the others."""
+LAST = "status"
+"""The page that says what became of the others."""
 ENGINE = "vicrop-warm"
 
 
@@ -189,15 +189,14 @@ def main(
     workers = workers or cores
     # Threads of several workers would fight for the same cores.
     os.environ.update(dict.fromkeys(THREADS, str(max(1, cores // workers))))
-    configs, _ = matrix.chosen(file, size)
-    runs = plans.grouped(configs)[group].runs if group else []
-    chosen = [
-        page
-        for page in pages.of_size(size, file)
-        if (page.config.run_id in runs if page.config else not group)
-    ]
-    failed = execute_all([page for page in chosen if page.source not in LAST], workers)
-    failed += execute_all([page for page in chosen if page.source in LAST], 1)
+    configs, names = matrix.chosen(file, size)
+    if group:
+        chosen = [pages.of_run(config) for config in plans.grouped(configs)[group]]
+    else:
+        chosen = [Page(name, name) for name in names if name != LAST]
+    failed = execute_all(chosen, workers)
+    if LAST in names and not group:
+        failed += execute_all([Page(LAST, LAST)], 1)
     for line in failed:
         typer.echo(f"failed: {line}", err=True)
     raise typer.Exit(1 if failed else 0)

@@ -5,7 +5,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,7 +41,7 @@ class Page:
 
     source: str
     target: str
-    parameters: dict[str, Any]
+    parameters: dict[str, Any] = field(default_factory=dict)
     title: str = ""
     config: RunConfig | None = None
 
@@ -88,7 +88,7 @@ def of_run(config: RunConfig) -> Page:
 def of_size(size: str, file: Path = plans.MATRIX) -> list[Page]:
     """The pages of a size: of its runs, then those that read the records."""
     configs, names = matrix.chosen(file, size)
-    return [*map(of_run, configs), *(Page(name, name, {}) for name in names)]
+    return [*map(of_run, configs), *(Page(name, name) for name in names)]
 
 
 def lay(page: Page) -> Path:

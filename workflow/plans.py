@@ -4,7 +4,6 @@
 the groups. Models, tables and figures are not imported: planning takes no second.
 """
 
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,82 +22,47 @@ from workflow import matrix
 MATRIX = paths.ROOT / "workflow" / "matrix.yaml"
 
 
-@dataclass(frozen=True)
-class Group:
-    """Runs that differ in their method only: made together, in so many shards.
-
-    Attributes:
-        configs: the runs'.
-    """
-
-    configs: list[RunConfig]
-
-    @property
-    def runs(self) -> list[str]:
-        """Their ids."""
-        return [config.run_id for config in self.configs]
-
-    @property
-    def shards(self) -> int:
-        """Parts of each run."""
-        return self.configs[0].shards
-
-    @property
-    def arguments(self) -> str:
-        """What ``vicrop run`` and ``vicrop merge`` are told."""
-        return shlex.join(arguments(self.configs))
-
-    @property
-    def how(self) -> str:
-        """What ``vicrop run`` alone is told."""
-        return shlex.join(how(self.configs[0]))
-
-    @property
-    def data(self) -> Path:
-        """Folder of the data set."""
-        name = self.configs[0].dataset
-        return paths.data() / name if name in datasets.MAKERS else Path(name)
-
-    @property
-    def inputs(self) -> list[str]:
-        """Files that the records depend on: data, and weights of this repository.
-
-        What the weights of the hub are, a record's identity tells.
-        """
-        folder = registry.MODELS[self.configs[0].model].folder
-        weights = [] if folder is None else sorted(folder.glob("*.safetensors"))
-        return [str(file) for file in (self.data / "data.json", *weights)]
-
-    @property
-    def gpu(self) -> int:
-        """GPUs that a job needs."""
-        return int(self.configs[0].device.startswith("cuda"))
-
-    @property
-    def memory_mb(self) -> int:
-        """Main memory that a job needs: weights pass through it; 2 GB for Python."""
-        return 2000 + int(1200 * registry.MODELS[self.configs[0].model].size_gb)
-
-    def minutes(self) -> int | None:
-        """That a shard may take, with room, by finished runs; None if nobody knows."""
-        speeds = seconds_an_answer()
-        known = all(_kind(config) in speeds for config in self.configs)
-        if not (known and (self.data / "data.json").is_file()):
-            return None
-        seconds = sum(
-            len(askable(runs[0])) * sum(speeds[_kind(config)] for config in runs)
-            for runs in _alike(self.configs)
-        )
-        return 10 + int(seconds * 1.5 / 60 / self.shards)
-
-
-def grouped(configs: Iterable[RunConfig]) -> dict[str, Group]:
-    """Runs that can be made together, by a name for them."""
-    found: dict[str, Group] = {}
+def grouped(configs: Iterable[RunConfig]) -> dict[str, list[RunConfig]]:
+    """Runs that differ in their method only, and are made together, by a name."""
+    found: dict[str, list[RunConfig]] = {}
     for config in configs:
         name = config.model_copy(update={"method": "all"}).run_id
-        found.setdefault(name, Group([])).configs.append(config)
+        found.setdefault(name, []).append(config)
     return found
+
+
+def data_of(config: RunConfig) -> Path:
+    """Folder of a run's data set."""
+    name = config.dataset
+    return paths.data() / name if name in datasets.MAKERS else Path(name)
+
+
+def inputs(config: RunConfig) -> list[str]:
+    """Files that records depend on: data, and weights of this repository.
+
+    What the weights of the hub are, a record's identity tells.
+    """
+    folder = registry.MODELS[config.model].folder
+    weights = [] if folder is None else sorted(folder.glob("*.safetensors"))
+    return [str(file) for file in (data_of(config) / "data.json", *weights)]
+
+
+def memory_mb(config: RunConfig) -> int:
+    """Main memory of a job: weights pass through it, and 2 GB for Python."""
+    return 2000 + int(1200 * registry.MODELS[config.model].size_gb)
+
+
+def minutes(configs: list[RunConfig]) -> int | None:
+    """That a shard of a group may take, with room; None if it was never timed."""
+    speeds = seconds_an_answer()
+    known = all(_kind(config) in speeds for config in configs)
+    if not (known and (data_of(configs[0]) / "data.json").is_file()):
+        return None
+    seconds = sum(
+        len(askable(runs[0])) * sum(speeds[_kind(config)] for config in runs)
+        for runs in _alike(configs)
+    )
+    return 10 + int(seconds * 1.5 / 60 / configs[0].shards)
 
 
 def arguments(configs: list[RunConfig]) -> list[str]:
@@ -211,34 +175,28 @@ def _weights_fault(model: str) -> str:
 
 def _device_fault(device: str) -> str:
     """What to do about a device that cannot be used here; empty if it can."""
-    if _is_usable(device):
-        return ""
-    return (
-        f"device {device}: torch does not see it; run this on a machine that has it "
-        "(with a torch built for it), or name another `device` in the matrix"
-    )
-
-
-def _is_usable(device: str) -> bool:
     import torch
 
     place = torch.device(device)
-    if place.type == "cuda":
-        # Counted only: a tensor would take memory of the GPU that the workers need.
-        return (place.index or 0) < torch.cuda.device_count()
-    try:
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError):
-        return False
-    return True
+    # Counted only: a tensor would take memory of the GPU that the workers need.
+    counts = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count}
+    here = place.type == "cpu" or (place.index or 0) < counts[place.type]()
+    return (
+        ""
+        if here
+        else (
+            f"device {device}: torch does not see it; run this on a machine that has it "
+            "(with a torch built for it), or name another `device` in the matrix"
+        )
+    )
 
 
-def summary(size: str, groups: Mapping[str, Group], found: Needs) -> list[str]:
+def summary(size: str, configs: list[RunConfig], found: Needs) -> list[str]:
     """What a size would do and what it lacks, a line each."""
-    runs = sum(len(group.runs) for group in groups.values())
-    shards = sum(group.shards for group in groups.values())
+    groups = grouped(configs).values()
+    shards = sum(group[0].shards for group in groups)
     return [
-        f"{size}: {runs} runs in {len(groups)} groups, {shards} shards; "
+        f"{size}: {len(configs)} runs in {len(groups)} groups, {shards} shards; "
         f"{found.answers} answers from the data that are here",
         *(f"  {name}: {count} questions" for name, count in found.questions.items()),
         *(f"  missing: {line}" for line in found.missing),
@@ -263,7 +221,7 @@ def main(
     except (OSError, ValueError) as error:
         _stop(f"workflow.plans: {error}")
     found = needs(configs, devices=check)
-    typer.echo("\n".join(summary(size, grouped(configs), found)))
+    typer.echo("\n".join(summary(size, configs, found)))
     if check and found.missing:
         _stop(f"{size}: nothing was run; get what is missing first")
 

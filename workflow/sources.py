@@ -53,20 +53,27 @@ def _parsed(file: Path) -> ast.Module:
 
 @cache
 def _asked(file: Path) -> frozenset[str]:
-    """Dotted names that a file's code asks for: what it imports, and uses of it."""
+    """Dotted names that a file imports, and uses of what it imports.
+
+    ``package.*`` for modules whose names are computed.
+    """
     nodes = list(_run(_parsed(file)))
-    whole: set[str] = set()
-    bound: dict[str, str] = {}
+    names: set[str] = set()
+    homes: dict[str, str] = {}
     for node in nodes:
         for one in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
-            start = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
-            whole.add(start + one.name)
-            # `import a.b` binds `a`.
-            first = one.name if start or one.asname else one.name.split(".")[0]
-            bound[one.asname or first] = start + first
-    used = (_dotted(node, bound) for node in nodes if isinstance(node, ast.Attribute))
-    named = (_prefix(node) for node in nodes if isinstance(node, ast.Call))
-    return frozenset(filter(None, (*whole, *used, *named)))
+            whole = f"{getattr(node, 'module', '')}.{one.name}".lstrip(".")
+            names.add(whole)
+            homes[one.asname or one.name] = whole
+    homes |= {name.split(".")[0]: name.split(".")[0] for name in homes if "." in name}
+    for node in nodes:
+        text = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+        first, _, rest = text.partition(".")
+        if first in homes and rest.replace(".", "").isidentifier():
+            names.add(f"{homes[first]}.{rest}")
+        if isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+            names |= {f"{part}*" for part in _texts(node.args[0])[:1]}
+    return frozenset(names)
 
 
 def _run(node: ast.AST) -> Iterator[ast.AST]:
@@ -80,25 +87,10 @@ def _run(node: ast.AST) -> Iterator[ast.AST]:
         yield from _run(child)
 
 
-def _dotted(node: ast.AST, bound: dict[str, str]) -> str | None:
-    """An attribute of something imported, as a dotted name."""
-    if isinstance(node, ast.Name):
-        return bound.get(node.id)
-    if not isinstance(node, ast.Attribute):
-        return None
-    home = _dotted(node.value, bound)
-    return home and f"{home}.{node.attr}"
-
-
-def _prefix(call: ast.Call) -> str | None:
-    """``package.*`` where modules are imported by names that only a run knows."""
-    if ast.unparse(call.func).rpartition(".")[2] != "import_module":
-        return None
-    (first, *_) = call.args
-    parts = first.values if isinstance(first, ast.JoinedStr) else []
-    if not parts or not isinstance(parts[0], ast.Constant):
-        return None
-    return f"{parts[0].value}*"
+def _texts(node: ast.AST) -> list[str]:
+    """Constant texts below a node."""
+    below = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
+    return [value for value in below if isinstance(value, str)]
 
 
 def _file(module: str) -> Path | None:
@@ -110,7 +102,7 @@ def _file(module: str) -> Path | None:
 
 @cache
 def _modules(name: str) -> frozenset[Path]:
-    """Modules that are loaded when a dotted name is asked for."""
+    """Modules that are loaded when a dotted name is imported."""
     found: set[Path] = set()
     at, *rest = name.split(".")
     home = _file(at)
@@ -126,7 +118,6 @@ def _modules(name: str) -> frozenset[Path]:
         if inner is None:
             for other in _lazily(at, home, first):
                 found |= _modules(".".join([other, *rest]))
-            break
         at, home = f"{at}.{first}", inner
     return frozenset(found)
 
@@ -134,43 +125,33 @@ def _modules(name: str) -> frozenset[Path]:
 def _lazily(package: str, home: Path, name: str) -> list[str]:
     """Where a package's ``__getattr__`` takes a name from; nowhere if it is its own."""
     body = _parsed(home).body
-    loaders = [node for node in body if getattr(node, "name", "") == "__getattr__"]
-    if not loaders or name.startswith("__") or name in _own(body):
+    (loader, *_) = [n for n in body if getattr(n, "name", "") == "__getattr__"] or [
+        None
+    ]
+    if loader is None or name.startswith("__"):
         return []
-    for node in ast.walk(loaders[0]):
-        if isinstance(node, ast.ImportFrom) and name in _names(node):
+    for node in ast.walk(loader):
+        if isinstance(node, ast.ImportFrom) and name in (
+            one.name for one in node.names
+        ):
             return [f"{node.module}.{name}"]
-    homes = _strings(body)
-    if name not in homes:
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            pairs = zip(node.value.keys, node.value.values, strict=True)
+            told = {ast.unparse(key): _texts(value) for key, value in pairs if key}
+            if told.get(repr(name)):
+                return [f"{package}.{told[repr(name)][0]}.{name}"]
+    if name not in _bound(body):
         raise ImportError(f"{package} has no name {name!r} that could be loaded")
-    inside = f"{package}.{homes[name]}"
-    return [f"{inside if _file(inside) else homes[name]}.{name}"]
+    return []
 
 
-def _strings(body: Iterable[ast.stmt]) -> dict[str, str]:
-    """Texts by texts, of all dictionaries that a module writes out."""
-    told = (node.value for node in body if isinstance(node, ast.Assign | ast.AnnAssign))
-    return {
-        key.value: value.value
-        for one in told
-        if isinstance(one, ast.Dict)
-        for key, value in zip(one.keys, one.values, strict=True)
-        if isinstance(key, ast.Constant) and isinstance(value, ast.Constant)
-    }
-
-
-def _own(body: Iterable[ast.stmt]) -> set[str]:
+def _bound(body: Iterable[ast.stmt]) -> set[str]:
     """Names that a module binds itself."""
-    found: set[str] = set()
+    found = {getattr(node, "name", "") for node in body}
     for node in body:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            found |= _names(node)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            found.add(node.name)
+            found |= {one.asname or one.name for one in node.names}
         elif isinstance(node, ast.Assign):
-            found |= {one.id for one in node.targets if isinstance(one, ast.Name)}
+            found |= {ast.unparse(one) for one in node.targets}
     return found
-
-
-def _names(node: ast.Import | ast.ImportFrom) -> set[str]:
-    return {one.asname or one.name for one in node.names}
