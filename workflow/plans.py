@@ -180,14 +180,11 @@ def _device_fault(device: str) -> str:
     place = torch.device(device)
     # Counted only: a tensor would take memory of the GPU that the workers need.
     counts = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count}
-    here = place.type == "cpu" or (place.index or 0) < counts[place.type]()
+    if place.type == "cpu" or (place.index or 0) < counts[place.type]():
+        return ""
     return (
-        ""
-        if here
-        else (
-            f"device {device}: torch does not see it; run this on a machine that has it "
-            "(with a torch built for it), or name another `device` in the matrix"
-        )
+        f"device {device}: torch does not see it; run this on a machine that has it "
+        "(with a torch built for it), or name another `device` in the matrix"
     )
 
 

@@ -125,15 +125,11 @@ def _modules(name: str) -> frozenset[Path]:
 def _lazily(package: str, home: Path, name: str) -> list[str]:
     """Where a package's ``__getattr__`` takes a name from; nowhere if it is its own."""
     body = _parsed(home).body
-    (loader, *_) = [n for n in body if getattr(n, "name", "") == "__getattr__"] or [
-        None
-    ]
-    if loader is None or name.startswith("__"):
+    loaders = [node for node in body if getattr(node, "name", "") == "__getattr__"]
+    if not loaders or name.startswith("__"):
         return []
-    for node in ast.walk(loader):
-        if isinstance(node, ast.ImportFrom) and name in (
-            one.name for one in node.names
-        ):
+    for node in ast.walk(loaders[0]):
+        if isinstance(node, ast.ImportFrom) and name in _bound([node]):
             return [f"{node.module}.{name}"]
     for node in body:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
