@@ -12,6 +12,7 @@ from vicrop.run import datasets
 from vicrop.run.records import RunConfig, Sample
 from vicrop.run.results import size_group
 from vicrop.types import Answer, check_question
+from workflow.replay import replay
 
 if TYPE_CHECKING:
     from vicrop.adapters.adapter import Adapter
@@ -89,32 +90,6 @@ def by_kind(frame: pd.DataFrame, dataset: str) -> dict[str, pd.DataFrame]:
     """A table split by the kind of question that the data set gives."""
     kinds = {s.id: s.meta.get("kind", "") for s in datasets.load(dataset)}
     return {str(kind): rows for kind, rows in frame.groupby(frame.index.map(kinds))}
-
-
-def examples(frame: pd.DataFrame, each: int = 2) -> list[str]:
-    """Ids to show of a run: the first ones fixed, broken, still wrong, still right.
-
-    Args:
-        frame: a run's table.
-        each: at most so many of each sort.
-    """
-    was, now = frame["plain_score"] >= 0.5, frame["score"] >= 0.5
-    tried = frame["error"].isna()
-    sorts = (~was & now, was & ~now, ~was & ~now, was & now)
-    return [name for sort in sorts for name in frame.index[sort & tried][:each]]
-
-
-def replay(
-    config: RunConfig, vlm: "Adapter", ids: Sequence[str]
-) -> list[tuple[Image.Image, Answer, Sample]]:
-    """Answer single samples again, this time with image and map, to be shown."""
-    known = {sample.id: sample for sample in datasets.load(config.dataset)}
-    shown = []
-    for sample in (known[name] for name in ids):
-        file = datasets.image_path(config.dataset, sample)
-        view = vlm.look(file, config.fit, config.geometry)
-        shown.append((view.image, run.answer_sample(view, config, sample), sample))
-    return shown
 
 
 def replays(

@@ -5,7 +5,7 @@ import pytest
 
 from analysis import slices
 from vicrop import adapters
-from vicrop.run import datasets, loop
+from vicrop.run import datasets
 from vicrop.run.records import RunConfig
 from vicrop.run.results import size_group
 
@@ -45,19 +45,6 @@ def test_example_may_be_the_callers(folder):
     assert (picture.size, question, boxes) == ((448, 448), "what is this?", ())
     with pytest.raises(ValueError, match="the question is empty"):
         slices.example(None, photo, "")
-
-
-def test_replay_shows_what_was_recorded(config):
-    records = {
-        record.id: record for record in loop.run(config, progress=False).records()
-    }
-    shown = slices.replay(config, loop.load(config), ["2-color", "0-read"])
-    assert [sample.id for *_, sample in shown] == ["2-color", "0-read"]
-    for picture, answer, sample in shown:
-        assert picture.size == (448, 448)
-        assert answer.text == records[sample.id].answer
-        assert answer.box == records[sample.id].box
-        assert answer.amap is not None
 
 
 def test_replays_are_by_model_and_sample(config, folder):
@@ -125,17 +112,3 @@ def test_table_is_split_by_kind(write_data, row):
         "x": ["a", "c"],
         "y": ["b"],
     }
-
-
-def test_examples_show_every_sort_of_answer():
-    scores = {"fixed": (0, 1), "broken": (1, 0), "wrong": (0, 0), "right": (1, 1)}
-    rows = {
-        f"{sort}{number}": (plain, score, None)
-        for sort, (plain, score) in scores.items()
-        for number in range(3)
-    }
-    rows["failed"] = (None, None, "ValueError: x")
-    names = ["plain_score", "score", "error"]
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=names)
-    shown = slices.examples(table, each=1)
-    assert shown == ["fixed0", "broken0", "wrong0", "right0"]

@@ -3,9 +3,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from vicrop import paths
+from vicrop.run import provenance
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import Record, RunConfig
-from workflow import status
+from workflow import inventory, pages
 
 
 @pytest.fixture
@@ -17,12 +18,16 @@ def built(tmp_path, monkeypatch):
     return tmp_path
 
 
-def page(built, target, mark="0123456789abcdef", error=None):
-    file = built / "executed" / f"{target}.ipynb"
+NOTE = {"versions": provenance.versions(), "python": "3.11", "machine": "x86_64"}
+
+
+def page(built, target, seconds=None, error=None):
+    folder = pages.unfinished() if error else pages.kept()
+    file = folder / f"{target}.ipynb"
     file.parent.mkdir(parents=True, exist_ok=True)
     failed = {"ename": error, "evalue": "why", "traceback": []}
     cell = new_code_cell("1", outputs=[new_output("error", **failed)] if error else [])
-    metadata = {"vicrop": {"fingerprint": mark}}
+    metadata = {} if seconds is None else {"vicrop": {"seconds": seconds, **NOTE}}
     nbformat.write(new_notebook(cells=[cell], metadata=metadata), file)
 
 
@@ -57,9 +62,8 @@ def run(method="rel-att", torch="2.0", failed=0, **changes):
 
 def test_run_is_told_with_its_cost_and_what_it_depends_on(built):
     folder = run(failed=1, notes=["went on with torch 1 → 2", "taken over"])
-    page(built, f"runs/{folder.name}")
-    status.write_note(f"runs/{folder.name}", 2.34)
-    (row,) = status.Survey().run_table().to_dict("records")
+    page(built, f"runs/{folder.name}", 2.3)
+    (row,) = inventory.Inventory().run_table().to_dict("records")
     assert row["run"] == folder.name and row["state"] == "finished"
     assert (row["questions"], row["errors"]) == (3, 1)
     assert (row["seconds"], row["memory, MB"]) == ("90.0", "512")
@@ -74,21 +78,21 @@ def test_records_that_were_changed_since_are_told(built):
     folder = run()
     text = folder.records_file.read_text()
     folder.records_file.write_text("".join(text.splitlines(True)[:2]))
-    (row,) = status.Survey().run_table().to_dict("records")
+    (row,) = inventory.Inventory().run_table().to_dict("records")
     assert row["state"] == "finished, records changed"
 
 
 def test_run_that_never_began_has_no_numbers(built):
     (paths.runs() / "x").mkdir(parents=True)
-    (row,) = status.Survey().run_table().to_dict("records")
+    (row,) = inventory.Inventory().run_table().to_dict("records")
     assert row["state"] == "broken" and row["questions"] == 0
     for key in ("seconds", "memory, MB", "device", "data", "records", "made with"):
-        assert row[key] == status.UNKNOWN
+        assert row[key] == inventory.UNKNOWN
 
 
 def test_errors_are_told_run_by_run(built):
     folder = run(failed=2)
-    frame = status.Survey().error_table()
+    frame = inventory.Inventory().error_table()
     assert frame.to_dict("records") == [
         {"run": folder.name, "error": "E", "samples": 2}
     ]
@@ -97,7 +101,7 @@ def test_errors_are_told_run_by_run(built):
 def test_torn_meta_is_a_state(built):
     folder = run()
     (folder.folder / "meta.json").write_text("{")
-    (row,) = status.Survey().run_table().to_dict("records")
+    (row,) = inventory.Inventory().run_table().to_dict("records")
     assert (row["state"], row["questions"]) == ("broken", 3)
 
 
@@ -105,43 +109,40 @@ def test_environments_are_numbered_and_counted(built):
     run("no-crop", torch="2.0")
     run("pure-grad", torch="2.0")
     run("rel-att", torch="2.1")
-    page(built, "a")
-    status.write_note("a", 1.0)
-    survey = status.Survey()
-    frame = survey.environments()
+    page(built, "a", 1.0)
+    found = inventory.Inventory()
+    frame = found.environments()
     assert list(frame["no."]) == ["1", "2", "3"]
     assert list(frame["torch"])[:2] == ["2.0", "2.1"]
     assert list(frame["runs"]) == [2, 1, 0] and list(frame["pages"]) == [0, 0, 1]
-    assert frame["numpy"][0] == status.UNKNOWN != frame["numpy"][2]
+    assert frame["numpy"][0] == inventory.UNKNOWN != frame["numpy"][2]
 
 
 def test_pages_are_told_and_failed_ones_with_their_error(built):
-    page(built, "good")
+    page(built, "good", 61.3)
     page(built, "runs/shown")
-    page(built, "unfinished/runs/bad", error="ValueError")
-    status.write_note("good", 61.26)
-    frame = status.Survey().page_table()
+    page(built, "runs/bad", error="ValueError")
+    frame = inventory.Inventory().page_table()
     assert list(frame["page"]) == ["good", "runs/bad"]
     good, bad = frame.to_dict("records")
     assert (good["state"], good["errors"]) == ("executed", 0)
-    assert (good["seconds"], good["made from"]) == ("61.3", "01234567")
+    assert good["seconds"] == "61.3"
     assert (bad["state"], bad["errors"]) == ("ValueError: why", 1)
-    assert bad["seconds"] == status.UNKNOWN
+    assert bad["seconds"] == inventory.UNKNOWN
 
 
 def test_page_itself_can_be_left_out(built):
     page(built, "status")
     page(built, "other")
-    assert [p.target for p in status.Survey(["status"]).pages] == ["other"]
+    assert [p.target for p in inventory.Inventory(["status"]).pages] == ["other"]
 
 
 def test_totals_are_of_everything(built):
     run("no-crop", failed=2)
     run("rel-att", finished=False)
-    page(built, "a")
-    page(built, "unfinished/b", error="E")
-    status.write_note("a", 90)
-    assert status.Survey().totals() == {
+    page(built, "a", 90)
+    page(built, "b", error="E")
+    assert inventory.Inventory().totals() == {
         "runs": "2",
         "finished": "1",
         "answers": "6",
@@ -155,13 +156,7 @@ def test_totals_are_of_everything(built):
 
 
 def test_nothing_yet_is_no_fault(built):
-    survey = status.Survey()
-    assert survey.run_table().empty and survey.page_table().empty
-    assert survey.environments().empty
-    assert survey.totals()["runs"] == "0"
-
-
-def test_pages_do_not_hold_what_changes_from_time_to_time(built):
-    """Seconds are noted beside the results, so that equal pages stay equal."""
-    status.write_note("runs/x", 1.0)
-    assert status.note_file("runs/x") == built / "results" / "pages" / "runs/x.json"
+    found = inventory.Inventory()
+    assert found.run_table().empty and found.page_table().empty
+    assert found.environments().empty
+    assert found.totals()["runs"] == "0"

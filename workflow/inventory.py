@@ -1,11 +1,9 @@
-"""What was executed: every run and page, with what made it, what it took, its errors.
+"""Every run and page that is here: what made it, what it took, its errors.
 
-Read from the runs' ``meta.json``, the executed notebooks, and a note beside the results
-of what each page took, which would make equal pages differ.
+Read from the runs' ``meta.json`` and the kept copies of executed notebooks.
 """
 
 import json
-import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,36 +12,31 @@ from typing import Any
 
 import pandas as pd
 
-from vicrop import paths
-from vicrop.run import checks, jsonl, provenance
+from vicrop.run import checks
 from vicrop.run.checks import Status
 from vicrop.run.folder import RunFolder
+from workflow import pages
 
 SHORT = 8
 """Digits of a hash that tell two apart on a page."""
-
-UNFINISHED = "unfinished"
-"""Folder of the notebooks in which a cell failed."""
 
 UNKNOWN = "–"
 
 
 @dataclass(frozen=True)
-class Page:
+class ExecutedPage:
     """An executed notebook.
 
     Attributes:
         target: its name in ``book/executed/``, without ending.
         state: ``executed``, or the error that stopped it.
         errors: of its cells.
-        fingerprint: of what it was made from.
         note: what is known of its making; empty if nothing.
     """
 
     target: str
     state: str
     errors: int
-    fingerprint: str
     note: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -53,63 +46,27 @@ class Page:
         return name if folder == "runs" else None
 
 
-def notes() -> Path:
-    """Folder of what pages took."""
-    return paths.results() / "pages"
-
-
-def note_file(target: str) -> Path:
-    """Where it is noted what a page took."""
-    return notes() / f"{target}.json"
-
-
-def write_note(target: str, seconds: float) -> None:
-    """Note what a page took, with which versions, on which kind of machine."""
-    file = note_file(target)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    made = {"seconds": round(seconds, 1), **environment()}
-    jsonl.replace_json(file, made)
-
-
-def environment() -> dict[str, Any]:
-    """Versions and kind of machine here, as ``meta.json`` has them."""
-    return {
-        "versions": provenance.versions(),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-    }
-
-
-def found_pages() -> list[Page]:
+def found_pages() -> list[ExecutedPage]:
     """All executed notebooks, then those that failed, by name."""
-    root = paths.executed()
-    files = sorted(root.rglob("*.ipynb"))
-    failed = [file for file in files if UNFINISHED in file.relative_to(root).parts]
-    made = [file for file in files if file not in failed]
-    return [_page(root, file) for file in made] + [
-        _page(root / UNFINISHED, file) for file in failed
+    return [
+        _page(root, file)
+        for root in (pages.kept(), pages.unfinished())
+        for file in sorted(root.rglob("*.ipynb"))
     ]
 
 
-def _page(root: Path, file: Path) -> Page:
+def _page(root: Path, file: Path) -> ExecutedPage:
     target = file.relative_to(root).with_suffix("").as_posix()
     book = json.loads(file.read_text(encoding="utf-8"))
     outputs = [out for cell in book["cells"] for out in cell.get("outputs", ())]
     errors = [out for out in outputs if out["output_type"] == "error"]
     state = f"{errors[0]['ename']}: {errors[0]['evalue']}" if errors else "executed"
-    mark = book["metadata"].get("vicrop", {}).get("fingerprint", "")
-    return Page(target, state, len(errors), mark, _note(target))
-
-
-def _note(target: str) -> dict[str, Any]:
-    try:
-        return json.loads(note_file(target).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
+    note = book["metadata"].get("vicrop", {})
+    return ExecutedPage(target, state, len(errors), note)
 
 
 @dataclass(frozen=True)
-class Run:
+class FoundRun:
     """A run, or a shard that is not merged, as it is now.
 
     Attributes:
@@ -125,18 +82,18 @@ class Run:
     errors: Mapping[str, int]
 
 
-def found_runs() -> list[Run]:
+def found_runs() -> list[FoundRun]:
     """All runs and unmerged shards, by name."""
     return [_run(folder) for folder in checks.folders()]
 
 
-def _run(folder: RunFolder) -> Run:
+def _run(folder: RunFolder) -> FoundRun:
     records = (line.record for line in folder.lines())
     failed = Counter(record.error for record in records if record and record.error)
     now = checks.status(folder)
     # A torn meta.json is a run's state, not an end of the page.
     meta = {} if now.state == "broken" else folder.meta()
-    return Run(folder, meta, now, failed)
+    return FoundRun(folder, meta, now, failed)
 
 
 def environments(notes: Iterable[Mapping]) -> dict[tuple[tuple[str, str], ...], int]:
@@ -150,7 +107,7 @@ def _environment(note: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple({**where, **note.get("versions", {})}.items())
 
 
-class Survey:
+class Inventory:
     """All runs and pages that are here, read once.
 
     Attributes:
@@ -186,7 +143,9 @@ class Survey:
         drawn = {page.run: page for page in self.pages if page.run}
         return pd.DataFrame([self._run_row(run, drawn) for run in self.runs])
 
-    def _run_row(self, run: Run, drawn: Mapping[str, Page]) -> dict[str, Any]:
+    def _run_row(
+        self, run: FoundRun, drawn: Mapping[str, ExecutedPage]
+    ) -> dict[str, Any]:
         meta, now = run.meta, run.now
         config, identity = meta.get("config", {}), meta.get("identity", {})
         changed = meta.get("finished") and run.folder.seal() != meta.get("records")
@@ -226,7 +185,6 @@ class Survey:
                 "state": page.state,
                 "errors": page.errors,
                 "seconds": _seconds(page.note),
-                "made from": _short(page.fingerprint),
                 "made with": self._number(page.note),
             }
             for page in shown
