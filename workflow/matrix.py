@@ -25,7 +25,7 @@ from vicrop.run.records import RunConfig
 
 
 def _model(name: str) -> str:
-    found = registry.ALIASES.get(name, name)
+    found = registry.resolve(name)
     if found not in registry.MODELS:
         known = ", ".join(registry.MODELS)
         raise ValueError(f"unknown model {name!r}; known: {known}")
@@ -69,10 +69,9 @@ class _Strict(BaseModel):
     @field_validator("dtype", check_fields=False)
     @classmethod
     def _is_dtype(cls, name: str) -> str:
-        from vicrop.adapters import DTYPES
-
-        if name not in DTYPES:
-            raise ValueError(f"unknown dtype {name!r}; known: {', '.join(DTYPES)}")
+        if name not in registry.DTYPES:
+            known = ", ".join(registry.DTYPES)
+            raise ValueError(f"unknown dtype {name!r}; known: {known}")
         return name
 
     @field_validator("device", check_fields=False)

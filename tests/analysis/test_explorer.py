@@ -326,7 +326,7 @@ def test_mean_over_heads_is_the_methods_attention(key, picture):
     vlm = twins.wrap(key, **small)
     prompt = vlm.look(picture).whole.prompt(QUESTION)
     heads = collect.by_head(vlm, prompt)
-    plain = attribution.attention_to_image(vlm, prompt, range(len(vlm.attention)))
+    plain = attribution.attention_by_layer(vlm, prompt)
     assert heads.shape[:1] + heads.shape[2:] == plain[:, 0].shape
     assert heads.std(1).max() > 0
     assert heads.mean(1) == pytest.approx(plain[:, 0], rel=1e-5)

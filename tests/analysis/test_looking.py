@@ -264,7 +264,7 @@ def test_a_model_in_memory_is_read_with_its_own_weights(blip):
     for number, one in enumerate(blip.by_connector()):
         assert one.model is blip.model and one.layer == blip.layer
         assert one.connector_layer == number
-    assert isinstance(one, adapters.FAMILIES["instructblip"])
+    assert isinstance(one.facts, adapters.FAMILIES["instructblip"].facts)
 
 
 def table(right, wrong, groups=("small",)):

@@ -40,8 +40,8 @@ def test_steps_of_pure_grad_lead_to_its_map(vlm, view, picture):
     about, general, ratio, detail, mask, masked, last = (
         amap.values for amap, _ in made.values()
     )
-    asked = attribution.pixel_gradient(vlm, view.prompt(QUESTION))[0]
-    described = attribution.pixel_gradient(vlm, view.prompt(GENERAL_QUESTION))[0]
+    asked = attribution.pixel_gradient(vlm, [view.whole.ask(QUESTION)])[0][0]
+    described = attribution.pixel_gradient(vlm, [view.whole.ask(GENERAL_QUESTION)])[0][0]
     np.testing.assert_allclose(about, asked, rtol=1e-5)
     np.testing.assert_allclose(general, described, rtol=1e-5)
     np.testing.assert_allclose(ratio, asked / described, rtol=1e-5)
