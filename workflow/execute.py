@@ -194,6 +194,9 @@ def main(
         chosen = [pages.of_run(config) for config in plans.grouped(configs)[group]]
     else:
         chosen = [Page(name, name) for name in names if name != LAST]
+        for page in map(pages.of_run, configs):  # others lead to those that are there
+            if page.kept.exists() and not page.shown.exists():
+                pages.lay(page)
     failed = execute_all(chosen, workers)
     if LAST in names and not group:
         failed += execute_all([Page(LAST, LAST)], 1)

@@ -6,7 +6,7 @@ Read from the runs' ``meta.json`` and the kept copies of executed notebooks.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,7 @@ class ExecutedPage:
     target: str
     state: str
     errors: int
-    note: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def run(self) -> str | None:
-        """The run that it shows; None for the others."""
-        folder, _, name = self.target.rpartition("/")
-        return name if folder == "runs" else None
+    note: Mapping[str, Any]
 
 
 def found_pages() -> list[ExecutedPage]:
@@ -96,12 +90,6 @@ def _run(folder: RunFolder) -> FoundRun:
     return FoundRun(folder, meta, now, failed)
 
 
-def environments(notes: Iterable[Mapping]) -> dict[tuple[tuple[str, str], ...], int]:
-    """Numbers, from 1, of all that runs and pages were made with."""
-    kinds = dict.fromkeys(_environment(note) for note in notes if "versions" in note)
-    return {kind: number for number, kind in enumerate(kinds, 1)}
-
-
 def _environment(note: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     where = {key: str(note[key]) for key in ("machine", "python") if key in note}
     return tuple({**where, **note.get("versions", {})}.items())
@@ -120,27 +108,28 @@ class Inventory:
         hidden = set(leave_out)
         self.runs = found_runs()
         self.pages = [page for page in found_pages() if page.target not in hidden]
-        self.numbers = environments(
-            [*(run.meta for run in self.runs), *(page.note for page in self.pages)]
+        notes = [one.meta for one in self.runs] + [one.note for one in self.pages]
+        kinds = dict.fromkeys(
+            _environment(note) for note in notes if "versions" in note
         )
+        self.numbers = {kind: str(number) for number, kind in enumerate(kinds, 1)}
 
     def environments(self) -> pd.DataFrame:
         """A row for each machine and set of versions, and what was made with it."""
         made = [self._number(run.meta) for run in self.runs]
         drawn = [self._number(page.note) for page in self.pages]
         rows = [
-            {"no.": str(n), **dict(kind), "runs": made.count(str(n))}
-            | {"pages": drawn.count(str(n))}
+            {"no.": n, **dict(kind), "runs": made.count(n), "pages": drawn.count(n)}
             for kind, n in self.numbers.items()
         ]
         return pd.DataFrame(rows).fillna(UNKNOWN)
 
     def _number(self, note: Mapping[str, Any]) -> str:
-        return str(self.numbers.get(_environment(note), UNKNOWN))
+        return self.numbers.get(_environment(note), UNKNOWN)
 
     def run_table(self) -> pd.DataFrame:
         """A row a run: its state, errors, cost, and hashes of what it depends on."""
-        drawn = {page.run: page for page in self.pages if page.run}
+        drawn = {page.target: page for page in self.pages}
         return pd.DataFrame([self._run_row(run, drawn) for run in self.runs])
 
     def _run_row(
@@ -149,7 +138,7 @@ class Inventory:
         meta, now = run.meta, run.now
         config, identity = meta.get("config", {}), meta.get("identity", {})
         changed = meta.get("finished") and run.folder.seal() != meta.get("records")
-        page = drawn.get(now.name)
+        page = drawn.get(f"runs/{now.name}")
         return {
             "run": now.name,
             "state": f"{now.state}, records changed" if changed else now.state,
@@ -178,7 +167,6 @@ class Inventory:
 
     def page_table(self) -> pd.DataFrame:
         """A row a page that shows no run, and every one that failed."""
-        shown = [page for page in self.pages if page.run is None or page.errors]
         rows = [
             {
                 "page": page.target,
@@ -187,7 +175,8 @@ class Inventory:
                 "seconds": _seconds(page.note),
                 "made with": self._number(page.note),
             }
-            for page in shown
+            for page in self.pages
+            if page.errors or not page.target.startswith("runs/")
         ]
         return pd.DataFrame(rows, columns=list(rows[0]) if rows else ["page"])
 

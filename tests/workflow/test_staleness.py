@@ -22,6 +22,7 @@ RUNS = [
 ]
 PAGES = ["scores", "geometry", "06_cost", "model_card", "status"]
 LLAVA, HD = "tiny-llava__all__plates", "tiny-llava__all__plates-hd"
+pytestmark = pytest.mark.slow
 COPIED = "analysis benchmarks data_prep embedded notebooks vicrop workflow".split()
 
 
@@ -64,16 +65,12 @@ class House:
             file.write_text("made\n")
         assert self.snakemake("--touch", "pages").returncode == 0
 
-    def told(self) -> str:
-        """What a dry run says."""
-        said = self.snakemake("-n", "pages")
-        assert said.returncode == 0, said.stderr
-        return said.stdout + said.stderr
-
     def stale(self) -> tuple[set[str], set[str]]:
         """Pages and groups that are due, and rules that would run besides."""
-        told = self.told()
-        jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", told, re.M)
+        done = self.snakemake("-n", "pages")
+        assert done.returncode == 0, done.stderr
+        self.said = done.stdout + done.stderr
+        jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)+)", self.said, re.M)
         names = [re.search(r"name=(\S+)", said) for rule, said in jobs if rule == "due"]
         rules = {rule for rule, _ in jobs} - {"due", "pages"}
         return {name[1] for name in names if name}, rules
@@ -148,7 +145,7 @@ def test_modules_of_the_method_are_for_runs_and_pages_that_import_them(house):
     due, rules = house.stale()
     assert due == house.users("vicrop/pipeline.py") >= {LLAVA, HD}
     assert rules == {"run_pages", "size_pages", "prose"}
-    assert "reason: Updated input files: vicrop/pipeline.py\n" in house.told()
+    assert "reason: Updated input files: vicrop/pipeline.py\n" in house.said
 
 
 def test_words_are_laid_over_and_nothing_is_executed(house):
@@ -163,7 +160,7 @@ def test_code_of_a_notebook_is_for_its_page(house):
     code = cell_of("code", lambda cell: cell["source"].append("\n1"))
     house.edit("notebooks/scores.ipynb", code)
     assert house.stale() == ({"scores", "status"}, {"size_pages", "prose"})
-    assert "'notebooks/scores.ipynb with the code " in house.told()
+    assert "'notebooks/scores.ipynb with the code " in house.said
 
 
 def test_code_of_the_template_is_for_all_runs(house):
@@ -199,7 +196,6 @@ def test_kill_between_two_jobs_leaves_nothing_stale(house):
     assert house.stale()[1] == {"size_pages", "prose"}
 
 
-@pytest.mark.slow
 def test_failed_page_fails_the_job_and_what_succeeded_is_kept(tmp_path):
     """Two pages of one cell; then the faulty one is mended."""
     house = House(tmp_path, {"pages": ["scores", "geometry"]})
