@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from embedded import scenes
-from embedded.models import WORDS
+from embedded.words import WORDS
 from vicrop import adapters, images, paths
 from vicrop.adapters import FAMILIES, GENERAL_QUESTION, MODELS
 from vicrop.adapters.llava import prompt_text
