@@ -88,10 +88,10 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return words.spaced(WORDS, r"Question:|answer:|<image>|\w+|[^\w\s]")
 
 
-def processor() -> InstructBlipProcessor:
-    """InstructBLIP's own preprocessing (both sides stretched), at 96 px."""
+def processor(side: int = IMAGE_PX, queries: int = QUERIES) -> InstructBlipProcessor:
+    """InstructBLIP's own preprocessing: both sides stretched."""
     images = BlipImageProcessorPil(
-        size={"height": IMAGE_PX, "width": IMAGE_PX},
+        size={"height": side, "width": side},
         image_mean=[0.5] * 3,
         image_std=[0.25] * 3,
     )
@@ -99,7 +99,7 @@ def processor() -> InstructBlipProcessor:
         image_processor=images,
         tokenizer=tokenizer(),
         qformer_tokenizer=tokenizer(),
-        num_query_tokens=QUERIES,
+        num_query_tokens=queries,
     )
 
 

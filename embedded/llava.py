@@ -78,18 +78,18 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return spaced(WORDS, pattern, extra_special_tokens=tokens)
 
 
-def processor() -> LlavaProcessor:
-    """LLaVA's own preprocessing (short side resized, centre cropped), at 96 px."""
+def processor(side: int = IMAGE_PX, patch: int = PATCH_PX) -> LlavaProcessor:
+    """LLaVA's own preprocessing: short side resized, centre cropped."""
     images = CLIPImageProcessorPil(
-        size={"shortest_edge": IMAGE_PX},
-        crop_size={"height": IMAGE_PX, "width": IMAGE_PX},
+        size={"shortest_edge": side},
+        crop_size={"height": side, "width": side},
         image_mean=[0.5] * 3,
         image_std=[0.25] * 3,
     )
     return LlavaProcessor(
         image_processor=images,
         tokenizer=tokenizer(),
-        patch_size=PATCH_PX,
+        patch_size=patch,
         vision_feature_select_strategy="default",
         num_additional_image_tokens=1,  # CLIP's class token, dropped by "default"
     )
