@@ -3,12 +3,15 @@
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-WEIGHTS = Path(__file__).resolve().parent / "adapters" / "weights"
+PACKAGE = Path(__file__).resolve().parent
+WEIGHTS = PACKAGE / "adapters" / "weights"
+CLONE = (PACKAGE.parent / "pyproject.toml").is_file()
+ROOT = PACKAGE.parent if CLONE else Path.cwd()
+"""The clone; where the package is installed without one, the folder it is called in."""
 
 
 def data() -> Path:
-    """Folder of the data sets (``VICROP_DATA``, else ``data/`` of the repository)."""
+    """Folder of the data sets (``VICROP_DATA``, else ``data/``)."""
     return Path(os.environ.get("VICROP_DATA", ROOT / "data"))
 
 

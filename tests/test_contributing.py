@@ -1,0 +1,36 @@
+"""CONTRIBUTING.md: what it names is there."""
+
+import re
+
+import pytest
+
+from vicrop import paths
+
+TEXT = (paths.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+CODE = sorted(set(re.findall(r"`([^`\s]+)`", TEXT)))
+PATHS = [
+    one for one in CODE if "/" in one or re.search(r"\.(py|md|toml|in|lock|yml)$", one)
+]
+TARGETS = sorted(set(re.findall(r"`make ([\w-]+)", TEXT)))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_named_path_is_there(path):
+    assert (paths.ROOT / path).exists()
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_named_target_is_in_the_makefile(target):
+    makefile = (paths.ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^{target}:.*## ", makefile, re.M)
+
+
+def test_every_package_of_the_house_is_on_the_map():
+    packages = {file.parent.name for file in paths.ROOT.glob("*/__init__.py")}
+    assert {f"{name}/" for name in packages} <= set(PATHS)
+
+
+def test_continuous_integration_runs_what_it_says():
+    said = re.search(r"`\.ci/run` \| what must pass: (.*) \|", TEXT)[1]
+    run = (paths.ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert re.findall(r"^make (\w+)", run, re.M) == said.split(", ")
