@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md: what it names is there."""
+"""CONTRIBUTING.md and the tests' README: what they name is there."""
 
 import re
 
@@ -34,3 +34,10 @@ def test_continuous_integration_runs_what_it_says():
     said = re.search(r"`\.ci/run` \| what must pass: (.*) \|", TEXT)[1]
     run = (paths.ROOT / ".ci/run").read_text(encoding="utf-8")
     assert re.findall(r"^make (\w+)", run, re.M) == said.split(", ")
+
+
+def test_every_test_that_the_readme_names_is_there():
+    folder = paths.ROOT / "tests"
+    named = re.findall(r"\btest_\w+\.py", (folder / "README.md").read_text("utf-8"))
+    there = {file.name for file in folder.rglob("test_*.py")}
+    assert named and set(named) <= there
