@@ -23,7 +23,7 @@ DRAW := -m data_prep.plates
 PLANS := $(BIN)/python -m workflow.plans --size
 SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/local
 
-.PHONY: help venv book book-check pdf readme run smoke test check lab bench soak train clean
+.PHONY: help venv book book-check pdf readme run smoke test wheel check lab bench soak train clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -70,6 +70,9 @@ smoke: $(VENV)/ok  ## the whole book from a few questions, in .smoke
 
 test: $(VENV)/ok  ## run all tests, the notebooks' own defaults among them
 	time $(BIN)/python -m pytest -q --nbval-lax --nbval-cell-timeout=120 tests notebooks
+
+wheel: $(VENV)/ok  ## try the built wheel alone, in an empty environment
+	time $(BIN)/python -m tests.install --torch "$(TORCH)" --index "$(TORCH_INDEX)"
 
 lab: $(VENV)/ok  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

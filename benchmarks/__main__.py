@@ -14,18 +14,18 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import machinery, parts
+from benchmarks import shortcuts, ways
 
 FILE = Path(__file__).with_name("measured.json")
 PARTS = {
-    "real": ("ways", parts.real_flops),
-    "seconds": ("ways", parts.seconds_of_ways),
-    "gpu": ("ways", parts.gpu_seconds),
-    "memory": ("memory", parts.memory),
-    "box-search": ("box_search", machinery.box_search),
-    "tiles": ("tiles", machinery.tiles),
-    "matrix": ("matrix", machinery.whole_matrix),
-    "methods": ("methods", machinery.methods),
+    "real": ("ways", ways.real_flops),
+    "seconds": ("ways", ways.seconds_of_ways),
+    "gpu": ("ways", ways.gpu_seconds),
+    "memory": ("memory", ways.memory),
+    "box-search": ("box_search", shortcuts.box_search),
+    "tiles": ("tiles", shortcuts.tiles),
+    "matrix": ("matrix", shortcuts.whole_matrix),
+    "methods": ("methods", shortcuts.methods),
 }
 """Name on the command line: key in the file, and what makes its rows."""
 

@@ -23,8 +23,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_prep.unified import place
-from embedded import questions, scenes
-from embedded.scenes import Scene
+from embedded import scenes
+from embedded.scenes import Question, Scene
 from vicrop import paths
 from vicrop.run.results import size_group
 
@@ -71,7 +71,7 @@ SMOKE = {"small": 7, "medium": 3, "large": 3, "exists": 1}
 def _source_hash() -> str:
     """Of the code that draws and asks: if it changes, it is another data set."""
     digest = hashlib.sha256()
-    for file in (scenes.__file__, questions.__file__, __file__):
+    for file in (scenes.__file__, __file__):
         digest.update(Path(file).read_bytes())
     return digest.hexdigest()
 
@@ -139,26 +139,24 @@ def choose(recipe: Recipe) -> tuple[list[dict], list[int]]:
     return rows, indices
 
 
-def _ask(
-    scene: Scene, left: dict[str, int], rng: Generator
-) -> list[questions.Question]:
+def _ask(scene: Scene, left: dict[str, int], rng: Generator) -> list[Question]:
     """Questions about one scene; counts them off ``left``."""
     asked = []
     for plate in scene.plates:
         group = size_group(plate.side**2 / (scene.size[0] * scene.size[1]))
         if left[group]:
             left[group] -= 1
-            asked.append(questions.ask("read", plate, rng))
+            asked.append(scenes.ask("read", plate, rng))
     if left["exists"] and asked:
         left["exists"] -= 1
         plate = scene.plates[rng.integers(len(scene.plates))]
-        present = questions.ask("exists", plate, rng)
-        absent = questions.ask_absent(scene, rng)
+        present = scenes.ask("exists", plate, rng)
+        absent = scenes.ask_absent(scene, rng)
         asked.append(present if left["exists"] % 2 else absent)
     return asked
 
 
-def _row(index: int, number: int, scene: Scene, asked: questions.Question) -> dict:
+def _row(index: int, number: int, scene: Scene, asked: Question) -> dict:
     """One sample of the unified format."""
     meta = {"kind": asked.kind, "texture": scene.texture}
     row = {

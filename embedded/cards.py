@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from analysis import looking
-from embedded import asking, curriculum, features, qwen_tower, vision
-from embedded.curriculum import Phase
+from embedded import instructblip, llava, qwen, training_data
 from embedded.fit import Schedule
-from embedded.models import IMAGE_PX
+from embedded.training_data import FIRST, SMALLER, Phase
+from embedded.words import IMAGE_PX
 from vicrop import adapters, paths, scoring
 from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets, results, stats
@@ -30,8 +30,8 @@ class Subject:
         family: of the model.
         stages: their schedules, in order.
         phases: what was shown when, by stage.
-        sources: training scenes.
         start: the embedded model that it started from, None for nothing.
+        sources: training scenes.
         look_late: share of its batches with the look-late mask.
         options: of the family, where not its defaults.
     """
@@ -39,49 +39,34 @@ class Subject:
     family: str
     stages: Mapping[str, Schedule]
     phases: Mapping[str, Sequence[Phase]]
-    sources: Sequence[features.Source]
     start: str | None = None
-    look_late: float = curriculum.LOOK_LATE
+    sources: Sequence[training_data.Source] = (FIRST, SMALLER)
+    look_late: float = llava.LOOK_LATE
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-STAGES = {
-    "vision": vision.SCHEDULE,
-    "align": curriculum.ALIGN,
-    "language": curriculum.LANGUAGE,
-    "refine": curriculum.REFINE,
-    "describe": curriculum.DESCRIBE,
-}
-SPOKEN = ("language", "refine", "describe")
 SUBJECTS = {
-    "tiny-llava": Subject(
-        "llava",
-        STAGES,
-        {name: curriculum.PHASES[name] for name in SPOKEN},
-        (features.FIRST, features.SMALLER),
-    ),
+    "tiny-llava": Subject("llava", llava.STAGES, llava.PHASES),
     "tiny-llava-unmasked": Subject(
         "llava",
-        {name: STAGES[name] for name in SPOKEN},
-        {name: curriculum.PHASES[name] for name in SPOKEN},
-        (features.FIRST, features.SMALLER),
+        {name: llava.STAGES[name] for name in llava.PHASES},
+        llava.PHASES,
         start="tiny-llava",
         look_late=0.0,
     ),
     "tiny-instructblip": Subject(
         "instructblip",
-        asking.STAGES,
-        asking.PHASES,
-        (features.FIRST, features.SMALLER),
+        instructblip.STAGES,
+        instructblip.PHASES,
         start="tiny-llava",
         look_late=0.0,
     ),
     "tiny-qwen2.5-vl": Subject(
         "qwen2.5-vl",
-        {"distil": qwen_tower.DISTIL, "language": curriculum.QWEN},
-        {"language": curriculum.PHASES["qwen"]},
-        (features.SMALLER,),
+        qwen.STAGES,
+        qwen.PHASES,
         start="tiny-llava",
+        sources=(SMALLER,),
         options={"crop_px": IMAGE_PX},  # as small as what all embedded models see
     ),
 }
@@ -116,7 +101,7 @@ def write(weights: Path, curves: Path, subject: Subject, facts: dict[str, Any]) 
             for name, phases in subject.phases.items()
         },
         "look_late": subject.look_late,
-        "crop_side": features.CROP_SIDE,
+        "crop_side": training_data.CROP_SIDE,
         "schedules": {name: asdict(schedule) for name, schedule in stages.items()},
         "seconds": {name: rows[-1]["seconds"] for name, rows in history.items()},
         "layer": looking.best_layer(small),

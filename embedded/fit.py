@@ -16,8 +16,6 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.random import Generator
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -89,14 +87,14 @@ def fit(
 ) -> None:
     """Train ``modules`` in place for one stage, or load what an earlier run reached.
 
-    Leaves ``folder/name.safetensors`` (weights, optimizer, step) and
+    Leaves ``folder/name.pt`` (weights, optimizer, step) and
     ``folder/name.json`` (the curves).
     """
     parameters = [p for p in modules.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=schedule.rate, weight_decay=0.02, betas=(0.9, 0.98)
     )
-    file = folder / f"{name}.safetensors"
+    file = folder / f"{name}.pt"
     start = restore(file, modules, optimizer)
     curves = Curves(folder / f"{name}.json", start)
     bar = tqdm(
@@ -162,48 +160,27 @@ class Curves:
         return means
 
     def write(self) -> None:
-        """Onto the disk, whole."""
-        write_whole(self.file, json.dumps(self.rows, indent=0))
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file; a torn write leaves the old one."""
-    part = file.with_suffix(".json.part")
-    part.write_text(text)
-    os.replace(part, file)
+        """Onto the disk; a torn write leaves the old file."""
+        part = self.file.with_suffix(".json.part")
+        part.write_text(json.dumps(self.rows, indent=0))
+        os.replace(part, self.file)
 
 
 def save(
     file: Path, modules: nn.Module, optimizer: torch.optim.Optimizer, step: int
 ) -> None:
     """Write weights, optimizer state and step; a torn write leaves the old file."""
-    tensors = {f"weight.{k}": v.contiguous() for k, v in modules.state_dict().items()}
-    for number, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{number}.{k}": v for k, v in state.items()}
     part = file.with_suffix(".part")
-    save_file(tensors, part, metadata={"step": str(step)})
+    states = {"modules": modules.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save({**states, "step": step}, part)
     os.replace(part, file)
 
 
-def restore(
-    file: Path, modules: nn.Module, optimizer: torch.optim.Optimizer | None = None
-) -> int:
+def restore(file: Path, modules: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Load what ``save`` wrote, if it is there; the number of steps already done."""
     if not file.exists():
         return 0
-    weights: dict[str, Tensor] = {}
-    states: dict[int, dict[str, Tensor]] = {}
-    with safe_open(file, "pt") as stored:
-        step = int(stored.metadata()["step"])
-        for key in stored.keys():  # noqa: SIM118 (not a mapping)
-            kind, _, rest = key.partition(".")
-            if kind == "weight":
-                weights[rest] = stored.get_tensor(key)
-            else:
-                number, _, field = rest.partition(".")
-                states.setdefault(int(number), {})[field] = stored.get_tensor(key)
-    modules.load_state_dict(weights)
-    if optimizer is not None:
-        full = optimizer.state_dict()
-        optimizer.load_state_dict({**full, "state": states})
-    return step
+    saved = torch.load(file, weights_only=True)
+    modules.load_state_dict(saved["modules"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return saved["step"]

@@ -14,7 +14,7 @@ from transformers.models.idefics3.image_processing_pil_idefics3 import (
     Idefics3ImageProcessorPil,
 )
 
-from embedded import models
+from embedded import words
 
 IMAGE_PX, PATCH_PX, SHUFFLE = 128, 8, 2
 TOKENS = (IMAGE_PX // PATCH_PX // SHUFFLE) ** 2
@@ -26,7 +26,7 @@ SPECIAL = {
     "end_of_utterance_token": "<end_of_utterance>",
     "im_start_token": "<|im_start|>",
 }
-PLAIN = [word for word in models.WORDS if word != "<image>"]
+PLAIN = [word for word in words.WORDS if word != "<image>"]
 WORDS = (*PLAIN, *SPECIAL.values(), "User", "Assistant", ":", "\n")
 
 # SmolVLM's own.
@@ -42,15 +42,8 @@ CHAT_TEMPLATE = (
 
 def tokenizer() -> PreTrainedTokenizerFast:
     """A word-level tokenizer of ``WORDS``; a line's end is a word."""
-    core = models.lined(WORDS)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token="<|im_start|>",
-        eos_token="<end_of_utterance>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        extra_special_tokens=SPECIAL,
-    )
+    ends = {"bos_token": "<|im_start|>", "eos_token": "<end_of_utterance>"}
+    return words.lined(WORDS, **ends, extra_special_tokens=SPECIAL)
 
 
 def processor() -> Idefics3Processor:

@@ -1,11 +1,19 @@
-"""tiny-instructblip: its configuration, words and processor, and where it starts.
+"""tiny-instructblip: how it is made, and how it learns to look and to answer.
 
-Its vision tower is tiny-llava's, to the last digit that matters; the Q-Former and the
-language model are trained in ``qformer``.
+Its vision tower is tiny-llava's, to the last digit that matters. The Q-Former learns to
+read, then the language model to answer. Queries are taught what to say, never where to
+look: no label holds a place.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+
+import numpy as np
 import torch
-from torch import nn
+import torch.nn.functional as F
+from numpy.random import Generator
+from torch import Tensor, nn
 from transformers import (
     CLIPVisionModel,
     InstructBlipConfig,
@@ -14,16 +22,56 @@ from transformers import (
     InstructBlipQFormerConfig,
     InstructBlipVisionConfig,
     InstructBlipVisionModel,
-    LlamaConfig,
     PreTrainedTokenizerFast,
 )
 from transformers.models.blip import BlipImageProcessorPil
 
-from embedded import models
-from embedded.models import IMAGE_PX, PATCH_PX
+from embedded import llava, scenes, training_data, words
+from embedded.fit import Schedule
+from embedded.scenes import CHARS, COLORS, TEXTURES, Plate, Question, Scene
+from embedded.training_data import IGNORE, LEGIBLE_PX, Phase, Pool, Shown, Source
+from embedded.words import IMAGE_PX, PATCH_PX, numbers
+from vicrop.adapters.instructblip import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.types import Stock
 
-WORDS = (*models.WORDS, "Question:", "Short", "answer:")
+STAGES = {
+    "read": Schedule(steps=600, batch=64, rate=1.2e-3, warmup=60, hold=0.5),
+    "answer": Schedule(steps=1500, batch=64, rate=1.2e-3, warmup=60, hold=0.45),
+    "refine": Schedule(steps=700, batch=64, rate=8e-4, warmup=30, hold=0.2),
+}
+LATE = Phase(
+    until=1500,
+    small_first=True,
+    describe=0.25,
+    crops=0.25,
+    pairs=0.35,
+    color=0.0,
+    varied=True,
+)
+PHASES = {
+    "read": (
+        Phase(until=250, smallest=LEGIBLE_PX, color=0.0),
+        Phase(until=600, small_first=True, describe=0.3, color=0.0),
+    ),
+    "answer": (
+        Phase(until=300, smallest=LEGIBLE_PX, color=0.0, varied=True),
+        Phase(until=600, describe=0.4, color=0.0, varied=True),
+        LATE,
+    ),
+    "refine": (replace(LATE, until=700, pairs=0.4),),
+}
+SHOWING = 0.6
+"""Share of crops taken from among those that happen to show a whole plate: one blind
+crop in six does, and what an empty one teaches is soon learnt. Which question is asked
+stays without regard to the crop."""
+ABSENT = 0.15
+"""Share of questions, while reading, about a plate that is not there."""
+
+
+# How it is made.
+
+WORDS = (*words.WORDS, "Question:", "Short", "answer:")
 """tiny-llava's words and numbers first."""
 
 QUERIES = 16
@@ -37,21 +85,13 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
     It has no image token of its own: the processor adds one, as for the real models.
     """
-    core = models.spaced(WORDS, r"Question:|answer:|<image>|\w+|[^\w\s]")
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        padding_side="left",
-    )
+    return words.spaced(WORDS, r"Question:|answer:|<image>|\w+|[^\w\s]")
 
 
-def processor() -> InstructBlipProcessor:
-    """InstructBLIP's own preprocessing (both sides stretched), at 96 px."""
+def processor(side: int = IMAGE_PX, queries: int = QUERIES) -> InstructBlipProcessor:
+    """InstructBLIP's own preprocessing: both sides stretched."""
     images = BlipImageProcessorPil(
-        size={"height": IMAGE_PX, "width": IMAGE_PX},
+        size={"height": side, "width": side},
         image_mean=[0.5] * 3,
         image_std=[0.25] * 3,
     )
@@ -59,7 +99,7 @@ def processor() -> InstructBlipProcessor:
         image_processor=images,
         tokenizer=tokenizer(),
         qformer_tokenizer=tokenizer(),
-        num_query_tokens=QUERIES,
+        num_query_tokens=queries,
     )
 
 
@@ -68,7 +108,8 @@ def config() -> InstructBlipConfig:
     return InstructBlipConfig(
         vision_config=_vision_config(),
         qformer_config=_qformer_config(),
-        text_config=_text_config(),
+        # A layer less than tiny-llava's: the Q-Former reads beforehand.
+        text_config=llava.text_config(WIDTH, 3, len(WORDS), positions=256),
         num_query_tokens=QUERIES,
         image_token_index=WORDS.index("<image>"),
     )
@@ -107,23 +148,6 @@ def _qformer_config() -> InstructBlipQFormerConfig:
     )
 
 
-def _text_config() -> LlamaConfig:
-    """tiny-llava's language model with a layer less: the Q-Former reads beforehand."""
-    return LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=256,
-        pad_token_id=WORDS.index("<pad>"),
-        bos_token_id=WORDS.index("<s>"),
-        eos_token_id=WORDS.index("</s>"),
-        tie_word_embeddings=False,
-    )
-
-
 def fresh(clip: CLIPVisionModel) -> InstructBlipForConditionalGeneration:
     """A model that sees as a CLIP tower does and knows nothing else.
 
@@ -135,32 +159,15 @@ def fresh(clip: CLIPVisionModel) -> InstructBlipForConditionalGeneration:
     for layer in model.qformer.encoder.layer:
         for block in (layer.attention, layer.crossattention):
             one = block.attention
-            mimic(one.query, one.key, one.value, block.output.dense, 0.5)
+            llava.mimic(one.query, one.key, one.value, block.output.dense, 0.5)
     for layer in model.language_model.model.layers:
         one = layer.self_attn
-        mimic(one.q_proj, one.k_proj, one.v_proj, one.o_proj, 0.3)
+        llava.mimic(one.q_proj, one.k_proj, one.v_proj, one.o_proj, 0.3)
     ends = model.language_model.generation_config
     model.generation_config.eos_token_id = ends.eos_token_id
     model.generation_config.bos_token_id = ends.bos_token_id
     model.generation_config.pad_token_id = ends.pad_token_id
     return model
-
-
-@torch.no_grad()
-def mimic(
-    query: nn.Linear, key: nn.Linear, value: nn.Linear, output: nn.Linear, back: float
-) -> None:
-    """Start an attention mimetic: W_q = W_k, W_o ~ W_v transposed, orthogonal.
-
-    Source: Trockman & Kolter (2023); what it does here: see ``language``.
-    """
-    width = query.weight.shape[0]
-    match = nn.init.orthogonal_(torch.empty(width, width))
-    move = nn.init.orthogonal_(torch.empty(width, width))
-    query.weight.copy_(0.7 * match)
-    key.weight.copy_(0.7 * match)
-    value.weight.copy_(0.7 * move)
-    output.weight.copy_(back * move.T)
 
 
 @torch.no_grad()
@@ -213,3 +220,343 @@ def _copy_layer(layer: Stock, twin: Stock) -> None:
     )
     for one, other in pairs:
         one.load_state_dict(other.state_dict())
+
+
+# What it is shown and asked, and what its queries are to say.
+
+NAMES = {
+    "color": (*COLORS, "no"),
+    "char": CHARS,
+    "there": ("yes", "no"),
+    "texture": TEXTURES,
+}
+"""What queries learn to name: words of the language model. "no" is no colour at all."""
+NO_COLOR = len(COLORS)
+
+Labels = dict[str, np.ndarray]
+"""What each query is to say (queries,), by name; ids in ``NAMES`` or ``IGNORE``."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image, or a scene and its crop, and what is asked of it.
+
+    Attributes:
+        seen: (images, 1 + patches, width) of the vision tower.
+        question: with its answer, and the plate it is about.
+        labels: what the queries are to say of the (first) image.
+    """
+
+    seen: Tensor
+    question: Question
+    labels: Labels
+
+
+def asked(phase: Phase, shown: Shown, scene: Scene, rng: Generator) -> Question:
+    """One question about what is in view, or the general one."""
+    plates = shown[1]
+    if rng.random() < (phase.describe if plates else 0.5):
+        return described(phase, shown, rng)
+    if not plates:
+        return scenes.ask_absent(scene, rng)
+    askable = [plate for plate in plates if plate.side >= phase.smallest] or plates
+    if phase.small_first:
+        askable = sorted(askable, key=lambda plate: plate.side)[:4]
+    plate = askable[rng.integers(len(askable))]
+    kind = str(rng.choice(list(phase.kinds), p=list(phase.kinds.values())))
+    if kind == "exists" and rng.random() < 0.5:
+        return scenes.ask_absent(scene, rng)
+    return scenes.ask(kind, plate, rng)
+
+
+def described(phase: Phase, shown: Shown, rng: Generator) -> Question:
+    """The general question, and a description of what can be read."""
+    text = training_data.description(phase, shown, rng)
+    return Question("describe", GENERAL_QUESTION, text, None)
+
+
+def asked_in_vain(question: Question, scene: Scene, rng: Generator) -> Question:
+    """A question about a plate, turned to one that the scene does not show."""
+    absent = scenes.ask_absent(scene, rng)
+    if question.kind not in ("digit", "letter"):
+        return question
+    color = next(color for color in COLORS if f" {color} " in absent.text)
+    assert question.plate is not None
+    text = question.text.replace(question.plate.color, color)
+    return Question(question.kind, text, "", None)
+
+
+def to_say(question: Question, shown: Shown) -> Labels:
+    """What the queries are to say.
+
+    Asked about a plate, all say its colour and character, or that it is not there. For
+    a description each of the first eight looks for its own colour and says the
+    character where that can be read; the others say the background's texture.
+    """
+    labels = {name: np.full(QUERIES, IGNORE) for name in NAMES}
+    if question.kind == "describe":
+        texture, plates = shown
+        labels["texture"][len(COLORS) :] = TEXTURES.index(texture)
+        labels["color"][: len(COLORS)] = NO_COLOR
+        for plate in plates:
+            if plate.side >= LEGIBLE_PX:
+                _name(labels, NAMES["color"].index(plate.color), plate)
+        return labels
+    there = "no" if question.plate is None else "yes"
+    labels["there"][:] = NAMES["there"].index(there)
+    labels["color"][:] = NO_COLOR
+    if question.plate is not None:
+        _name(labels, slice(None), question.plate)
+    return labels
+
+
+def _name(labels: Labels, which: int | slice, plate: Plate) -> None:
+    labels["color"][which] = NAMES["color"].index(plate.color)
+    labels["char"][which] = NAMES["char"].index(plate.char)
+
+
+class Supply:
+    """Rows from a pool of tiny-llava's features.
+
+    Layer-normalised, its patches are this model's. The class token, which the pool
+    lacks, is another picture's: so the Q-Former learns to make nothing of it.
+
+    Args:
+        pool: the scenes.
+        class_tokens: makes (pictures, width) last hidden states of class tokens; a
+            function, as a training run that is over does without.
+    """
+
+    def __init__(self, pool: Pool, class_tokens: Callable[[], Tensor]):
+        self.pool, self._class_tokens = pool, class_tokens
+
+    @cached_property
+    def tokens(self) -> Tensor:
+        """Class tokens to choose from."""
+        return self._class_tokens()
+
+    @cached_property
+    def showing(self) -> list[int]:
+        """Scenes whose crop shows a whole plate."""
+        return [
+            number
+            for number, (scene, crop) in enumerate(self.pool.scenes)
+            if training_data.in_crop(scene, crop)
+        ]
+
+    def rows(
+        self, phase: Phase, pairs: bool, count: int, rng: Generator, vain: float = 0.0
+    ) -> list[Row]:
+        """So many rows of scenes and crops, or of pairs of a scene and its crop.
+
+        Args:
+            phase: what is shown and asked.
+            pairs: whether both are shown.
+            count: of rows.
+            rng: source of randomness.
+            vain: share of questions about a plate that is not there.
+        """
+        return [self._row(phase, pairs, rng, vain) for _ in range(count)]
+
+    def _row(self, phase: Phase, pairs: bool, rng: Generator, vain: float) -> Row:
+        cropped = not pairs and rng.random() < phase.crops
+        index = int(rng.integers(len(self.pool)))
+        if (cropped or pairs) and rng.random() < SHOWING:
+            index = self.showing[rng.integers(len(self.showing))]
+        image, shown, scene = self.pool.show(index, cropped)
+        question = asked(phase, shown, scene, rng)
+        if rng.random() < vain:
+            question = asked_in_vain(question, scene, rng)
+        patches = (self.pool.features[index] if pairs else image[None]).float()
+        first = self.tokens[rng.integers(0, len(self.tokens), len(patches))]
+        seen = torch.cat([first[:, None], F.layer_norm(patches, (WIDTH,))], 1)
+        return Row(seen, question, to_say(question, shown))
+
+
+# How it learns.
+
+Metrics = dict[str, tuple[float, float]]
+"""Accuracies as (sum, count)."""
+
+
+class Looking(nn.Module):
+    """The Q-Former, its queries and their projection to the language model."""
+
+    def __init__(self, model: InstructBlipForConditionalGeneration):
+        super().__init__()
+        self.qformer = model.qformer
+        self.queries = model.query_tokens
+        self.projection = model.language_projection
+
+    def forward(self, rows: list[Row]) -> Tensor:
+        """(rows, images × queries, width): the images' queries, one after the other."""
+        seen = torch.stack([row.seen for row in rows])
+        images = seen.shape[1]
+        text = llava.padded([prompt_tokens(row.question.text) for row in rows], blank=0)
+        text = text.repeat_interleave(images, 0)  # it is read with every image
+        there = torch.ones(len(text), QUERIES, dtype=torch.long)
+        output = self.qformer(
+            input_ids=text,
+            attention_mask=torch.cat([there, (text > 0).long()], 1),
+            query_embeds=self.queries.expand(len(text), -1, -1),
+            encoder_hidden_states=seen.flatten(0, 1),
+        ).last_hidden_state[:, :QUERIES]
+        return self.projection(output).reshape(len(rows), images * QUERIES, -1)
+
+
+class Reading(nn.Module):
+    """First stage: a query is near the words of what it sees.
+
+    ``words`` are where the language model's embedding and head start.
+    """
+
+    def __init__(self, looking: Looking):
+        super().__init__()
+        self.looking = looking
+        self.words = nn.Embedding(len(WORDS), WIDTH)
+        nn.init.normal_(self.words.weight, std=0.09)
+
+    def forward(self, rows: list[Row]) -> dict[str, Tensor]:
+        """Logits (rows, queries, names) by what is named."""
+        shown = self.looking(rows)
+        shown = shown / shown.pow(2).mean(-1, keepdim=True).sqrt()
+        ids = {name: numbers(said, WORDS) for name, said in NAMES.items()}
+        return {name: shown @ self.words.weight[ids[name]].T for name in NAMES}
+
+    def loss_on(self, supply: Supply):
+        """The stage's loss, as ``fit`` wants it."""
+
+        def loss(step: int, rng: Generator):
+            phase = training_data.phase_at(PHASES["read"], step)
+            count = STAGES["read"].batch
+            rows = supply.rows(phase, False, count, rng, vain=ABSENT)
+            logits = self(rows)
+            wanted = {
+                name: torch.from_numpy(np.stack([row.labels[name] for row in rows]))
+                for name in NAMES
+            }
+            total = torch.zeros(())
+            for name in NAMES:
+                kept = wanted[name] != IGNORE
+                share = 0.3 if name == "texture" else 1.0
+                entropy = F.cross_entropy(logits[name][kept], wanted[name][kept])
+                total = total + share * entropy
+            return total, named(rows, logits, wanted)
+
+        return loss
+
+
+@torch.no_grad()
+def named(
+    rows: list[Row], logits: dict[str, Tensor], wanted: dict[str, Tensor]
+) -> Metrics:
+    """How many queries say what they are to say."""
+    about = np.array([row.question.kind == "describe" for row in rows])
+    metrics = {}
+    for name in NAMES:
+        kept = wanted[name] != IGNORE
+        hit = (logits[name].argmax(-1) == wanted[name]) & kept
+        for kind, mine in (("described", about), ("asked", ~about)):
+            counts = (hit[mine].sum().item(), kept[mine].sum().item())
+            metrics[f"{name}, {kind}"] = counts
+    return metrics
+
+
+class Answering(nn.Module):
+    """Q-Former and language model together; the vision tower is not in it."""
+
+    weight: Tensor
+
+    def __init__(self, model: InstructBlipForConditionalGeneration, looking: Looking):
+        super().__init__()
+        self.looking = looking
+        self.text = model.language_model
+        self.register_buffer("weight", llava.weights(WORDS), persistent=False)
+
+    def forward(self, rows: list[Row]) -> tuple[Tensor, Tensor]:
+        """Logits (rows, tokens, vocabulary) of prompts and answers, and next tokens."""
+        tokens, labels = [], []
+        for row in rows:
+            prompt = prompt_tokens(row.question.text)
+            answer = [*_tokens(row.question.answer, False), WORDS.index("</s>")]
+            tokens.append(prompt + answer[:-1])
+            labels.append([IGNORE] * (len(prompt) - 1) + answer)
+        queries = self.looking(rows)
+        words = self.text.get_input_embeddings()(llava.padded(tokens, blank=0))
+        hidden = self.text.model(
+            inputs_embeds=torch.cat([queries, words], 1), use_cache=False
+        ).last_hidden_state
+        return self.text.lm_head(hidden[:, queries.shape[1] :]), llava.padded(
+            labels, IGNORE
+        )
+
+    def loss_on(self, supply: Supply, stage: str):
+        """The loss of a stage of ``PHASES``, as ``fit`` wants it."""
+
+        def loss(step: int, rng: Generator):
+            phase = training_data.phase_at(PHASES[stage], step)
+            # The same on every process.
+            pairs = np.random.default_rng(step).random() < phase.pairs
+            rows = supply.rows(phase, pairs, STAGES[stage].batch, rng)
+            logits, labels = self(rows)
+            kept = labels != IGNORE
+            entropy = F.cross_entropy(logits[kept], labels[kept], self.weight)
+            return entropy, right(rows, logits, labels, "pairs" if pairs else "single")
+
+        return loss
+
+
+_tokenizer = cache(tokenizer)
+
+
+@cache
+def _tokens(text: str, special: bool) -> list[int]:
+    return _tokenizer()(text, add_special_tokens=special)["input_ids"]
+
+
+def prompt_tokens(question: str) -> list[int]:
+    """What follows the image tokens, and what the Q-Former reads."""
+    return _tokens(prompt_text(question), True)
+
+
+@torch.no_grad()
+def right(rows: list[Row], logits: Tensor, labels: Tensor, images: str) -> Metrics:
+    """How many answers begin right, and words of descriptions are right."""
+    kept = labels != IGNORE
+    hit = (logits.argmax(-1) == labels) & kept
+    first = kept & (kept.cumsum(1) == 1)
+    kinds = np.array([_kind(row) for row in rows])
+    found = {}
+    for kind in sorted(set(kinds)):
+        mine = torch.from_numpy(kinds == kind)[:, None]
+        mine = mine & (kept if kind == "described" else first)
+        found[f"{kind}, {images}"] = ((hit & mine).sum().item(), mine.sum().item())
+    return found
+
+
+def _kind(row: Row) -> str:
+    question = row.question
+    if question.kind == "describe":
+        return "described"
+    if question.kind == "exists":
+        return "there"
+    assert question.plate is not None
+    return "large" if question.plate.side >= LEGIBLE_PX else "small"
+
+
+@torch.no_grad()
+def class_tokens(tower: nn.Module, source: Source, count: int = 128) -> Tensor:
+    """(2 count, width) last hidden states of class tokens of scenes and crops."""
+    numbers = range(source.first, source.first + count)
+    made = [training_data.pictures(number, source.spec) for number in numbers]
+    parts = training_data.normalised(np.concatenate(made)).split(32)
+    return torch.cat([tower(pixel_values=one).last_hidden_state[:, 0] for one in parts])
+
+
+@torch.no_grad()
+def start_language_model(
+    model: InstructBlipForConditionalGeneration, words: Tensor
+) -> None:
+    """Words that queries have learnt to name, to embedding and head, in place."""
+    model.language_model.get_input_embeddings().weight.copy_(words)
+    model.language_model.get_output_embeddings().weight.copy_(words)

@@ -3,11 +3,10 @@
 Processes of one thread each; interrupted, it goes on from its last checkpoint.
 """
 
-import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,24 +16,16 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 import typer
 from torch import nn
-from transformers import LlavaForConditionalGeneration
-
-from embedded import (
-    cards,
-    curriculum,
-    features,
-    language,
-    models,
-    qformer,
-    qwen,
-    qwen_language,
-    qwen_tower,
-    vision,
+from transformers import (
+    LlavaForConditionalGeneration,
+    PreTrainedModel,
+    ProcessorMixin,
 )
-from embedded.fit import Workers, fit
+
+from embedded import cards, instructblip, llava, qwen, training_data
+from embedded.fit import Loss, Schedule, Workers, fit
 from vicrop import paths
 from vicrop.run import datasets
-from vicrop.types import Stock
 
 SEED = 2025
 
@@ -53,7 +44,7 @@ def work(rank: int, processes: int, key: str, folder: Path, meet: str) -> None:
 
 def train_llava(folder: Path, workers: Workers) -> None:
     """Vision alone, then the projector, then the language model; the first saves."""
-    _train_llava("tiny-llava", folder, folder, workers, curriculum.LOOK_LATE)
+    _train_llava("tiny-llava", folder, folder, workers, llava.LOOK_LATE)
 
 
 def train_unmasked(folder: Path, workers: Workers) -> None:
@@ -66,73 +57,101 @@ def _train_llava(
 ) -> None:
     """Stages that see have their checkpoints in ``seen``, the others in ``folder``."""
     folder.mkdir(exist_ok=True)
+    train = partial(_train, llava.STAGES, workers)
     torch.manual_seed(SEED)
-    model = models.llava()
-    seeing = vision.Dense(model.model.vision_tower)
-    vision.sine_positions(seeing.tower)
-    fit("vision", vision.SCHEDULE, seeing, seeing.loss, seen, workers, SEED)
-    seeing.tower.requires_grad_(False)
-    pool = load_pool(seeing.tower, features.FIRST, seen, workers)
+    model = llava.model()
+    seeing = llava.Dense(model.model.vision_tower)
+    llava.sine_positions(seeing.tower)
+    train("vision", seeing, seeing.loss, seen)
+    see = partial(llava.see, seeing.tower.requires_grad_(False))
+    pool = load_pool(see, training_data.FIRST, seen, workers)
     torch.manual_seed(SEED)
-    projector = model.model.multi_modal_projector
-    text: Stock = model.config.text_config
-    naming = language.Naming(projector, text.hidden_size)
-    loss = naming.loss_on(pool)
-    fit("align", curriculum.ALIGN, naming, loss, seen, workers, SEED)
-    language.start_language_model(model, naming.words.weight)
-    answering = language.Answering(model)
-    loss = answering.loss_on(pool, "language", look_late)
-    fit("language", curriculum.LANGUAGE, answering, loss, folder, workers, SEED)
-    pool = load_pool(seeing.tower, features.SMALLER, seen, workers)
-    loss = answering.loss_on(pool, "refine", look_late)
-    fit("refine", curriculum.REFINE, answering, loss, folder, workers, SEED)
-    loss = answering.loss_on(pool, "describe", look_late)
-    fit("describe", curriculum.DESCRIBE, answering, loss, folder, workers, SEED)
-    if workers.first:
-        model.save_pretrained(folder / key)
-        models.llava_processor().save_pretrained(folder / key)
+    naming = llava.Naming(model.model.multi_modal_projector, model.lm_head.in_features)
+    train("align", naming, naming.loss_on(pool), seen)
+    llava.start_language_model(model, naming.words.weight)
+    answering = llava.Answering(model)
+    train("language", answering, answering.loss_on(pool, "language", look_late), folder)
+    pool = load_pool(see, training_data.SMALLER, seen, workers)
+    for stage in ("refine", "describe"):
+        train(stage, answering, answering.loss_on(pool, stage, look_late), folder)
+    save(model, llava.processor(), folder / key, workers)
 
 
 def train_instructblip(folder: Path, workers: Workers) -> None:
-    """A Q-Former and a language model behind tiny-llava's tower."""
-    llava = LlavaForConditionalGeneration.from_pretrained(folder / "tiny-llava").eval()
-    tower = llava.model.vision_tower
+    """A Q-Former behind tiny-llava's tower, then with the language model."""
+    tower = trained_llava(folder).model.vision_tower
     place = folder / "instructblip"
     place.mkdir(exist_ok=True)
-    load = partial(load_pool, tower, folder=folder, workers=workers)
-    qformer.train_instructblip(tower, load, place, workers, SEED)
+    train = partial(_train, instructblip.STAGES, workers, folder=place)
+    torch.manual_seed(SEED)
+    model = instructblip.fresh(tower)
+    tokens = partial(instructblip.class_tokens, model.vision_model, training_data.FIRST)
+    see = partial(llava.see, tower)
+    pool = load_pool(see, training_data.FIRST, folder, workers)
+    supply = instructblip.Supply(pool, tokens)
+    looking = instructblip.Looking(model)
+    reading = instructblip.Reading(looking)
+    train("read", reading, reading.loss_on(supply))
+    instructblip.start_language_model(model, reading.words.weight)
+    answering = instructblip.Answering(model, looking)
+    train("answer", answering, answering.loss_on(supply, "answer"))
+    pool = load_pool(see, training_data.SMALLER, folder, workers)
+    supply = instructblip.Supply(pool, tokens)
+    train("refine", answering, answering.loss_on(supply, "refine"))
+    save(model, instructblip.processor(), place / "tiny-instructblip", workers)
 
 
 def train_qwen(folder: Path, workers: Workers) -> None:
     """The tower learns from tiny-llava's, then the language model goes on from its."""
-    llava = LlavaForConditionalGeneration.from_pretrained(folder / "tiny-llava").eval()
+    start = trained_llava(folder)
     place = folder / "qwen"
     place.mkdir(exist_ok=True)
+    train = partial(_train, qwen.STAGES, workers, folder=place)
     torch.manual_seed(SEED)
     model = qwen.model()
     visual = model.model.visual
-    qwen_tower.take_over(visual, llava)
-    distilled = qwen_tower.Distilled(visual, qwen_tower.teacher(llava))
-    schedule, loss = qwen_tower.DISTIL, distilled.loss
-    fit("distil", schedule, distilled, loss, place, workers, SEED)
+    qwen.take_over_tower(visual, start)
+    distilled = qwen.Distilled(qwen.Tower(visual), qwen.seen_by(start))
+    train("distil", distilled, distilled.loss)
     see = distilled.student.eval().requires_grad_(False)
-    features.cache(see, features.SMALLER, place, workers)
-    pool = features.Pool(features.SMALLER, place)
-    qwen_language.take_over(model, llava)
-    answering = qwen_language.Answering(model)
-    loss = answering.loss_on(pool, "qwen")
-    fit("language", curriculum.QWEN, answering, loss, place, workers, SEED)
-    if workers.first:
-        model.save_pretrained(place / "tiny-qwen2.5-vl")
-        qwen.processor().save_pretrained(place / "tiny-qwen2.5-vl")
+    pool = load_pool(see, training_data.SMALLER, place, workers)
+    qwen.take_over_language(model, start)
+    answering = qwen.Answering(model)
+    train("language", answering, answering.loss_on(pool, "language"))
+    save(model, qwen.processor(), place / "tiny-qwen2.5-vl", workers)
+
+
+def _train(
+    stages: Mapping[str, Schedule],
+    workers: Workers,
+    stage: str,
+    modules: nn.Module,
+    loss: Loss,
+    folder: Path,
+) -> None:
+    fit(stage, stages[stage], modules, loss, folder, workers, SEED)
+
+
+def trained_llava(folder: Path) -> LlavaForConditionalGeneration:
+    """tiny-llava, which was trained before in ``folder``."""
+    return LlavaForConditionalGeneration.from_pretrained(folder / "tiny-llava").eval()
 
 
 def load_pool(
-    tower: nn.Module, source: features.Source, folder: Path, workers: Workers
-) -> features.Pool:
+    see: training_data.See, source: training_data.Source, folder: Path, workers: Workers
+) -> training_data.Pool:
     """The features of a stage's scenes, made if they are not there."""
-    features.cache_features(tower, source, folder, workers)
-    return features.Pool(source, folder)
+    training_data.cache(see, source, folder, workers)
+    return training_data.Pool(source, folder)
+
+
+def save(
+    model: PreTrainedModel, processor: ProcessorMixin, folder: Path, workers: Workers
+) -> None:
+    """The first process writes the trained model."""
+    if workers.first:
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
 
 
 @dataclass(frozen=True)
@@ -175,7 +194,7 @@ def main(
     for key, recipe in RECIPES.items():
         count = processes or recipe.processes
         with tempfile.TemporaryDirectory() as place:
-            meet = os.path.join(place, "meet")
+            meet = f"{place}/meet"
             args = (count, key, folder.resolve(), meet)
             mp.spawn(work, args, nprocs=count, daemon=True)
         finish(key, folder / recipe.place, out / key, count)

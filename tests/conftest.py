@@ -57,11 +57,11 @@ def random_llava():
     """Makes a tiny-llava of random weights, large enough that answers vary."""
     import torch
 
-    from embedded import models
+    from embedded import llava
 
     def make(seed: int = 0):
         torch.manual_seed(seed)
-        model = models.llava().eval()
+        model = llava.model().eval()
         with torch.no_grad():
             for weight in model.parameters():
                 weight.mul_(6 if weight.ndim > 1 else 1)
@@ -95,9 +95,9 @@ def llama():
 
 @pytest.fixture(scope="session")
 def processor():
-    from embedded import models
+    from embedded import llava
 
-    return models.llava_processor()
+    return llava.processor()
 
 
 @pytest.fixture(scope="session")
@@ -185,7 +185,7 @@ def random_weights(saved_weights, monkeypatch):
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
     """Three scenes with two questions each, ground-truth boxes included."""
-    from embedded import questions, scenes
+    from embedded import scenes
 
     folder = tmp_path_factory.mktemp("drawn")
     (folder / "images").mkdir()
@@ -194,7 +194,7 @@ def drawn(tmp_path_factory):
         scene, pixels = scenes.draw(scenes.PLATES, seed=number)
         Image.fromarray(pixels).save(folder / "images" / f"{number}.png")
         for kind, plate in zip(("read", "color"), scene.plates, strict=False):
-            asked = questions.ask(kind, plate, np.random.default_rng(number))
+            asked = scenes.ask(kind, plate, np.random.default_rng(number))
             rows.append(
                 {
                     "id": f"{number}-{kind}",

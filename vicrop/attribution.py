@@ -93,7 +93,7 @@ def _gradient(vlm: Decoder, prompt: Prompt) -> np.ndarray:
     # The graph up to the prefix is shared with the general prompt's gradient.
     (gradient,) = torch.autograd.grad(log_likelihood(scores), pixels, retain_graph=True)
     picture = vlm.facts.picture(gradient.float(), prompt.grid)
-    return picture.norm(dim=1).cpu().numpy()
+    return array(picture.norm(dim=1))
 
 
 def log_likelihood(scores: Tensor) -> Tensor:
@@ -123,7 +123,12 @@ def to_image(chain: Sequence[Tensor], prompt: Prompt) -> np.ndarray:
     for step in connector:
         patches = step[..., -rows * cols :]  # class tokens come first
         values = (values[:, None] @ patches)[:, 0]
-    return values.reshape(-1, rows, cols).float().cpu().numpy()
+    return array(values.reshape(-1, rows, cols).float())
+
+
+def array(values: Tensor) -> np.ndarray:
+    """Values off the device, for all that is done with maps from here on."""
+    return values.cpu().numpy()
 
 
 # How the question's and the general prompt's are put together.

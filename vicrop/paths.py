@@ -3,23 +3,21 @@
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-WEIGHTS = Path(__file__).resolve().parent / "adapters" / "weights"
+PACKAGE = Path(__file__).resolve().parent
+WEIGHTS = PACKAGE / "adapters" / "weights"
+CLONE = (PACKAGE.parent / "pyproject.toml").is_file()
+ROOT = PACKAGE.parent if CLONE else Path.cwd()
+"""The clone; where the package is installed without one, the folder it is called in."""
 
 
 def data() -> Path:
-    """Folder of the data sets (``VICROP_DATA``, else ``data/`` of the repository)."""
-    return Path(os.environ.get("VICROP_DATA", _home() / "data"))
+    """Folder of the data sets (``VICROP_DATA``, else ``data/``)."""
+    return Path(os.environ.get("VICROP_DATA", ROOT / "data"))
 
 
 def results() -> Path:
     """Folder of the runs (``VICROP_RESULTS``, else ``book/results``)."""
-    return Path(os.environ.get("VICROP_RESULTS", _home() / "book" / "results"))
-
-
-def _home() -> Path:
-    """The repository; the working folder for a package that was installed without."""
-    return ROOT if (ROOT / "pyproject.toml").is_file() else Path.cwd()
+    return Path(os.environ.get("VICROP_RESULTS", ROOT / "book" / "results"))
 
 
 def runs() -> Path:

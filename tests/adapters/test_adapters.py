@@ -9,7 +9,7 @@ from PIL import Image
 from twins import prompt_of, tokens_of
 
 from embedded import scenes
-from embedded.models import WORDS
+from embedded.words import WORDS
 from vicrop import adapters, images, paths
 from vicrop.adapters import FAMILIES, MODELS, loading, registry
 from vicrop.adapters.llava import prompt_text

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from transformers import Qwen2_5_VLProcessor
 
-from embedded import idefics3, instructblip, models, qwen
+from embedded import idefics3, instructblip, llava, qwen
 from vicrop import adapters
 from vicrop.adapters import conformance
 from vicrop.adapters.adapter import Adapter
@@ -29,9 +29,7 @@ def randomised(model):
 
 
 def random_llava():
-    return adapters.wrap(
-        randomised(models.llava()), models.llava_processor(), "llava", layer=2
-    )
+    return adapters.wrap(randomised(llava.model()), llava.processor(), "llava", layer=2)
 
 
 def random_instructblip():

@@ -7,31 +7,30 @@ import torch
 
 from analysis import costs
 from benchmarks import __main__ as main
-from benchmarks import counting, machinery, models, parts, plain, ways
+from benchmarks import counting, models, shortcuts, ways
 from vicrop import attribution
 
 
 @pytest.mark.parametrize("family", models.KEYS)
 def test_middling_models_ways_give_the_same_answers(family):
-    vlm, eager = models.mid(family), plain.unfreeze(models.mid(family))
+    vlm, eager = ways.both(models.mid, family)
     assert len(vlm.attention) == 8 and vlm.layer == (5 if "qwen" in family else 3)
-    image = ways.photo(448, 448)
-    case = ways.Case(vlm, eager, image, ways.middle(image, vlm.crop_px), "rel-att")
+    case = next(ways.cases(family, "mid", (448, 448), (vlm, eager)))
+    assert case.method == "rel-att"
     ours = case.ours()
     assert case.plain() == ours == case.answers()
     assert case.told() == ours[1]
     further = case.further()
-    assert further == case.ours(vlm.look(image), ways.OTHER)
+    assert further == case.ours(vlm.look(case.image), ways.OTHER)
     assert case.tokens["answer_tokens"] == ways.TOKENS
 
 
 def test_real_model_is_counted_on_meta(monkeypatch):
     """InstructBLIP, the smallest prompt: the committed file's own numbers."""
-    monkeypatch.setattr(attribution, "array", parts._numbers)
+    monkeypatch.setattr(attribution, "array", ways._numbers)
     vlm = models.real("instructblip")
     assert vlm.device.type == "meta"
-    image = ways.photo(*parts.PHOTO)
-    case = ways.Case(vlm, vlm, image, ways.middle(image, 224), "rel-att")
+    case = next(ways.cases("instructblip", "real", ways.PHOTO, (vlm, vlm), 224))
     frame = costs.read(main.FILE).ways
     rows = frame[(frame["shape"] == "real") & (frame.family == "instructblip")]
     rows = rows[rows.method == "rel-att"].set_index(["way", "question"])
@@ -45,7 +44,7 @@ def test_real_model_is_counted_on_meta(monkeypatch):
 def test_ways_take_turns_and_the_first_round_may_warm_up():
     order = []
     calls = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
-    taken = parts.in_turn(calls, 2, "turns")
+    taken = ways.in_turn(calls, 2, "turns")
     assert order == ["a", "b"] * 3
     assert [len(spent) for spent in taken.values()] == [2, 2]
     assert all(spent >= 0 for row in taken.values() for spent in row)
@@ -53,7 +52,7 @@ def test_ways_take_turns_and_the_first_round_may_warm_up():
 
 def test_without_a_gpu_nothing_is_said_of_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert list(parts.gpu_seconds(1)) == []
+    assert list(ways.gpu_seconds(1)) == []
 
 
 def test_gpus_ways_are_timed_at_real_size(monkeypatch):
@@ -61,9 +60,9 @@ def test_gpus_ways_are_timed_at_real_size(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(models, "on_gpu", models.mid)
     monkeypatch.setattr(models, "KEYS", {"instructblip": models.KEYS["instructblip"]})
-    monkeypatch.setattr(parts, "METHODS", ("rel-att",))
-    monkeypatch.setattr(parts, "gpu_time", parts.seconds)
-    rows = list(parts.gpu_seconds(1))
+    monkeypatch.setattr(ways, "PAPER", ("rel-att",))
+    monkeypatch.setattr(ways, "gpu_time", ways.seconds)
+    rows = list(ways.gpu_seconds(1))
     assert [row["way"] for row in rows] == ["told", "answers", "ours", "ours", "plain"]
     assert {(row["shape"], row["device"]) for row in rows} == {("gpu", "cuda")}
     assert all(len(row["seconds"]) == 1 and row["seconds"][0] > 0 for row in rows)
@@ -90,5 +89,5 @@ def test_unknown_part_is_named(tmp_path):
 
 
 def test_methods_are_the_matrixs():
-    names = machinery.methods_of("tiny-llava", "plates")
+    names = shortcuts.methods_of("tiny-llava", "plates")
     assert names[:2] == ["no-crop", "rel-att"] and len(names) == len(set(names))

@@ -4,7 +4,7 @@ import pytest
 
 from analysis import looking
 from data_prep import plates
-from embedded import cards, scenes
+from embedded import cards, llava, scenes
 from vicrop import adapters, paths
 from vicrop.run import datasets, results
 from vicrop.run.provenance import file_hash, weights_hash
@@ -29,7 +29,7 @@ def card(saved_weights, tmp_path, monkeypatch):
     weights.mkdir()
     for file in (saved_weights / "tiny-llava").iterdir():
         (weights / file.name).write_bytes(file.read_bytes())
-    for stage in cards.STAGES:
+    for stage in llava.STAGES:
         (tmp_path / f"{stage}.json").write_text(json.dumps(CURVES))
     subject = cards.SUBJECTS["tiny-llava"]
     cards.write(weights, tmp_path, subject, {"seed": 3, "processes": 2})
@@ -44,7 +44,7 @@ def test_card_says_what_was_trained_and_measured(card):
     assert card["weights_sha256"] == weights_hash(vlm)
     file = paths.WEIGHTS / "tiny-llava" / "model.safetensors"
     assert card["file_sha256"] == file_hash(file)
-    assert card["seconds"] == dict.fromkeys(cards.STAGES, 90.0)
+    assert card["seconds"] == dict.fromkeys(llava.STAGES, 90.0)
 
 
 def test_layer_is_the_one_that_validation_scenes_chose(card):
@@ -63,8 +63,8 @@ def test_card_becomes_tables(card):
     assert counted == len(datasets.load(cards.VALIDATION)) == sum(groups.values())
     assert len(cards.validation(card)) == len(card["validation"])
     schedule = cards.schedule(card)
-    assert schedule["stage"].tolist() == list(cards.STAGES)
-    assert schedule["minutes"].tolist() == ["1.5"] * len(cards.STAGES)
+    assert schedule["stage"].tolist() == list(llava.STAGES)
+    assert schedule["minutes"].tolist() == ["1.5"] * len(llava.STAGES)
     assert schedule["batch"][0].startswith("2 × ")
     assert cards.layers(card)["layer"].tolist() == ["0", "1", "2", "3"]
     assert cards.metrics(card, "vision") == ["color", "char"]

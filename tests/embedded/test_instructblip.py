@@ -1,3 +1,6 @@
+from functools import partial
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,16 +12,15 @@ from transformers import (
     InstructBlipProcessor,
 )
 
-from embedded import asking, features, instructblip, models, qformer, scenes
-from embedded.asking import NAMES, Phase, Row, Supply
-from embedded.dense import IGNORE
+from embedded import instructblip, llava, scenes, train, training_data, words
 from embedded.fit import Schedule, Workers
-from embedded.instructblip import QUERIES, WIDTH, WORDS
-from embedded.models import GRID, IMAGE_PX
-from embedded.questions import Question
-from embedded.scenes import COLORS, Plate, Scene
+from embedded.instructblip import NAMES, QUERIES, WIDTH, WORDS, Row, Supply
+from embedded.scenes import COLORS, Plate, Question, Scene
+from embedded.training_data import IGNORE, Phase
+from embedded.words import GRID, IMAGE_PX
 from vicrop import adapters
 from vicrop.adapters.instructblip import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 
 QUESTION = "what digit is on the red plate?"
 PHASE = Phase(until=2, color=0.0, varied=True)
@@ -30,7 +32,7 @@ SCENE = Scene((448, 448), "striped", PLATES)
 def clip():
     """tiny-llava's tower with weights that are not as small as when they are fresh."""
     torch.manual_seed(0)
-    tower = CLIPVisionModel(models.llava_config().vision_config).eval()
+    tower = CLIPVisionModel(llava.config().vision_config).eval()
     with torch.no_grad():
         for weight in tower.parameters():
             weight.copy_(torch.randn_like(weight) * (0.1 if weight.ndim > 1 else 0.4))
@@ -45,7 +47,7 @@ def model(clip):
 
 @pytest.fixture(scope="module")
 def answering(model):
-    return qformer.Answering(model, qformer.Looking(model))
+    return instructblip.Answering(model, instructblip.Looking(model))
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +60,16 @@ def folder(clip, tmp_path_factory):
     """Of a few scenes' features."""
     folder = tmp_path_factory.mktemp("pool")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "CHUNK", 4)
-        source = features.Source(first=0, count=4, spec=scenes.PLATES)
-        features.cache_features(clip, source, folder, Workers(0, 1))
+        patch.setattr(training_data, "CHUNK", 4)
+        source = training_data.Source(first=0, count=4, spec=scenes.PLATES)
+        training_data.cache(partial(llava.see, clip), source, folder, Workers(0, 1))
     return folder
 
 
 @pytest.fixture
 def pool(folder, monkeypatch):
-    monkeypatch.setattr(features, "CHUNK", 4)
-    return features.Pool(features.Source(0, 4, scenes.PLATES), folder)
+    monkeypatch.setattr(training_data, "CHUNK", 4)
+    return training_data.Pool(training_data.Source(0, 4, scenes.PLATES), folder)
 
 
 def row(seen, question=QUESTION, answer="7"):
@@ -78,7 +80,7 @@ def row(seen, question=QUESTION, answer="7"):
 
 
 def test_words_of_tiny_llava_keep_their_numbers():
-    assert WORDS[: len(models.WORDS)] == models.WORDS
+    assert WORDS[: len(words.WORDS)] == words.WORDS
     assert len(set(WORDS)) == len(WORDS) == len(instructblip.tokenizer())
 
 
@@ -128,7 +130,7 @@ def test_attention_begins_with_queries_that_find_their_like(model):
 def test_training_prompt_is_the_processors(picture):
     processor = instructblip.processor()
     made = processor(images=picture, text=prompt_text(QUESTION), return_tensors="pt")
-    prompt = qformer.prompt_tokens(QUESTION)
+    prompt = instructblip.prompt_tokens(QUESTION)
     images = [WORDS.index("<image>")] * QUERIES
     assert made["input_ids"][0].tolist() == images + prompt
     assert made["qformer_input_ids"][0].tolist() == prompt
@@ -136,14 +138,14 @@ def test_training_prompt_is_the_processors(picture):
     assert [WORDS[number] for number in prompt] == words.split()
 
 
-@pytest.mark.parametrize("wording", sum(asking.questions.WORDINGS.values(), ()))
+@pytest.mark.parametrize("wording", sum(scenes.WORDINGS.values(), ()))
 def test_questions_have_no_unknown_words(wording):
     text = wording.format(color="red", char="7", kind="digit")
-    assert WORDS.index("<unk>") not in qformer.prompt_tokens(text)
+    assert WORDS.index("<unk>") not in instructblip.prompt_tokens(text)
 
 
 def test_general_question_has_no_unknown_words():
-    tokens = qformer.prompt_tokens(adapters.GENERAL_QUESTION)
+    tokens = instructblip.prompt_tokens(GENERAL_QUESTION)
     assert WORDS.index("<unk>") not in tokens
 
 
@@ -169,7 +171,9 @@ def test_rows_are_what_the_tower_sees_but_for_the_class_token(pool, model):
     phase = Phase(until=1, crops=0.0, color=0.0)
     rows = Supply(pool, lambda: strange).rows(phase, False, 3, np.random.default_rng(0))
     with torch.no_grad():
-        shown = np.stack([features.pictures(n, scenes.PLATES)[2][0] for n in range(4)])
+        shown = np.stack(
+            [training_data.pictures(n, scenes.PLATES)[0] for n in range(4)]
+        )
         ready = (torch.from_numpy(shown).float() / 255 - 0.5) / 0.25
         tower = model.vision_model
         seen = tower(pixel_values=ready.permute(0, 3, 1, 2)).last_hidden_state
@@ -189,9 +193,9 @@ def test_pairs_are_a_scene_and_its_crop(pool, rng):
 
 
 def test_class_tokens_are_the_towers(model):
-    source = features.Source(0, 4, scenes.PLATES)
-    found = qformer.class_tokens(model.vision_model, source, count=2)
-    picture = features.pictures(1, scenes.PLATES)[2][1:]  # the crop of the second
+    source = training_data.Source(0, 4, scenes.PLATES)
+    found = instructblip.class_tokens(model.vision_model, source, count=2)
+    picture = training_data.pictures(1, scenes.PLATES)[1:]  # the crop of the second
     ready = ((torch.from_numpy(picture).float() / 255 - 0.5) / 0.25).permute(0, 3, 1, 2)
     with torch.no_grad():
         wanted = model.vision_model(pixel_values=ready).last_hidden_state[0, 0]
@@ -201,7 +205,7 @@ def test_class_tokens_are_the_towers(model):
 
 def test_asked_about_a_plate_all_queries_name_it():
     question = Question("digit", QUESTION, "7", PLATES[0])
-    labels = asking.to_say(question, ("striped", list(PLATES)))
+    labels = instructblip.to_say(question, ("striped", list(PLATES)))
     assert {NAMES["color"][n] for n in labels["color"]} == {"red"}
     assert {NAMES["char"][n] for n in labels["char"]} == {"7"}
     assert {NAMES["there"][n] for n in labels["there"]} == {"yes"}
@@ -209,10 +213,10 @@ def test_asked_about_a_plate_all_queries_name_it():
 
 
 def test_asked_for_a_description_each_query_has_its_colour():
-    question = asking.described(
+    question = instructblip.described(
         PHASE, ("striped", list(PLATES)), np.random.default_rng(0)
     )
-    labels = asking.to_say(question, ("striped", list(PLATES)))
+    labels = instructblip.to_say(question, ("striped", list(PLATES)))
     red = list(COLORS).index("red")
     said = [NAMES["color"][n] for n in labels["color"][: len(COLORS)]]
     assert said == ["red" if n == red else "no" for n in range(len(COLORS))]
@@ -225,11 +229,11 @@ def test_asked_for_a_description_each_query_has_its_colour():
 def test_asked_in_vain_names_a_plate_that_is_not_there(rng):
     question = Question("digit", QUESTION, "7", PLATES[0])
     for _ in range(8):
-        vain = asking.asked_in_vain(question, SCENE, rng)
+        vain = instructblip.asked_in_vain(question, SCENE, rng)
         named = [color for color in COLORS if f" {color} " in vain.text]
         assert len(named) == 1
         assert named[0] not in ("red", "blue")
-        labels = asking.to_say(vain, ("striped", list(PLATES)))
+        labels = instructblip.to_say(vain, ("striped", list(PLATES)))
         assert {NAMES["there"][n] for n in labels["there"]} == {"no"}
         assert set(labels["char"]) == {IGNORE}
 
@@ -240,14 +244,16 @@ def test_small_plates_are_asked_about_once_they_come_first(rng):
         for side, color in zip(range(20, 120, 20), COLORS, strict=False)
     ]
     phase = Phase(until=1, small_first=True, describe=0.0, color=0.0)
-    found = [asking.asked(phase, ("plain", plates), SCENE, rng) for _ in range(60)]
+    found = [
+        instructblip.asked(phase, ("plain", plates), SCENE, rng) for _ in range(60)
+    ]
     sides = {question.plate.side for question in found if question.plate}
     assert sides == {20, 40, 60, 80}
 
 
 def test_nothing_in_view_is_described_or_denied(rng):
     shown = ("plain", [])
-    found = [asking.asked(PHASE, shown, SCENE, rng) for _ in range(20)]
+    found = [instructblip.asked(PHASE, shown, SCENE, rng) for _ in range(20)]
     assert {question.answer for question in found} == {"plain wall", "no"}
 
 
@@ -255,12 +261,12 @@ def test_nothing_in_view_is_described_or_denied(rng):
 
 
 def stock_logits(model, ids, pixels):
-    prompt = torch.tensor([qformer.prompt_tokens(QUESTION)])
+    prompt = torch.tensor([instructblip.prompt_tokens(QUESTION)])
     return model(pixel_values=pixels, qformer_input_ids=prompt, input_ids=ids).logits
 
 
 def test_training_forward_is_the_models_own(model, answering, pixels):
-    prompt = qformer.prompt_tokens(QUESTION)
+    prompt = instructblip.prompt_tokens(QUESTION)
     images = [WORDS.index("<image>")] * QUERIES
     answer = WORDS.index("7")
     with torch.no_grad():
@@ -280,7 +286,7 @@ def test_training_forward_is_the_models_own(model, answering, pixels):
 
 
 def test_two_images_are_their_queries_one_after_the_other(model, answering, pixels):
-    prompt = torch.tensor([qformer.prompt_tokens(QUESTION)])
+    prompt = torch.tensor([instructblip.prompt_tokens(QUESTION)])
     with torch.no_grad():
         seen = model.vision_model(pixel_values=pixels).last_hidden_state
         logits, _ = answering([row(seen)])
@@ -302,30 +308,33 @@ def test_right_counts_first_words_by_kind():
     rows = [Row(torch.zeros(1), one, {}) for one in (small, described)]
     labels = torch.tensor([[IGNORE, 1, 2], [3, 4, 5]])
     logits = F.one_hot(torch.tensor([[0, 1, 0], [3, 4, 0]]), 6).float()
-    found = qformer.right(rows, logits, labels, "single")
+    found = instructblip.right(rows, logits, labels, "single")
     assert found == {"described, single": (2, 3), "small, single": (1, 1)}
 
 
 @pytest.fixture
-def short(monkeypatch):
+def short(monkeypatch, clip, pool):
     """All stages, two steps each, on the few scenes there are."""
     schedule = Schedule(steps=2, batch=4, rate=1e-3, warmup=1)
-    monkeypatch.setattr(asking, "STAGES", dict.fromkeys(asking.STAGES, schedule))
-    monkeypatch.setattr(qformer, "class_tokens", lambda *_: torch.zeros(2, WIDTH))
+    for stage in instructblip.STAGES:
+        monkeypatch.setitem(instructblip.STAGES, stage, schedule)
+    zeros = torch.zeros(2, WIDTH)
+    monkeypatch.setattr(instructblip, "class_tokens", lambda *_: zeros)
+    llava_with_clip = SimpleNamespace(model=SimpleNamespace(vision_tower=clip))
+    monkeypatch.setattr(train, "trained_llava", lambda _: llava_with_clip)
+    monkeypatch.setattr(train, "load_pool", lambda *_: pool)
 
 
-def trained(clip, pool, folder):
+def trained(folder):
     folder.mkdir()
-    qformer.train_instructblip(clip, lambda _: pool, folder, Workers(0, 1), seed=5)
-    return folder / "tiny-instructblip"
+    train.train_instructblip(folder, Workers(0, 1))
+    return folder / "instructblip/tiny-instructblip"
 
 
-def test_all_stages_make_a_model_that_loads_and_looks(
-    clip, pool, short, tmp_path, picture
-):
-    torch.manual_seed(5)
+def test_all_stages_make_a_model_that_loads_and_looks(clip, short, tmp_path, picture):
+    torch.manual_seed(train.SEED)
     fresh = instructblip.fresh(clip)
-    made = trained(clip, pool, tmp_path / "one")
+    made = trained(tmp_path / "one")
     vlm = adapters.load(str(made), family="instructblip", layer=2)
     view = vlm.look(picture)
     assert isinstance(view.ask(QUESTION, max_new_tokens=2).text, str)
@@ -341,7 +350,7 @@ def test_all_stages_make_a_model_that_loads_and_looks(
         for name in (*names, "language_model.model.layers", "language_model.lm_head")
     }
     assert [name for name, moved in changed.items() if not moved] == ["vision_model"]
-    again = trained(clip, pool, tmp_path / "two")
+    again = trained(tmp_path / "two")
     files = [path / "model.safetensors" for path in (made, again)]
     assert files[0].read_bytes() == files[1].read_bytes()
     assert files[0].stat().st_size <= 10_000_000

@@ -5,20 +5,9 @@ from PIL import Image
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
-from embedded import (
-    cards,
-    features,
-    language,
-    models,
-    questions,
-    qwen,
-    qwen_language,
-    qwen_tower,
-)
-from embedded import scenes as S
-from embedded.curriculum import PHASES
+from embedded import cards, llava, qwen, scenes, training_data, words
 from embedded.fit import Schedule
-from embedded.models import GRID
+from embedded.words import GRID, PATCH_PX
 from vicrop import adapters, boxes
 from vicrop.adapters.qwen2_5_vl import Qwen25VL
 from vicrop.attribution import GENERAL_QUESTION
@@ -34,10 +23,10 @@ def processor():
 
 
 @pytest.fixture(scope="module")
-def llava():
+def start():
     """A random LLaVA whose biases and norms are not trivial."""
     torch.manual_seed(1)
-    made = models.llava().eval()
+    made = llava.model().eval()
     with torch.no_grad():
         for name, weight in made.named_parameters():
             if name.endswith("bias"):
@@ -56,14 +45,17 @@ def qwen_model():
 @pytest.fixture
 def pool(rng):
     """Six scenes with random features."""
-    made = features.Pool.__new__(features.Pool)
+    made = training_data.Pool.__new__(training_data.Pool)
     made.features = torch.from_numpy(rng.standard_normal((6, 2, GRID**2, 128)))
-    made.scenes = [(S.plan(S.PLATES, rng), features.random_crop(rng)) for _ in range(6)]
+    made.scenes = [
+        (scenes.plan(scenes.PLATES, rng), training_data.random_crop(rng))
+        for _ in range(6)
+    ]
     return made
 
 
 def messages(question, images=1):
-    text = {"type": "text", "text": f"{question} {qwen_language.INSTRUCTION}"}
+    text = {"type": "text", "text": f"{question} {qwen.INSTRUCTION}"}
     return [{"role": "user", "content": [*[{"type": "image"}] * images, text]}]
 
 
@@ -77,7 +69,7 @@ def prompt(processor, question, images=1):
 
 
 def test_words_go_on_from_tiny_llavas_and_differ():
-    assert qwen.WORDS[: len(models.WORDS)] == models.WORDS
+    assert qwen.WORDS[: len(words.WORDS)] == words.WORDS
     assert len(set(qwen.WORDS)) == len(qwen.WORDS)
 
 
@@ -121,25 +113,25 @@ def test_any_image_is_about_144_tokens_at_its_own_ratio(processor, size, grid):
 
 def test_all_square_crops_are_twelve_by_twelve(processor):
     bounds = (qwen.MIN_PIXELS, qwen.MAX_PIXELS)
-    shapes = {smart_resize(n, n, models.PATCH_PX, *bounds) for n in range(8, 1500)}
+    shapes = {smart_resize(n, n, PATCH_PX, *bounds) for n in range(8, 1500)}
     assert shapes == {(96, 96)}
 
 
 def test_training_pixels_are_what_the_processor_gives(processor):
-    _, pixels = S.draw(S.PLATES, S.scene_seed("train", 7))
+    _, pixels = scenes.draw(scenes.PLATES, scenes.scene_seed("train", 7))
     used = processor.image_processor(
         images=[Image.fromarray(pixels)], return_tensors="pt"
     )
-    _, _, (small, _) = features.pictures(7, S.PLATES)
+    small, _ = training_data.pictures(7, scenes.PLATES)
     ready = (torch.from_numpy(small).float() / 255 - 0.5) / 0.25
-    trained = qwen_tower.patches(ready.permute(2, 0, 1)[None])
+    trained = qwen.patches(ready.permute(2, 0, 1)[None])
     torch.testing.assert_close(used["pixel_values"], trained, atol=1e-5, rtol=0)
 
 
 def test_saved_processor_and_model_come_back_the_same(processor, qwen_model, tmp_path):
     processor.save_pretrained(tmp_path)
     qwen_model.save_pretrained(tmp_path)
-    loaded = Qwen25VL.load_processor(tmp_path)
+    loaded = Qwen25VL.processor_class.from_pretrained(tmp_path, backend="pil")
     text, image = prompt(processor, QUESTION), Image.new("RGB", (300, 200), "red")
     one, other = (
         p(text=[text], images=[image], return_tensors="pt") for p in (processor, loaded)
@@ -167,21 +159,21 @@ def test_tower_over_a_batch_is_the_models_own(processor, qwen_model, rng):
         own = qwen_model.model.get_image_features(
             made["pixel_values"], image_grid_thw=made["image_grid_thw"]
         ).pooler_output
-        batched = qwen_tower.Tower(qwen_model.model.visual)(ready)
+        batched = qwen.Tower(qwen_model.model.visual)(ready)
     torch.testing.assert_close(batched, torch.stack(list(own)), atol=1e-5, rtol=1e-4)
 
 
-def test_rewritten_block_is_clips_but_for_the_turned_queries(llava):
+def test_rewritten_block_is_clips_but_for_the_turned_queries(start):
     """Without rotations and the gate's own start, a block does what CLIP's does."""
     torch.manual_seed(3)
     visual = qwen.model().model.visual.eval()
-    qwen_tower.take_over(visual, llava)
+    qwen.take_over_tower(visual, start)
     torch.nn.init.zeros_(visual.blocks[1].mlp.up_proj.weight)
     stream = torch.randn(1, GRID**2, 128)
     level = stream - stream.mean(-1, keepdim=True)
     still = torch.ones(GRID**2, 32), torch.zeros(GRID**2, 32)
     ends = torch.tensor([0, GRID**2], dtype=torch.int32)
-    layer = llava.model.vision_tower.encoder.layers[1]
+    layer = start.model.vision_tower.encoder.layers[1]
     with torch.no_grad():
         theirs = layer(stream, None)
         ours = visual.blocks[1](level[0], cu_seqlens=ends, position_embeddings=still)
@@ -190,52 +182,84 @@ def test_rewritten_block_is_clips_but_for_the_turned_queries(llava):
     assert missed < 0.01
 
 
-def test_rewritten_tower_starts_nearer_than_a_random_one(llava, rng):
+def test_rewritten_tower_starts_nearer_than_a_random_one(start, rng):
     visual = qwen.model().model.visual
-    see = qwen_tower.teacher(llava)
-    before = qwen_tower.Distilled(visual, see).loss(0, np.random.default_rng(5))
-    qwen_tower.take_over(visual, llava)
-    after = qwen_tower.Distilled(visual, see).loss(0, np.random.default_rng(5))
+    see = qwen.seen_by(start)
+    before = qwen.Distilled(qwen.Tower(visual), see).loss(0, np.random.default_rng(5))
+    qwen.take_over_tower(visual, start)
+    after = qwen.Distilled(qwen.Tower(visual), see).loss(0, np.random.default_rng(5))
     assert after[0] < 0.8 * before[0]
 
 
 def test_joined_picture_shows_what_the_joined_features_are_of(rng):
     pixels = torch.from_numpy(rng.standard_normal((4, 3, 96, 96))).float()
-    cells = torch.nn.functional.avg_pool2d(pixels, models.PATCH_PX)
-    for rows, cols in qwen_tower.SHAPES:
+    cells = torch.nn.functional.avg_pool2d(pixels, PATCH_PX)
+    for rows, cols in qwen.SHAPES:
         assert rows * cols == GRID**2
-        side = models.PATCH_PX
-        wide = qwen_tower.joined(pixels, rows * side, cols * side)
+        side = PATCH_PX
+        wide = qwen.joined(pixels, rows * side, cols * side)
         assert wide.shape == (2, 3, rows * side, cols * side)
         found = torch.nn.functional.avg_pool2d(wide, side)
-        torch.testing.assert_close(found, qwen_tower.joined(cells, rows, cols))
+        torch.testing.assert_close(found, qwen.joined(cells, rows, cols))
 
 
-def test_every_fourth_step_shows_other_shapes(llava, rng):
-    distilled = qwen_tower.Distilled(
-        qwen.model().model.visual, qwen_tower.teacher(llava)
-    )
-    distilled.size = 2
+def test_every_fourth_step_shows_other_shapes(start, rng, monkeypatch):
+    monkeypatch.setitem(qwen.STAGES, "distil", Schedule(1, 2, 1.0))
+    tower = qwen.Tower(qwen.model().model.visual)
+    distilled = qwen.Distilled(tower, qwen.seen_by(start))
     shapes = set()
     for step in range(16):
         pixels, target = distilled.show(step, rng)
         assert target.shape[1:] == (GRID**2, 128)
-        shapes.add(tuple(n // models.PATCH_PX for n in pixels.shape[2:]))
-    assert shapes == {(GRID, GRID), *qwen_tower.SHAPES}
+        shapes.add(tuple(n // PATCH_PX for n in pixels.shape[2:]))
+    assert shapes == {(GRID, GRID), *qwen.SHAPES}
+
+
+class Mirror(torch.nn.Module):
+    """A student with one number to learn: the share of the pixels' means it tells."""
+
+    def __init__(self):
+        super().__init__()
+        self.share = torch.nn.Parameter(torch.tensor(0.0))
+
+    def forward(self, pixels):
+        return self.share * block_means(pixels)
+
+
+def block_means(pixels):
+    means = torch.nn.functional.avg_pool2d(pixels, PATCH_PX)
+    return means.flatten(2).transpose(1, 2)
+
+
+def test_distilled_student_explains_its_teacher_when_it_is_its_equal(rng, monkeypatch):
+    monkeypatch.setitem(qwen.STAGES, "distil", Schedule(1, 2, 1.0))
+    distilled = qwen.Distilled(Mirror(), block_means)
+    loss, metrics = distilled.loss(0, rng)
+    assert metrics["explained"] == (pytest.approx(1 - loss.item()), 1)
+    assert metrics["explained"][0] < 0.5
+    loss.backward()
+    assert distilled.student.share.grad < 0
+    with torch.no_grad():
+        distilled.student.share.fill_(1)
+    assert distilled.loss(0, rng)[1]["explained"][0] == pytest.approx(1)
+
+
+def test_teacher_is_no_part_of_the_students_checkpoint():
+    assert list(qwen.Distilled(Mirror(), block_means).state_dict()) == ["student.share"]
 
 
 # The language model.
 
 
-def test_language_model_starts_as_tiny_llavas(llava):
+def test_language_model_starts_as_tiny_llavas(start):
     model = qwen.model().eval()
-    qwen_language.take_over(model, llava)
-    ids = torch.tensor([[models.WORDS.index(w) for w in "is there a red".split()]])
+    qwen.take_over_language(model, start)
+    ids = torch.tensor([words.numbers("is there a red".split(), words.WORDS)])
     with torch.no_grad():
         ours = model.model.language_model(ids).last_hidden_state
-        theirs = llava.model.language_model(ids).last_hidden_state
-        scores = model.lm_head(ours)[..., : len(models.WORDS)]
-        wanted = llava.lm_head(theirs)
+        theirs = start.model.language_model(ids).last_hidden_state
+        scores = model.lm_head(ours)[..., : len(words.WORDS)]
+        wanted = start.lm_head(theirs)
     torch.testing.assert_close(scores, wanted, atol=1e-4, rtol=1e-4)
 
 
@@ -243,13 +267,13 @@ def test_language_model_starts_as_tiny_llavas(llava):
 def test_training_forward_is_the_stock_models(qwen_model, pool, processor, pairs):
     """A packed row scores a turn's tokens as the stock model scores its prompt."""
     rng = np.random.default_rng(4)
-    rows = language.batch(pool, PHASES["qwen"][-1], pairs, rng, qwen_language.turn)
+    rows = llava.batch(pool, qwen.PHASES["language"][-1], pairs, 24, rng, qwen.turn)
     with torch.no_grad():
-        logits = qwen_language.Answering(qwen_model)(rows, look_late=False)
+        logits = qwen.Answering(qwen_model)(rows, look_late=False)
     row, number = 3, int(rows.turn[3].max())
     mine = rows.turn[row] == number
     images = rows.features.shape[1]
-    ids = [*qwen_language.front(images), *rows.tokens[row][mine].tolist()]
+    ids = [*qwen.front(images), *rows.tokens[row][mine].tolist()]
     text = "".join(qwen.WORDS[i] for i in ids[: ids.index(qwen.WORDS.index("\n"))])
     assert text == "<|im_start|>system"
     with torch.no_grad():
@@ -273,20 +297,20 @@ def _stock(model, ids, seen):
 
 
 def test_turn_is_the_chat_templates_text_behind_the_image(processor):
-    turn = qwen_language.turn(QUESTION, "7")
+    turn = qwen.turn(QUESTION, "7")
     text = prompt(processor, QUESTION).replace(
         processor.image_token, processor.image_token * GRID**2
     )
     whole = processor.tokenizer(text)["input_ids"]
-    assert [*qwen_language.front(1), *turn.prompt] == whole
+    assert [*qwen.front(1), *turn.prompt] == whole
     assert [qwen.WORDS[i] for i in turn.answer] == ["7", "<|im_end|>"]
 
 
 def test_a_step_of_each_phase_learns(qwen_model, pool, rng, monkeypatch):
-    monkeypatch.setattr(language, "LANGUAGE", Schedule(steps=1, batch=4, rate=1.0))
-    answering = qwen_language.Answering(qwen_model)
-    stage = answering.loss_on(pool, "qwen")
-    for phase in PHASES["qwen"]:
+    monkeypatch.setitem(qwen.STAGES, "language", Schedule(1, 4, 1.0))
+    answering = qwen.Answering(qwen_model)
+    stage = answering.loss_on(pool, "language")
+    for phase in qwen.PHASES["language"]:
         loss, metrics = stage(phase.until - 1, rng)
         ((name, (hits, asked)),) = metrics.items()
         assert name.startswith("right, ")
@@ -316,13 +340,15 @@ def test_wide_and_tall_scenes_are_read_too(trained):
     """Large plates at once, small ones with a crop, whatever the image's shape."""
     plain, cropped = {"small": [], "large": []}, {"small": [], "large": []}
     for index in range(14):
-        scene, pixels = S.draw(S.PLATES_WIDE, S.scene_seed("val", 500_000 + index))
+        scene, pixels = scenes.draw(
+            scenes.PLATES_WIDE, scenes.scene_seed("val", 500_000 + index)
+        )
         view = trained.look(Image.fromarray(pixels))
         for plate in scene.plates:
             group = size_group(plate.side**2 / (scene.size[0] * scene.size[1]))
             if group == "medium":
                 continue
-            kind = questions.kind_of(plate.char)
+            kind = scenes.kind_of(plate.char)
             asked = f"what {kind} is on the {plate.color} plate?"
             crop = boxes.around(plate.box, scene.size, trained.crop_px)
             said = view.ask(asked, crop, max_new_tokens=3)

@@ -5,17 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from data_prep import plates
-from embedded import (
-    asking,
-    cards,
-    curriculum,
-    features,
-    language,
-    qwen_tower,
-    scenes,
-    train,
-    vision,
-)
+from embedded import cards, instructblip, llava, qwen, scenes, train, training_data
 from embedded.fit import Schedule, Workers
 from vicrop import adapters, paths
 from vicrop.run.provenance import weights_hash
@@ -30,18 +20,13 @@ QUESTION = "what digit is on the red plate?"
 def short(monkeypatch):
     """All stages, two steps each, on a few scenes."""
     schedule = Schedule(steps=2, batch=2, rate=1e-3, warmup=1)
-    monkeypatch.setattr(vision, "SCHEDULE", schedule)
-    monkeypatch.setattr(qwen_tower, "DISTIL", schedule)
-    for stage in ("align", *curriculum.PHASES):
-        monkeypatch.setattr(curriculum, stage.upper(), schedule)
-    for stage in asking.STAGES:
-        monkeypatch.setitem(asking.STAGES, stage, schedule)
-    for stage in ("ALIGN", "LANGUAGE"):  # whose batch sizes are read there
-        monkeypatch.setattr(language, stage, schedule)
-    monkeypatch.setattr(features, "CHUNK", 2)
+    for family in (llava, instructblip, qwen):
+        for stage in family.STAGES:
+            monkeypatch.setitem(family.STAGES, stage, schedule)
+    monkeypatch.setattr(training_data, "CHUNK", 2)
     for name, first in (("FIRST", 0), ("SMALLER", 4)):
-        source = features.Source(first, 4, scenes.PLATES)
-        monkeypatch.setattr(features, name, source)
+        source = training_data.Source(first, 4, scenes.PLATES)
+        monkeypatch.setattr(training_data, name, source)
 
 
 def trained(folder):
@@ -101,7 +86,7 @@ def test_instructblip_stands_behind_tiny_llavas_tower(tmp_path, picture):
     assert view.importance(QUESTION).shape == (12, 12)
 
 
-@pytest.mark.parametrize("stage", ["cache_features", "Pool"])
+@pytest.mark.parametrize("stage", ["cache", "Pool"])
 def test_training_interrupted_between_stages_makes_the_same_bytes(
     tmp_path, monkeypatch, stage
 ):
@@ -111,7 +96,7 @@ def test_training_interrupted_between_stages_makes_the_same_bytes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(features, stage, interrupt)
+        patch.setattr(training_data, stage, interrupt)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path / "two")
     assert trained(tmp_path / "two") == wanted
@@ -119,8 +104,10 @@ def test_training_interrupted_between_stages_makes_the_same_bytes(
 
 def test_finished_training_is_not_repeated(tmp_path, monkeypatch):
     weights = trained(tmp_path)
-    monkeypatch.setattr(features, "pictures", lambda *_: pytest.fail("drawn again"))
-    monkeypatch.setattr(vision.Dense, "loss", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(
+        training_data, "pictures", lambda *_: pytest.fail("drawn again")
+    )
+    monkeypatch.setattr(llava.Dense, "loss", lambda *_: pytest.fail("trained again"))
     assert trained(tmp_path) == weights
 
 

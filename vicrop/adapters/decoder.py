@@ -241,7 +241,7 @@ class Decoder:
         """
         later = [(crop, words) for words, seen, _ in cases for crop in seen[1:]]
         # Nobody reads where a connector looks in a crop: its own attention will do.
-        made = iter(self._tokens(*zip(*later, strict=True)) if later else ())
+        made = iter(self.image_tokens(*zip(*later, strict=True)) if later else ())
         return [
             self._follow(*case, [next(made) for _ in case[1][1:]]) for case in cases
         ]
@@ -281,13 +281,15 @@ class Decoder:
         """
         connector = self.facts.connector
         if connector is None:
-            return [(tokens, None) for tokens in self._tokens(seen, words)]
+            return [(tokens, None) for tokens in self.image_tokens(seen, words)]
         with capture.trace_all(connector.attention[connector.layer]) as cross:
-            tokens = self._tokens(seen, words)
+            tokens = self.image_tokens(seen, words)
         steps = _each(cross[0], [len(image.features) for image in seen])
         return list(zip(tokens, steps, strict=True))
 
-    def _tokens(self, seen: Sequence[Seen], words: Sequence[Words]) -> list[Tensor]:
+    def image_tokens(
+        self, seen: Sequence[Seen], words: Sequence[Words]
+    ) -> list[Tensor]:
         """``connect``, without a connector's attention."""
         connector = self.facts.connector
         if connector is None:
@@ -520,11 +522,11 @@ class Decoder:
 
     def answer(self, prompts: Sequence[Prompt], max_new_tokens: int = 20) -> list[str]:
         """Greedy answers to prompts of one image each (or an image and its crop)."""
-        said = self.decode(self.run(prompts), max_new_tokens)
-        return [
-            self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
-            for tokens in said
-        ]
+        return [*map(self.text, self.decode(self.run(prompts), max_new_tokens))]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """An answer's tokens as text."""
+        return self.tokenizer.decode(tokens, skip_special_tokens=True).strip()
 
     @torch.no_grad()
     def decode(

@@ -1,14 +1,199 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from transformers import AutoProcessor, LlavaForConditionalGeneration, LlavaProcessor
 
-from embedded import curriculum, dense, features, language, models, scenes
+from embedded import llava, scenes, training_data
 from embedded.fit import Schedule, Workers
-from embedded.language import Batch, Phase, Turn
-from embedded.models import GRID, WORDS
-from embedded.scenes import COLORS, Plate, Scene
+from embedded.llava import Batch, Turn
+from embedded.scenes import CHARS, COLORS, TEXTURES, Plate, Scene
+from embedded.training_data import Phase
+from embedded.words import GRID, IMAGE_PX, WORDS
 from vicrop.adapters.llava import prompt_text
 from vicrop.attribution import GENERAL_QUESTION
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return llava.tokenizer()
+
+
+def words(tokenizer, text):
+    return tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
+
+
+def test_words_are_all_different():
+    assert len(set(WORDS)) == len(WORDS)
+    assert len(llava.tokenizer()) == len(WORDS)
+
+
+def test_prompt_becomes_one_token_a_word(tokenizer):
+    prompt = prompt_text("What digit is on the red plate?")
+    wanted = (
+        "<s> <image> USER: what digit is on the red plate ? Answer the question using"
+        " a single word or phrase . ASSISTANT:"
+    )
+    assert words(tokenizer, prompt) == wanted.split()
+
+
+@pytest.mark.parametrize("word", ["What", "Which", "Is", "Does"])
+def test_capital_of_a_question_word_is_forgiven(tokenizer, word):
+    assert words(tokenizer, word) == ["<s>", word.lower()]
+
+
+def test_letters_on_plates_keep_their_capital(tokenizer):
+    assert words(tokenizer, "letter A ? K") == ["<s>", "letter", "A", "?", "K"]
+    assert words(tokenizer, "a") == ["<s>", "a"]
+
+
+def test_other_words_are_unknown(tokenizer):
+    assert words(tokenizer, "giraffe") == ["<s>", "<unk>"]
+
+
+def test_answer_comes_back_as_text(tokenizer):
+    ids = tokenizer("blue K", add_special_tokens=False)["input_ids"]
+    end = WORDS.index("</s>")
+    assert tokenizer.decode([*ids, end], skip_special_tokens=True) == "blue K"
+
+
+def test_batches_are_padded_on_the_left(tokenizer):
+    ids = tokenizer(["red", "red plate"], padding=True)["input_ids"]
+    assert ids[0][0] == WORDS.index("<pad>")
+
+
+def test_saved_processor_writes_the_same_tokens_and_pixels(tmp_path, picture):
+    processor = llava.processor()
+    processor.save_pretrained(tmp_path)
+    loaded = AutoProcessor.from_pretrained(tmp_path, backend="pil")
+    assert isinstance(loaded, LlavaProcessor)
+    text = prompt_text("what digit is on the red plate?")
+    one, two = (
+        made(images=picture, text=text, return_tensors="pt")
+        for made in (processor, loaded)
+    )
+    assert torch.equal(one["input_ids"], two["input_ids"])
+    assert torch.equal(one["pixel_values"], two["pixel_values"])
+    assert (one["input_ids"] == WORDS.index("<image>")).sum() == GRID**2
+
+
+def test_model_is_of_the_stock_class_and_tiny():
+    model = llava.model()
+    assert type(model) is LlavaForConditionalGeneration
+    assert sum(p.numel() for p in model.parameters()) < 3_000_000
+    assert model.config.image_token_id == WORDS.index("<image>")
+    assert model.generation_config.eos_token_id == WORDS.index("</s>")
+
+
+def test_same_seed_makes_the_same_weights():
+    states = []
+    for _ in range(2):
+        torch.manual_seed(7)
+        states.append(llava.model().state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_image_tokens_are_as_many_as_the_tower_gives():
+    model = llava.model()
+    with torch.no_grad():
+        pixels = torch.zeros(1, 3, IMAGE_PX, IMAGE_PX)
+        features = model.get_image_features(pixel_values=pixels).pooler_output
+    assert features[0].shape == (GRID**2, model.config.text_config.hidden_size)
+
+
+@pytest.fixture(scope="module")
+def seeing():
+    torch.manual_seed(0)
+    return llava.Dense(llava.model().model.vision_tower)
+
+
+def test_every_step_has_a_view_of_its_phase():
+    for step in range(llava.STAGES["vision"].steps):
+        view = llava.drawing_at(step)
+        phase = next(p for p in llava.SIZES if step < p[0])
+        enlarged = (view.side, view.plates) == llava.ENLARGED
+        assert enlarged or (view.side, view.plates) == phase[1:]
+        assert enlarged <= (phase is llava.SIZES[2])
+        assert (view.scale <= 1) if enlarged else view.scale in (1, 2)
+        assert 96 * view.scale == round(96 * view.scale)
+
+
+def test_logits_are_a_patch_and_a_head(seeing):
+    logits = seeing(torch.zeros(2, 3, 96, 96))
+    shapes = {name: tuple(value.shape) for name, value in logits.items()}
+    assert shapes == {
+        "color": (2, GRID**2, training_data.NO_PLATE + 1),
+        "char": (2, GRID**2, len(CHARS)),
+        "texture": (2, GRID**2, len(TEXTURES)),
+    }
+
+
+def test_loss_reaches_every_trained_weight(seeing, monkeypatch):
+    monkeypatch.setitem(llava.STAGES, "vision", Schedule(1, 2, 1e-3))
+    loss, metrics = seeing.loss(3, np.random.default_rng(0))
+    loss.backward()
+    assert loss.isfinite()
+    assert {"color", "texture"} <= set(metrics)
+    without = [name for name, p in seeing.named_parameters() if p.grad is None]
+    # CLIP's last norm is of the class token, which LLaVA drops.
+    assert all("post_layernorm" in name for name in without)
+    seeing.zero_grad()
+
+
+def test_loss_of_a_step_is_the_same_every_time(seeing, monkeypatch):
+    monkeypatch.setitem(llava.STAGES, "vision", Schedule(1, 2, 1e-3))
+    with torch.no_grad():
+        losses = {seeing.loss(4, np.random.default_rng(9))[0].item() for _ in range(2)}
+    assert len(losses) == 1
+
+
+def test_loss_where_nothing_is_labelled_is_zero():
+    logits = torch.randn(1, 4, 3, requires_grad=True)
+    loss = llava._entropy(logits, torch.full((1, 4), training_data.IGNORE))
+    loss.backward()
+    assert loss.item() == 0 and (logits.grad == 0).all()
+
+
+def test_accuracies_count_labelled_patches_only():
+    wanted = torch.tensor([[0, 1, training_data.NO_PLATE, training_data.IGNORE]])
+    labels = {
+        "color": wanted,
+        "char": torch.tensor([[5, 6, training_data.IGNORE, training_data.IGNORE]]),
+        "texture": torch.tensor([[training_data.IGNORE, training_data.IGNORE, 2, 3]]),
+        "side": torch.tensor([[7.0, 12.0, 0.0, 8.0]]),
+    }
+
+    def says(*classes):
+        return torch.nn.functional.one_hot(torch.tensor([classes]), 20).float()
+
+    logits = {
+        "color": says(0, 0, 3, 1),
+        "char": says(5, 7, 5, 5),
+        "texture": says(0, 0, 2, 2),
+    }
+    found = llava.accuracies(logits, labels)
+    assert found["color"] == (1, 2)
+    assert found["texture"] == (1, 2)
+    assert found["char 6-9 px"] == (1, 1)
+    assert found["char 11-14 px"] == (0, 1)
+    assert found["char 20-30 px"] == (0, 0)
+
+
+def test_positions_start_as_a_different_sine_for_every_patch():
+    tower = llava.model().model.vision_tower
+    before = tower.embeddings.position_embedding.weight[0].clone()
+    llava.sine_positions(tower)
+    table = tower.embeddings.position_embedding.weight.detach()
+    assert torch.equal(table[0], before)
+    assert torch.cdist(table[1:], table[1:]).fill_diagonal_(9).min() > 0.01
+    # Neighbours are alike: the same row shares half of its numbers.
+    half = table.shape[1] // 2
+    assert torch.equal(table[1, :half], table[2, :half])
+    assert torch.equal(table[1, half:], table[1 + GRID, half:])
+
+
+# Its projector and its language model.
 
 END = WORDS.index("</s>")
 
@@ -16,7 +201,7 @@ END = WORDS.index("</s>")
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    model = models.llava().eval()
+    model = llava.model().eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(4 if weight.ndim > 1 else 1)
@@ -27,26 +212,27 @@ def model():
 def pool(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pool")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "CHUNK", 4)
-        source = features.Source(first=0, count=4, spec=scenes.PLATES)
-        features.cache_features(model.model.vision_tower, source, folder, Workers(0, 1))
-        return features.Pool(source, folder)
+        patch.setattr(training_data, "CHUNK", 4)
+        source = training_data.Source(first=0, count=4, spec=scenes.PLATES)
+        see = partial(llava.see, model.model.vision_tower)
+        training_data.cache(see, source, folder, Workers(0, 1))
+        return training_data.Pool(source, folder)
 
 
 @pytest.fixture
 def few(monkeypatch):
     """Batches of three scenes."""
-    monkeypatch.setattr(language, "LANGUAGE", Schedule(4, 3, 1e-3))
-    monkeypatch.setattr(language, "ALIGN", Schedule(4, 3, 1e-3))
+    for stage in llava.STAGES:
+        monkeypatch.setitem(llava.STAGES, stage, Schedule(4, 3, 1e-3))
 
 
 def rows_of(turns_by_row, images=1):
-    """A batch as ``language.batch`` lays it out, features left empty."""
-    rows = [language._row(turns, images) for turns in turns_by_row]
+    """A batch as ``llava.batch`` lays it out, features left empty."""
+    rows = [llava._row(turns, images) for turns in turns_by_row]
     length = max(len(row[0]) for row in rows)
     columns = [
         torch.tensor([row[n] + [blank] * (length - len(row[n])) for row in rows])
-        for n, blank in enumerate((0, dense.IGNORE, 0, 1, 0))
+        for n, blank in enumerate((0, training_data.IGNORE, 0, 1, 0))
     ]
     return Batch(torch.zeros(len(rows), images, GRID**2, 4), *columns)
 
@@ -79,16 +265,16 @@ def test_mask_equals_that_made_token_by_token(images, look_late):
         images,
     )
     front = 1 + 6 * images  # six patches an image are enough to count
-    made = language.attention_mask(rows, front, look_late)
+    made = llava.attention_mask(rows, front, look_late)
     assert torch.equal(made, slow_mask(rows, front, look_late))
     assert made.any(-1).all()  # no token is without anything to attend to
 
 
 def test_row_holds_prompts_and_answers_and_learns_the_next_token():
-    tokens, labels, turn, position, answering = language._row(
+    tokens, labels, turn, position, answering = llava._row(
         [Turn([5, 6], [7, 8, END]), Turn([9], [END])], images=1
     )
-    ignored = dense.IGNORE
+    ignored = training_data.IGNORE
     start = 1 + GRID**2
     assert tokens == [5, 6, 7, 8, 9]
     assert labels == [ignored, 7, 8, END, END]
@@ -98,13 +284,13 @@ def test_row_holds_prompts_and_answers_and_learns_the_next_token():
 
 
 def test_positions_begin_after_all_images():
-    *_, position, _ = language._row([Turn([5], [END])], images=2)
+    *_, position, _ = llava._row([Turn([5], [END])], images=2)
     assert position == [1 + 2 * GRID**2]
 
 
 @pytest.mark.parametrize("question", ["what digit is on the red plate?", "a , b ?"])
 def test_training_prompt_is_the_one_that_is_used(processor, picture, question):
-    made = language.turn(question, "4")
+    made = llava.turn(question, "4")
     text = prompt_text(question)
     used = processor(images=picture, text=text, return_tensors="pt")["input_ids"][0]
     image = [WORDS.index("<image>")] * GRID**2
@@ -116,8 +302,8 @@ def test_training_prompt_is_the_one_that_is_used(processor, picture, question):
 def test_logits_of_a_batch_equal_those_of_each_prompt_alone(model, pool, few, pairs):
     """Turns in one row, behind one image, do not disturb each other."""
     phase = Phase(until=9, describe=1.0)
-    rows = language.batch(pool, phase, pairs, np.random.default_rng(1))
-    answering = language.Answering(model)
+    rows = llava.batch(pool, phase, pairs, 3, np.random.default_rng(1))
+    answering = llava.Answering(model)
     with torch.no_grad():
         logits = answering(rows, look_late=False)
     checked = 0
@@ -142,9 +328,9 @@ def plain_logits(model, seen, tokens):
 
 
 def test_looking_late_hides_the_image_from_the_questions_words(model, pool, few):
-    rows = language.batch(pool, Phase(until=9), False, np.random.default_rng(1))
+    rows = llava.batch(pool, Phase(until=9), False, 3, np.random.default_rng(1))
     other = Batch(**{**vars(rows), "features": rows.features.flip(2)})
-    answering = language.Answering(model)
+    answering = llava.Answering(model)
     with torch.no_grad():
         one, two = (answering(given, look_late=True) for given in (rows, other))
     words = (rows.answering == 0) & (rows.turn > 0)
@@ -176,7 +362,7 @@ def only_ask(monkeypatch, **kinds):
 def make_turns(phase, plates, seed):
     scene = Scene((448, 448), "dotted", tuple(plates))
     rng = np.random.default_rng(seed)
-    return language.turns(phase, ("dotted", plates), scene, rng)
+    return llava.turns(phase, ("dotted", plates), scene, rng)
 
 
 def test_small_first_asks_about_the_four_smallest_plates(monkeypatch):
@@ -201,12 +387,12 @@ def test_plates_below_the_phases_smallest_are_not_asked_about(monkeypatch):
 def test_nothing_in_view_is_described():
     phase = Phase(until=9, describe=0)
     (only,) = make_turns(phase, [], seed=0)
-    assert only == language.turn(GENERAL_QUESTION, "dotted wall")
+    assert only == llava.turn(GENERAL_QUESTION, "dotted wall")
 
 
 def test_description_names_legible_plates_only():
     made = make_turns(Phase(until=9, describe=1), SHOWN, seed=0)
-    assert made[-1] == language.turn(
+    assert made[-1] == llava.turn(
         GENERAL_QUESTION, "dotted wall . blue K . black 2 . teal 7"
     )
 
@@ -224,14 +410,14 @@ def test_existence_is_asked_about_present_and_absent_colours(monkeypatch):
 
 
 def test_every_step_has_a_phase():
-    for stage, phases in language.PHASES.items():
-        schedule = getattr(curriculum, stage.upper())
+    for stage, phases in llava.PHASES.items():
+        schedule = llava.STAGES[stage]
         untils = [phase.until for phase in phases]
         assert untils == sorted(untils) and untils[-1] >= schedule.steps
 
 
 def test_kinds_of_questions_are_shares():
-    for phases in language.PHASES.values():
+    for phases in llava.PHASES.values():
         for phase in phases:
             assert sum(phase.kinds.values()) == pytest.approx(1)
             assert phase.kinds["color"] == phase.color
@@ -248,7 +434,7 @@ def test_kinds_of_questions_are_shares():
     ],
 )
 def test_loss_is_finite_reaches_the_weights_and_repeats(model, pool, few, stage, step):
-    answering = language.Answering(model)
+    answering = llava.Answering(model)
     loss_of = answering.loss_on(pool, stage)
     losses = []
     for _ in range(2):
@@ -263,14 +449,14 @@ def test_loss_is_finite_reaches_the_weights_and_repeats(model, pool, few, stage,
 
 
 def test_answering_trains_everything_but_the_tower(model):
-    trained = {id(p) for p in language.Answering(model).parameters()}
+    trained = {id(p) for p in llava.Answering(model).parameters()}
     for name, parameter in model.named_parameters():
         assert (id(parameter) in trained) == ("vision_tower" not in name)
 
 
 def test_naming_loss_falls_when_patches_name_what_they_show(model, pool, few):
     torch.manual_seed(0)
-    naming = language.Naming(model.model.multi_modal_projector, 128)
+    naming = llava.Naming(model.model.multi_modal_projector, 128)
     loss_of = naming.loss_on(pool)
     optimizer = torch.optim.AdamW([naming.words.weight], lr=0.05)
     losses = []
@@ -286,7 +472,7 @@ def test_naming_loss_falls_when_patches_name_what_they_show(model, pool, few):
 
 def test_patch_labels_name_the_plate_that_covers_them():
     scene = Scene((448, 448), "dotted", (SHOWN[0], SHOWN[1]))
-    labels = language._patch_labels(scene)
+    labels = training_data.patch_labels(scene)
     cell = 448 / GRID
     for row in range(GRID):
         for col in range(GRID):
@@ -298,20 +484,30 @@ def test_patch_labels_name_the_plate_that_covers_them():
                 for plate in scene.plates
                 if plate.inside(box) * plate.side**2 >= 10 / 64 * cell**2
             ]
-            color = dense.COLOR_IDS[shown[0].color] if shown else dense.IGNORE
+            color = (
+                training_data.COLOR_IDS[shown[0].color]
+                if shown
+                else training_data.IGNORE
+            )
             assert labels["color"][number] == color
-            legible = shown and shown[0].side >= language.LEGIBLE_PX
-            char = dense.CHAR_IDS[shown[0].char] if legible else dense.IGNORE
+            legible = shown and shown[0].side >= training_data.LEGIBLE_PX
+            char = (
+                training_data.CHAR_IDS[shown[0].char]
+                if legible
+                else training_data.IGNORE
+            )
             assert labels["char"][number] == char
-            texture = dense.IGNORE if shown else dense.TEXTURE_IDS["dotted"]
+            texture = (
+                training_data.IGNORE if shown else training_data.TEXTURE_IDS["dotted"]
+            )
             assert labels["texture"][number] == texture
 
 
 def test_language_model_starts_with_the_learnt_words_and_matching_attention():
     torch.manual_seed(0)
-    model = models.llava()
+    model = llava.model()
     words = torch.randn(len(WORDS), 128)
-    language.start_language_model(model, words)
+    llava.start_language_model(model, words)
     assert torch.equal(model.get_input_embeddings().weight, words)
     assert torch.equal(model.lm_head.weight, words)
     for layer in model.model.language_model.layers:

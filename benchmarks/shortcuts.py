@@ -1,20 +1,18 @@
-"""What is measured beside the ways: box search, tiles, whole runs, methods."""
+"""What shortcuts save: box search, tiles, whole runs; and what each method costs."""
 
 import itertools
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from benchmarks import counting, loops, models, plain, ways
-from benchmarks.parts import Row, Rows, in_turn, map_of, seconds
-from benchmarks.ways import QUESTION
-from vicrop import boxes, images, pipeline
+from benchmarks import counting, models, plain
+from benchmarks.ways import QUESTION, Row, Rows, both, in_turn, map_of, photo, seconds
+from vicrop import boxes, images, paths, pipeline
 from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
 from vicrop.run.records import Sample
@@ -22,11 +20,9 @@ from vicrop.types import Box, Map
 from vicrop.view import Views
 from workflow import matrix
 
-ROOT = Path(__file__).parents[1]
 MOST = 20  # tokens of an answer
 TIMES = 100
 QUESTIONS, TIMED, COUNTED = 10, 6, 3
-HELD = ("plates", "plates-hd")
 
 
 def box_search(rounds: int) -> Rows:
@@ -39,8 +35,9 @@ def box_search(rounds: int) -> Rows:
         amap = Map(rng.random((cells, cells)), (0, 0, side, side))
         given = (amap, (side, side), 336)
         calls = {
-            "loops": partial(loops.select_box, *given),
-            "ours": partial(_often, given),
+            "loops": partial(plain.select_box, *given),
+            # A hundred, as one is too short for the clock.
+            "ours": lambda g=given: [boxes.select_box(*g) for _ in range(TIMES)],
         }
         times = in_turn(calls, 3 * rounds, f"{cells}×{cells} cells")
         for way, taken in times.items():
@@ -48,29 +45,19 @@ def box_search(rounds: int) -> Rows:
             yield {"cells": cells, "way": way, "seconds": one}
 
 
-def _often(given: tuple) -> None:
-    """A hundred searches, as one is too short for the clock."""
-    for _ in range(TIMES):
-        boxes.select_box(*given)
-
-
 def tiles(rounds: int) -> Rows:
     """rel-att tile by tile: ours, and the plain way's map of each tile."""
-    vlm, eager = models.mid("llava"), plain.unfreeze(models.mid("llava"))
+    vlm, eager = both(models.mid, "llava")
     for name, side in (("2×2", 1344), ("4×4", 3600)):
-        image = ways.photo(side, side)
+        image = photo(side, side)
         parts = [image.crop(box) for box in images.tile(image.size).boxes]
         calls = {
             "ours": map_of(vlm, image, "rel-att-high"),
-            "plain": partial(_each, eager, parts),
+            "plain": lambda p=parts: [plain.rel_att(eager, one, QUESTION) for one in p],
         }
         label = f"{name} tiles"
         for way, taken in in_turn(calls, 2, label, warm=0).items():
             yield {"family": "llava", "tiles": name, "way": way, "seconds": taken}
-
-
-def _each(vlm: Adapter, parts: list[Image.Image]) -> list[np.ndarray]:
-    return [plain.rel_att(vlm, part, QUESTION) for part in parts]
 
 
 def whole_matrix(rounds: int) -> Rows:
@@ -79,7 +66,7 @@ def whole_matrix(rounds: int) -> Rows:
     everything = sorted(datasets.load("plates"), key=lambda asked: asked.image_path)
     samples = [sample for sample in everything if sample.boxes][:QUESTIONS]
     for family, key in models.TINY.items():
-        vlm, eager = models.tiny(family), plain.unfreeze(models.tiny(family))
+        vlm, eager = both(models.tiny, family)
         # Those that plain.py has, and the controls.
         known = (*plain.MAPS, *pipeline.CONTROLS)
         names = [name for name in methods_of(key, "plates") if name in known]
@@ -95,17 +82,9 @@ def whole_matrix(rounds: int) -> Rows:
 
 def methods_of(model: str, dataset: str) -> list[str]:
     """Methods that the book runs with a model on a data set, in its matrix's order."""
-    runs, _ = matrix.chosen(ROOT / "workflow/matrix.yaml", "embedded")
-    return list(
-        dict.fromkeys(
-            run.method for run in runs if (run.model, run.dataset) == (model, dataset)
-        )
-    )
-
-
-def _boxed(dataset: str) -> list[Sample]:
-    """Questions with a box, which human crops need."""
-    return [s for s in datasets.load(dataset, 3 * QUESTIONS) if s.boxes][:QUESTIONS]
+    runs, _ = matrix.chosen(paths.ROOT / "workflow/matrix.yaml", "embedded")
+    mine = [run for run in runs if (run.model, run.dataset) == (model, dataset)]
+    return list(dict.fromkeys(run.method for run in mine))
 
 
 def _shown(sample: Sample, dataset: str = "plates") -> Image.Image:
@@ -145,9 +124,12 @@ def _plain_box(
 
 def methods(rounds: int) -> Rows:
     """What each method costs a question, of the tiny models, with nothing kept."""
-    for (family, key), dataset in itertools.product(models.TINY.items(), HELD):
+    for (family, key), dataset in itertools.product(
+        models.TINY.items(), ("plates", "plates-hd")
+    ):
         vlm = models.tiny(family)
-        samples = _boxed(dataset)[:TIMED]
+        asked = datasets.load(dataset, 3 * QUESTIONS)
+        samples = [sample for sample in asked if sample.boxes][:TIMED]
         step = _token_seconds(vlm, _shown(samples[0], dataset), samples[0].question)
         for method in tqdm(methods_of(key, dataset), desc=f"methods, {key}"):
             yield {
@@ -195,11 +177,10 @@ def _asked(
 
 def _token_seconds(vlm: Adapter, image: Image.Image, question: str) -> float:
     """One decoding step: the median difference of answers of 9 tokens and of 1."""
-    prompt = vlm.look(image).prompt(question)
-    vlm.start(prompt)
+    firsts = vlm.run([vlm.look(image).whole.ask(question)])
     with mock.patch.object(type(vlm), "end_ids", {-1}):
         long, short = (
-            [seconds(lambda n=n: vlm.generate(prompt, n)) for _ in range(21)]
+            [seconds(lambda n=n: vlm.decode(firsts, n)) for _ in range(21)]
             for n in (9, 1)
         )
     return float(np.median(long) - np.median(short)) / 8
