@@ -151,8 +151,7 @@ def layer_answers(
     for (sample, size, maps), (_, view) in zip(looked, views, strict=True):
         chosen = layers or range(len(maps))
         named = {layer_name(number): maps[number] for number in chosen}
-        mean = np.mean([amap.values for amap in maps], axis=0)
-        named[crops.ALL] = Map(mean, maps[0].region)
+        named[crops.ALL] = crops.mean_of(maps)
         for name, amap in named.items():
             crop = boxes.select_box(amap, size, vlm.crop_px)
             said = view.ask(sample.question, crop).text
@@ -263,13 +262,10 @@ def cell_ratio(
     Returns:
         NaN if the map's region does not contain the box.
     """
-    rows, cols = amap.shape
-    left, top, right, bottom = amap.region or (0, 0, *size)
-    x = (np.array(target[0::2], float) - left) * cols / (right - left)
-    y = (np.array(target[1::2], float) - top) * rows / (bottom - top)
-    if min(x[0], y[0]) < 0 or x[1] > cols or y[1] > rows:
+    inside = looking.in_cells(amap, target, size)
+    if inside is None:
         return math.nan
-    across, down = (slice(math.floor(low), math.ceil(high)) for low, high in (x, y))
+    across, down = (slice(math.floor(low), math.ceil(high)) for low, high in inside)
     cells = amap.values[down, across]
     windows = np.lib.stride_tricks.sliding_window_view(amap.values, cells.shape)
     return float(pool(cells) / pool(windows, axis=(2, 3)).mean())
