@@ -113,7 +113,7 @@ def test_pages_of_a_groups_runs_are_executed(chosen):
     main, called = chosen
     assert main(group="tiny-llava__all__plates") == 0
     names = ("rel-att", "no-crop")
-    assert called == [[f"runs/tiny-llava__{name}__plates" for name in names], []]
+    assert called == [[f"runs/tiny-llava__{name}__plates" for name in names]]
     # One worker may use every core.
     cores = str(os.cpu_count())
     assert [os.environ[name] for name in execute.THREADS] == [cores] * 3
