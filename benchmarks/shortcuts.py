@@ -15,6 +15,7 @@ from benchmarks.ways import QUESTION, Row, Rows, both, in_turn, map_of, photo, s
 from vicrop import boxes, images, paths, pipeline
 from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
+from vicrop.run.batches import cheapest_first
 from vicrop.run.records import Sample
 from vicrop.types import Box, Map
 from vicrop.view import Views
@@ -96,7 +97,7 @@ def _all_ours(vlm: Adapter, samples: list[Sample], methods: list[str]) -> None:
     cropping, views = pipeline.ViCrop(vlm), Views()
     for sample in samples:
         view = views.get(sample.image_path, lambda s=sample: vlm.look(_shown(s)))
-        for method in sorted(methods, key=pipeline.cheapest_first):
+        for method in sorted(methods, key=cheapest_first):
             with suppress(ValueError):  # a map of zeros: a run records the error
                 cropping.answer(view, sample.question, method, truth=sample.boxes)
 

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,10 +14,12 @@ from PIL import Image
 
 from vicrop import attribution, geometry, images
 from vicrop import cache as kept
-from vicrop.adapters.decoder import Case, Decoder
 from vicrop.attribution import GENERAL_QUESTION, Attribution
 from vicrop.prompts import Prefix, Prompt, Seen
 from vicrop.types import Answer, Box, Map, Region
+
+if TYPE_CHECKING:
+    from vicrop.adapters.decoder import Case, Decoder
 
 GEOMETRIES = ("exact", "upstream")
 

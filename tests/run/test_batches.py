@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 
-from vicrop.run import batches, loop
+from vicrop.run import batches, loop, provenance
 from vicrop.run.batches import Looker
 from vicrop.run.records import RunConfig, Sample
 
@@ -151,7 +151,7 @@ def test_saved_maps_choose_the_boxes_that_were_recorded(config):
     made = loop.run(config.model_copy(update={"save_maps": True}), progress=False)
     maps = made.maps()
     found = {
-        r.id: boxes.select_box(maps[r.id], (448, 448), loop.load(config).crop_px)
+        r.id: boxes.select_box(maps[r.id], (448, 448), provenance.load(config).crop_px)
         for r in made.records()
     }
     assert found == {record.id: record.box for record in made.records()}

@@ -7,13 +7,14 @@ import twins
 from PIL import Image
 from twins import prompt_of
 
-from vicrop import methods, pipeline
+from vicrop import methods
 from vicrop.adapters import FAMILIES
 from vicrop.adapters.decoder import Decoder
 from vicrop.attribution import GENERAL_QUESTION
 from vicrop.cache import branch
 from vicrop.pipeline import ViCrop
 from vicrop.run import datasets, loop
+from vicrop.run.batches import cheapest_first
 from vicrop.run.records import RunConfig
 from vicrop.view import View, Views
 
@@ -332,7 +333,7 @@ def test_file_asked_about_again_is_not_looked_at_again(vlm, picture, passes, tmp
 
 
 def test_methods_whose_passes_others_can_use_come_first():
-    order = sorted(methods.METHODS, key=pipeline.cheapest_first)
+    order = sorted(methods.METHODS, key=cheapest_first)
     assert order[:2] == ["pure-grad", "grad-att"]
 
 

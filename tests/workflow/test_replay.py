@@ -3,7 +3,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from vicrop.run import loop
+from vicrop.run import loop, provenance
 from vicrop.run.records import RunConfig
 from workflow import replay
 
@@ -20,7 +20,7 @@ def test_replay_shows_what_was_recorded(config):
     records = {
         record.id: record for record in loop.run(config, progress=False).records()
     }
-    shown = replay.replay(config, loop.load(config), ["2-color", "0-read"])
+    shown = replay.replay(config, provenance.load(config), ["2-color", "0-read"])
     assert [sample.id for *_, sample in shown] == ["2-color", "0-read"]
     for picture, answer, sample in shown:
         assert picture.size == (448, 448)

@@ -11,7 +11,7 @@ OF_THE_LOOP = ("answer_sample", "failures", "load", "run", "run_together")
 
 def __getattr__(name: str) -> Any:
     if name in OF_THE_LOOP:
-        from vicrop.run import loop
+        from vicrop.run import loop, provenance
 
-        return getattr(loop, name)
+        return getattr(provenance if name == "load" else loop, name)
     raise AttributeError(f"module 'vicrop.run' has no attribute {name!r}")

@@ -3,20 +3,31 @@
 Their images are read ahead.
 """
 
+from __future__ import annotations
+
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from PIL import Image
 
 from vicrop import attribution, images, pipeline
-from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
+from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig, Sample
-from vicrop.run.task import Task
+from vicrop.types import Box, Map
 from vicrop.view import View, Views, answer, describe, see
+
+if TYPE_CHECKING:
+    from vicrop.adapters.adapter import Adapter
+    from vicrop.run.task import Task
 
 AUTO = 16
 """Images that ``batch_size="auto"`` begins with on a GPU; on a CPU it is one."""
@@ -185,7 +196,7 @@ class Batches:
     def _boxes(self, sample: Sample, view: View) -> list:
         """What each run that has yet to answer a sample will crop."""
         tasks = [task for task in self.order if task.lacks(sample)]
-        return [pipeline.choose(view, sample, task.config)[0] for task in tasks]
+        return [choose(view, sample, task.config)[0] for task in tasks]
 
 
 def _size(task: Task) -> int:
@@ -194,3 +205,51 @@ def _size(task: Task) -> int:
     if asked != "auto":
         return asked
     return AUTO if task.vlm.device.type == "cuda" else 1
+
+
+# The order in which runs ask, and the crop that each gives a sample.
+
+
+def cheapest_first(method: str) -> int:
+    """Sorts the methods that are asked about one image so that least is run twice."""
+    kind = attribution.MAPS.get(method)
+    if kind is None or not kind.traced:
+        return 2
+    return 0 if kind.from_pixels else 1
+
+
+def choose(
+    view: View, sample: Sample, config: RunConfig
+) -> tuple[Box | None, Map | None]:
+    """A run's crop for a sample, and the map that chose it.
+
+    Raises:
+        ValueError: as ``crop_of``; or if the run whose boxes are taken has none.
+    """
+    if config.boxes_from is not None:
+        return recorded_box(config.boxes_from, sample), None
+    # A sample's random box depends on the seed and its id, not on its place in the run.
+    rng = np.random.default_rng((config.seed, zlib.crc32(sample.id.encode())))
+    question = sample.short_question or sample.question
+    return pipeline.crop_of(view, question, config.method, sample.boxes, rng)
+
+
+def recorded_box(folder: str, sample: Sample) -> Box:
+    """The box that another run's record has for a sample.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    box = _recorded(folder).get(sample.id)
+    if box is None:
+        raise ValueError(
+            f"{folder} has no box for sample {sample.id}; boxes_from must name a run "
+            "that crops, on the same data"
+        )
+    return box
+
+
+@lru_cache(maxsize=8)
+def _recorded(folder: str) -> dict[str, Box | None]:
+    """Boxes of a run's records, by sample id; read once a process."""
+    return {record.id: record.box for record in RunFolder(Path(folder)).records()}

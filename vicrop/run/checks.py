@@ -195,7 +195,5 @@ def _of_scores(record: Record, config: RunConfig) -> Iterator[str]:
 
 def _of_weights(config: RunConfig, known: str) -> Iterator[str]:
     """Whether the model that is here is the one that answered."""
-    from vicrop.run import loop  # loads torch
-
-    if provenance.weights_hash(loop.load(config)) != known:
+    if provenance.weights_hash(provenance.load(config)) != known:
         yield f"{config.model} here has other weights than those that answered"

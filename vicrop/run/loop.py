@@ -1,24 +1,28 @@
 """One run: loop, resume, append. The only place that catches a sample's failure."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from vicrop import adapters, boxes, methods, pipeline, scoring
-from vicrop.adapters.adapter import Adapter
+from vicrop import adapters, boxes, methods, scoring
 from vicrop.run import datasets, provenance
-from vicrop.run.batches import Batches, Looker
+from vicrop.run.batches import Batches, Looker, cheapest_first, choose
 from vicrop.run.folder import RunFolder
 from vicrop.run.progress import Progress, at_most, gently
 from vicrop.run.records import Record, RunConfig, Sample
 from vicrop.run.task import Task, opened
 from vicrop.types import Answer, Map
-from vicrop.view import View
+
+if TYPE_CHECKING:
+    from vicrop.adapters.adapter import Adapter
+    from vicrop.view import View
 
 
 def run(
@@ -68,7 +72,7 @@ def run_together(
     configs = [_resolved(config) for config in configs]
     _check_together(configs)
     wanted = [datasets.asked(config) for config in configs]
-    vlm = load(configs[0]) if vlm is None else vlm
+    vlm = provenance.load(configs[0]) if vlm is None else vlm
     weights = provenance.weights_hash(vlm)
     with ExitStack() as stack:
         tasks = [
@@ -107,7 +111,7 @@ def _answer_all(tasks: Sequence[Task], shown: bool) -> None:
         {s.id: s for task in tasks for s in task.writer.samples.values()}.values()
     )
     left = [sample for sample in samples if any(t.lacks(sample) for t in tasks)]
-    order = sorted(tasks, key=lambda task: pipeline.cheapest_first(task.config.method))
+    order = sorted(tasks, key=lambda task: cheapest_first(task.config.method))
     with (
         gently() as stop,
         closing(Looker(vlm, config, left)) as look,
@@ -128,18 +132,6 @@ def _progress(tasks: Sequence[Task], shown: bool) -> Progress:
     done = sum(len(task.writer.done) for task in tasks)
     return Progress(
         name, total, done, shown, lambda: provenance.peak_memory_mb(first.vlm.device)
-    )
-
-
-def load(config: RunConfig) -> Adapter:
-    """The model of a run."""
-    options: dict[str, Any] = config.options  # as keywords: checked in ``load``
-    return adapters.load(
-        config.model,
-        layer=config.layer,
-        device=config.device,
-        dtype=config.dtype,
-        **options,
     )
 
 
@@ -184,7 +176,7 @@ def answer_one(
 
 def answer_sample(view: View, config: RunConfig, sample: Sample) -> Answer:
     """One sample's answers, box and map."""
-    box, amap = pipeline.choose(view, sample, config)
+    box, amap = choose(view, sample, config)
     said = view.ask(sample.question, box, config.max_new_tokens)
     return replace(said, amap=amap)
 

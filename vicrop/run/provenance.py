@@ -5,8 +5,9 @@ import importlib.metadata
 import platform
 import resource
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from vicrop import adapters
 from vicrop.run import datasets
 from vicrop.run.records import RunConfig
 
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
     from vicrop.adapters.adapter import Adapter
 
 PACKAGES = ("vicrop", "torch", "transformers", "numpy", "pillow")
+
+
+def load(config: RunConfig) -> "Adapter":
+    """The model of a run."""
+    options: dict[str, Any] = config.options  # as keywords: checked in ``load``
+    return adapters.load(
+        config.model,
+        layer=config.layer,
+        device=config.device,
+        dtype=config.dtype,
+        **options,
+    )
 
 
 def weights_hash(vlm: "Adapter") -> str:

@@ -4,14 +4,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vicrop.adapters.adapter import Adapter
 from vicrop.prompts import Work
 from vicrop.run import provenance
 from vicrop.run.folder import RunFolder, Writer, writing
 from vicrop.run.records import Record, RunConfig, Sample
 from vicrop.types import Map
+
+if TYPE_CHECKING:
+    from vicrop.adapters.adapter import Adapter
 
 META_SECONDS = 30.0
 """Between two writings of ``meta.json`` while a run goes on."""
@@ -33,7 +35,7 @@ class Task:
     """
 
     config: RunConfig
-    vlm: Adapter
+    vlm: "Adapter"
     writer: Writer
     before: dict[str, Any]
     seconds: float = 0.0
@@ -100,7 +102,7 @@ class Task:
 @contextmanager
 def opened(
     config: RunConfig,
-    vlm: Adapter,
+    vlm: "Adapter",
     weights: str,
     samples: list[Sample],
     again: bool = False,
