@@ -119,31 +119,6 @@ class View:
             return Map(values)
         return Map(*geometry.place(values, self.fit, self.image.size))
 
-    def layer_maps(self, question: str, method: str = "rel-att") -> list[Map]:
-        """An attention map for every layer, in one pass a prompt.
-
-        Args:
-            question: the question.
-            method: ``rel-att``, ``raw-att`` or ``floor-att``.
-
-        Raises:
-            ValueError: for a map that is not one layer's attention.
-        """
-        kind = attribution.get(method)
-        if kind.of_prompts is not attribution.attention_to_image:
-            raise ValueError(
-                f"{method} is no attention map of one layer; use rel-att, raw-att or "
-                "floor-att"
-            )
-        texts = [question, GENERAL_QUESTION][: 2 if kind.needs_general else 1]
-        values = kind.combine(*map(self.attention_by_layer, texts))
-        return [self.placed(layer) for layer in values]
-
-    def attention_by_layer(self, question: str) -> np.ndarray:
-        """(layers, rows, cols) attention to what the model sees of the image."""
-        prompt = self.whole.prompt(question)
-        return attribution.attention_by_layer(self.vlm, prompt)[:, 0]
-
     # Tile by tile (paper, section 5): only maps are made of tiles, no answers.
 
     def _joined(self, question: str, kind: str) -> Map:
