@@ -23,7 +23,7 @@ DRAW := -m data_prep.plates
 PLANS := $(BIN)/python -m workflow.plans --size
 SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/local
 
-.PHONY: help venv book book-check pdf readme run smoke test wheel check lab bench bench-shards soak train clean
+.PHONY: help venv book book-check pdf readme run smoke test wheel check lab bench soak train clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -80,9 +80,6 @@ lab: $(VENV)/ok  ## open the notebooks in JupyterLab
 bench: $(VENV)/ok  ## measure ours against the plain way, side by side
 	$(BIN)/python -m data_prep.plates
 	$(BIN)/python -m benchmarks
-
-bench-shards: $(VENV)/ok  ## measure shards beside a run in one piece
-	$(BIN)/python -m benchmarks.sharding
 
 soak: $(VENV)/ok  ## kill a sharded workflow a hundred times (some half an hour)
 	$(BIN)/python -m tests.soak

@@ -6,16 +6,15 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from analysis import looking
+from analysis import Models, Runs, looking
 from vicrop import boxes
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
+from vicrop.methods import PAPER
 from vicrop.run import datasets, results, stats
 from vicrop.run.records import Sample
+from vicrop.run.stats import Estimate
 from vicrop.types import Box, Map
 from vicrop.view import View
-
-METHODS = ("rel-att", "grad-att", "pure-grad")
-"""The paper's three."""
 
 
 def small_samples(dataset: str, n: int = 0, seed: int = 0) -> list[Sample]:
@@ -24,13 +23,10 @@ def small_samples(dataset: str, n: int = 0, seed: int = 0) -> list[Sample]:
     Raises:
         ValueError: if the data set has none.
     """
-    sized = (
-        (s, datasets.image_size(datasets.image_path(dataset, s)))
-        for s in datasets.load(dataset)
-    )
     small = [
         sample
-        for sample, size in sized
+        for sample in datasets.load(dataset)
+        for size in [datasets.image_size(datasets.image_path(dataset, sample))]
         if results.size_group(datasets.object_size(sample, size)) == "small"
     ]
     if not small:
@@ -59,24 +55,24 @@ def measure(
         One row a sample and map: ``id``, ``name``, ``coverage`` (share of the object
         in the crop) and ``side`` (of the crop, pixels: the root of its area).
     """
-    rows = []
-    for sample, view in looking.views(vlm, dataset, samples):
-        size = view.image.size
-        for name, amap in maps_of(view, looking.asked(sample)).items():
-            crop = boxes.select_box(amap, size, vlm.crop_px)
-            rows.append(row(sample, name, crop))
-    return pd.DataFrame(rows)
+    return table(
+        (sample, name, boxes.select_box(amap, view.image.size, vlm.crop_px))
+        for sample, view in looking.views(vlm, dataset, samples)
+        for name, amap in maps_of(view, looking.asked(sample)).items()
+    )
 
 
-def row(sample: Sample, name: str, crop: Box) -> dict:
-    """A crop's row of ``measure``."""
-    coverage = boxes.coverage(crop, sample.boxes[0])
-    return {
-        "id": sample.id,
-        "name": name,
-        "coverage": coverage,
-        "side": crop.area**0.5,
-    }
+def table(chosen: Iterable[tuple[Sample, str, Box]]) -> pd.DataFrame:
+    """Samples' crops by name, each as a row of ``measure``."""
+    return pd.DataFrame(
+        {
+            "id": sample.id,
+            "name": name,
+            "coverage": boxes.coverage(crop, sample.boxes[0]),
+            "side": crop.area**0.5,
+        }
+        for sample, name, crop in chosen
+    )
 
 
 WINDOWS = {f"{ratio:.1f} only": {"ratios": (ratio,)} for ratio in boxes.RATIOS} | {
@@ -92,14 +88,13 @@ def windows(vlm: Adapter, looked: list[looking.Looked]) -> pd.DataFrame:
 
     Args:
         vlm: the model.
-        looked: see ``gaze.looks``.
+        looked: see ``looking.looks``.
     """
-    rows = [
-        row(sample, name, boxes.select_box(maps[vlm.layer], size, vlm.crop_px, **how))
+    return table(
+        (sample, name, boxes.select_box(maps[vlm.layer], size, vlm.crop_px, **how))
         for sample, size, maps in looked
         for name, how in WINDOWS.items()
-    ]
-    return pd.DataFrame(rows)
+    )
 
 
 ONE, ALL = "the map's layer", "mean of all layers"
@@ -110,13 +105,16 @@ def averaged(vlm: Adapter, looked: list[looking.Looked]) -> pd.DataFrame:
 
     Source: paper, section 6 (Table 3, left), which says that the mean does too.
     """
-    rows = []
-    for sample, size, maps in looked:
-        mean = np.mean([amap.values for amap in maps], axis=0)
-        for name, amap in ((ONE, maps[vlm.layer]), (ALL, Map(mean, maps[0].region))):
-            crop = boxes.select_box(amap, size, vlm.crop_px)
-            rows.append(row(sample, name, crop))
-    return pd.DataFrame(rows)
+    return table(
+        (sample, name, boxes.select_box(amap, size, vlm.crop_px))
+        for sample, size, maps in looked
+        for name, amap in ((ONE, maps[vlm.layer]), (ALL, mean_of(maps)))
+    )
+
+
+def mean_of(maps: Sequence[Map]) -> Map:
+    """The mean of all layers' maps."""
+    return Map(np.mean([amap.values for amap in maps], axis=0), maps[0].region)
 
 
 def hits(frame: pd.DataFrame) -> pd.DataFrame:
@@ -126,15 +124,13 @@ def hits(frame: pd.DataFrame) -> pd.DataFrame:
     return (wide[order] >= looking.COVERED).astype(float)
 
 
-def shares(frame: pd.DataFrame) -> dict[str, stats.Estimate]:
+def shares(frame: pd.DataFrame) -> dict[str, Estimate]:
     """Share of samples whose object lies in the crop, by name."""
     found = hits(frame)
     return {str(name): stats.accuracy(found[name]) for name in found}
 
 
-def apart(
-    frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]
-) -> dict[str, stats.Estimate]:
+def apart(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> dict[str, Estimate]:
     """Paired difference in that share, of each pair (name, other)."""
     found = hits(frame)
     return {
@@ -143,13 +139,13 @@ def apart(
     }
 
 
-def sides(frame: pd.DataFrame) -> dict[str, stats.Estimate]:
+def sides(frame: pd.DataFrame) -> dict[str, Estimate]:
     """Mean side of the crops, pixels, by name."""
     groups = frame.groupby("name", sort=False)["side"]
     return {str(name): stats.bootstrap(rows.to_numpy()) for name, rows in groups}
 
 
-def covered(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def covered(frames: Runs) -> pd.DataFrame:
     """Shares covered and crops' sides of several models, as a table to read."""
     rows = []
     for model, frame in frames.items():
@@ -164,9 +160,7 @@ def covered(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 # The crops of runs, beside each other.
 
 
-def agreement(
-    runs: Mapping[str, Mapping[str, pd.DataFrame]], keys: Sequence[str] = METHODS
-) -> pd.DataFrame:
+def agreement(runs: Models, keys: Sequence[str] = PAPER) -> pd.DataFrame:
     """How often methods point to the same place, as a table to read.
 
     Args:
@@ -200,27 +194,27 @@ def _agree(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, str | int]:
     }
 
 
-def split(runs: Mapping[str, pd.DataFrame], keys: Sequence[str] = METHODS) -> pd.Series:
+def _held(runs: Runs, keys: Sequence[str]) -> pd.DataFrame:
+    """Whether an object lies in each method's crop, where all methods made one."""
+    found = pd.concat([runs[key]["coverage"] for key in keys], axis=1, keys=keys)
+    return found.dropna() >= looking.COVERED
+
+
+def split(runs: Runs, keys: Sequence[str] = PAPER) -> pd.Series:
     """Whether an object lies in the crop of some of the methods, but not of all."""
-    found = pd.concat([runs[key]["coverage"] for key in keys], axis=1)
-    held = found.dropna() >= looking.COVERED
+    held = _held(runs, keys)
     return held.any(axis=1) & ~held.all(axis=1)
 
 
-def together(
-    runs: Mapping[str, pd.DataFrame], keys: Sequence[str] = METHODS
-) -> dict[str, stats.Estimate]:
+def held_by(runs: Runs, keys: Sequence[str] = PAPER) -> dict[str, Estimate]:
     """Share of objects that lie in the crop of each method, of any, and of all."""
-    found = pd.concat([runs[key]["coverage"] for key in keys], axis=1, keys=keys)
-    found = found.dropna() >= looking.COVERED
-    sets = {key: found[key] for key in keys}
-    sets |= {"any of them": found.any(axis=1), "all of them": found.all(axis=1)}
+    held = _held(runs, keys)
+    sets = {key: held[key] for key in keys}
+    sets |= {"any of them": held.any(axis=1), "all of them": held.all(axis=1)}
     return {name: stats.accuracy(chosen) for name, chosen in sets.items()}
 
 
-def beside(
-    ours: Mapping[str, pd.DataFrame], theirs: Mapping[str, pd.DataFrame]
-) -> dict[str, stats.Estimate]:
+def beside(ours: Runs, theirs: Runs) -> dict[str, Estimate]:
     """Paired differences of two models' answers to the same questions.
 
     Args:
@@ -240,11 +234,59 @@ def beside(
     return found
 
 
-def of_methods(
-    runs: Mapping[str, Mapping[str, pd.DataFrame]], keys: Sequence[str]
-) -> dict[str, dict[str, pd.DataFrame]]:
+def of_methods(runs: Models, keys: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
     """Of each model's runs those of some methods."""
     return {
         model: {key: made[key] for key in keys if key in made}
         for model, made in runs.items()
     }
+
+
+def outcomes(frame: pd.DataFrame) -> pd.DataFrame:
+    """What a run's table says of its crops and answers, each in [0, 1].
+
+    Args:
+        frame: one row a sample (see ``results.table``).
+    """
+    covered = (frame["coverage"] >= looking.COVERED).where(frame["coverage"].notna())
+    return pd.DataFrame(
+        {
+            "share of the object in the crop": frame["coverage"],
+            "object in the crop": covered.astype(float),
+            "right with the crop": frame["score"],
+            "right without": frame["plain_score"],
+        }
+    )
+
+
+def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Estimate]:
+    """Paired differences of two runs on the same samples, by measure."""
+    old, new = outcomes(before), outcomes(after)
+    return {str(name): stats.difference(old[name], new[name]) for name in old}
+
+
+def comparison(frames: Runs, base: str) -> pd.DataFrame:
+    """Runs beside one of them, as a table to read: percentages, paired differences.
+
+    Args:
+        frames: tables of runs by what they are called.
+        base: which of them the others are compared with.
+    """
+    measured = {name: outcomes(frame) for name, frame in frames.items()}
+    rows = []
+    for measure, before in measured[base].items():
+        for name, made in measured.items():
+            found = stats.accuracy(made[measure].dropna())
+            gain = None if name == base else stats.difference(before, made[measure])
+            points = gain.format(1, sign=True, scale=100) if gain else ""
+            rows.append(
+                {
+                    "measure": measure,
+                    "run": name,
+                    "n": found.n,
+                    "%": found.format(1, scale=100),
+                    f"against {base}, points": points,
+                    "effect": stats.verdict(gain) if gain else "",
+                }
+            )
+    return pd.DataFrame(rows)

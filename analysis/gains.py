@@ -1,20 +1,128 @@
-"""The gain of crops by what they hold: how much of the object, and how large it is."""
+"""What a crop's gain is made of: by the controls, and by what the crops hold."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis import looking
-from analysis.decomposition import BLIND, MAPS, Runs
+from analysis import Models, Runs, estimates, looking
+from vicrop import boxes
+from vicrop.methods import PAPER
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
+
+BLIND = ("random-crop", "center-crop")
+"""Crops that nobody chose by the question."""
+WHOLE = "all together"
+
+
+def rungs(method: str) -> list[str]:
+    """The runs from no crop to the human's, each with one thing more."""
+    return ["no-crop", "full-twice", BLIND[0], method, "human-crop"]
+
+
+def steps(method: str) -> dict[str, tuple[str, str]]:
+    """What each part of the gain is measured by: a run and the one under it.
+
+    The parts of one method add up to ``WHOLE`` on samples that all its runs have.
+    """
+    names = ("second image", "any crop", "right place", "what is left")
+    ladder = rungs(method)
+    pairs = zip(ladder[1:], ladder[:-1], strict=True)
+    return dict(zip(names, pairs, strict=True)) | {WHOLE: (ladder[-1], ladder[0])}
+
+
+def common(runs: Runs, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Of the named runs that are there, the samples that none of them failed on."""
+    there = {name: runs[name] for name in names if name in runs}
+    if not there:
+        return {}
+    scores = pd.concat([frame["score"] for frame in there.values()], axis=1)
+    ids = scores.dropna().index
+    return {name: frame.loc[ids] for name, frame in there.items()}
+
+
+def parts(runs: Runs, method: str) -> dict[str, Estimate]:
+    """The gain of a human's crop over none, in parts, paired on the same samples.
+
+    Args:
+        runs: one model's.
+        method: key of the one that chooses the place.
+
+    Returns:
+        By part, as ``steps`` names them; without those whose runs are missing.
+    """
+    same = common(runs, rungs(method))
+    return {
+        name: stats.difference(same[base]["score"], same[run]["score"])
+        for name, (run, base) in steps(method).items()
+        if run in same and base in same
+    }
+
+
+def every_part(runs: Runs) -> dict[str, Estimate]:
+    """The parts with either blind crop and each method, all on the same samples."""
+    there = [name for name in PAPER if name in runs]
+    same = common(runs, ["no-crop", "full-twice", *BLIND, *there, "human-crop"])
+    pairs = [("full-twice", "no-crop")]
+    pairs += [(blind, "full-twice") for blind in BLIND]
+    pairs += [(method, BLIND[0]) for method in there]
+    pairs += [("human-crop", method) for method in [*there, "no-crop"]]
+    return estimates.over(same, pairs)
+
+
+def accuracies(runs: Runs, method: str) -> dict[str, Estimate]:
+    """Accuracy on each rung that there is, on the samples that all of them have."""
+    same = common(runs, rungs(method))
+    return {name: stats.accuracy(frame["score"]) for name, frame in same.items()}
+
+
+def portions(found: Mapping[str, Estimate]) -> dict[str, float]:
+    """Each part over the whole; nothing if the whole is not apart from 0."""
+    whole = found.get(WHOLE)
+    if whole is None or not whole.excludes(0):
+        return {}
+    return {
+        name: part.value / whole.value for name, part in found.items() if name != WHOLE
+    }
+
+
+def part_table(found: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
+    """Parts of several models as a table to read, each with its share of the whole."""
+    table = estimates.effects(found).rename(columns={"run": "part"})
+    shares = [portions(made).get(name) for made in found.values() for name in made]
+    text = ["" if one is None else f"{100 * one:.0f}" for one in shares]
+    return table.assign(**{"of the whole, %": [one.replace("-", "−") for one in text]})
+
+
+def broken(models: Models) -> pd.DataFrame:
+    """Right answers that each run makes wrong, as a table to read.
+
+    Where nothing is broken a bootstrap has no width; Wilson's interval still says how
+    much could be.
+
+    Args:
+        models: runs by model; the one without a crop is left out.
+    """
+    rows = []
+    for model, runs in models.items():
+        for name, frame in runs.items():
+            right = frame[(frame["plain_score"] >= 0.5) & frame["score"].notna()]
+            lost = right["score"] < 0.5
+            if name != "no-crop" and len(lost):
+                share = stats.accuracy(lost).format(1, scale=100)
+                rows.append((model, name, len(lost), int(lost.sum()), share))
+    names = ["model", "run", "right without a crop", "broken", "broken, %"]
+    return pd.DataFrame(rows, columns=names)
+
+
+# By what the crops hold of the object, and how large they are.
 
 EDGES = {"nothing": 0.0, "under half": 0.5, "most": looking.COVERED}
 """Of the object in the crop: bins by their upper end, the first of exactly that."""
 
 
-KINDS = {"maps": MAPS, "blind": BLIND}
+KINDS = {"maps": PAPER, "blind": BLIND}
 """Whose crops are pooled, by who chose the place."""
 
 
@@ -29,38 +137,20 @@ def crops_of(runs: Runs, kinds: Mapping[str, Sequence[str]] = KINDS) -> pd.DataF
         A row a crop: ``id``, ``kind``, ``run``, ``coverage`` (share of the object in
         it), ``side`` (root of its area, pixels), ``gain`` (of the score over no crop).
     """
-    frames = [
-        _crops(runs[name]).assign(kind=kind, run=name)
-        for kind, names in kinds.items()
-        for name in names
-        if name in runs
-    ]
-    kept = [frame for frame in frames if len(frame)]
-    return pd.concat(kept, ignore_index=True) if kept else _crops(NOTHING)
+    rows: list[tuple] = []
+    for kind, names in kinds.items():
+        for name in [name for name in names if name in runs]:
+            kept = runs[name].dropna(subset=CROPPED)
+            side = [boxes.area(box) ** 0.5 for box in kept["box"]]
+            gain = kept["score"] - kept["plain_score"]
+            found = zip(kept.index, kept["coverage"], side, gain, strict=True)
+            rows += [(sample, kind, name, *numbers) for sample, *numbers in found]
+    columns = ["id", "kind", "run", "coverage", "side", "gain"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[3:], float))
 
 
-NOTHING = pd.DataFrame(columns=["box", "score", "plain_score", "coverage"], dtype=float)
-
-
-def _crops(frame: pd.DataFrame) -> pd.DataFrame:
-    """``crops_of`` of one run."""
-    rows = frame.dropna(subset=["box", "score", "coverage"])
-    return pd.DataFrame(
-        {
-            "id": rows.index,
-            "kind": "",
-            "run": "",
-            "coverage": rows["coverage"].to_numpy(float),
-            "side": np.array([side(box) for box in rows["box"]], float),
-            "gain": (rows["score"] - rows["plain_score"]).to_numpy(float),
-        }
-    )
-
-
-def side(box: Sequence[float]) -> float:
-    """Root of a box's area, pixels."""
-    left, top, right, bottom = box
-    return float(((right - left) * (bottom - top)) ** 0.5)
+CROPPED = ["box", "score", "coverage"]
+"""What a sample has if it was cropped, answered, and has an object."""
 
 
 def clustered(values: Iterable[float], ids: Iterable[str]) -> Estimate:
@@ -183,9 +273,7 @@ def told(gains: Mapping[str, Mapping[str, Estimate]], kind: str, name: str) -> s
     return found.format(1, sign=True, scale=100)
 
 
-def held(
-    models: Mapping[str, Runs], kinds: Mapping[str, Sequence[str]] = KINDS
-) -> pd.DataFrame:
+def held(models: Models, kinds: Mapping[str, Sequence[str]] = KINDS) -> pd.DataFrame:
     """What crops hold of the object, as a table to read.
 
     Args:
@@ -195,19 +283,9 @@ def held(
     rows = []
     for model, runs in models.items():
         for name, crops in crops_of(runs, kinds).groupby("run", sort=False):
-            share = crops["coverage"]
-            rows.append(
-                {
-                    "model": model,
-                    "run": str(name),
-                    "n": len(crops),
-                    "object in the crop, %": _percent(share >= looking.COVERED),
-                    "nothing of it, %": _percent(share == 0),
-                    "mean side, px": stats.bootstrap(crops["side"]).format(0),
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _percent(chosen: pd.Series) -> str:
-    return stats.accuracy(chosen).format(1, scale=100)
+            chosen = (crops["coverage"] >= looking.COVERED, crops["coverage"] == 0)
+            percent = [stats.accuracy(one).format(1, scale=100) for one in chosen]
+            mean = stats.bootstrap(crops["side"]).format(0)
+            rows.append((model, name, len(crops), *percent, mean))
+    names = ["model", "run", "n", "object in the crop, %", "nothing of it, %"]
+    return pd.DataFrame(rows, columns=[*names, "mean side, px"])

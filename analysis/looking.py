@@ -1,23 +1,97 @@
 """Where a model looks, layer by layer (the paper's Figure 3), and what it sees."""
 
+from __future__ import annotations
+
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from analysis import FEWEST, Runs, paper, slices
 from vicrop import boxes, geometry, images
-from vicrop.adapters.base import Adapter
 from vicrop.run import datasets, results, stats
 from vicrop.run.records import Sample
+from vicrop.run.stats import Estimate
 from vicrop.types import Map, Region
-from vicrop.view import View
+
+if TYPE_CHECKING:  # what is computed of maps that are there needs no torch
+    from vicrop.adapters.adapter import Adapter
+    from vicrop.view import View
 
 COVERED = 0.9
 """A crop counts as covering an object from this share of its area on."""
+ANSWERS = ("right", "wrong")
+
+
+def attention_ratio(
+    amap: Map, target: Sequence[float], image_size: tuple[int, int], steps: int = 4
+) -> float:
+    """How much more importance the target holds than boxes of its size do on average.
+
+    Sums are exact integrals over the cells, so that a box need not be rounded to
+    cells; the average is over same-size boxes at ``steps`` places a cell, each way.
+
+    Args:
+        amap: importance map.
+        target: (left, top, right, bottom) of the ground truth, original pixels.
+        image_size: (width, height), pixels.
+        steps: places a cell.
+
+    Returns:
+        1 for a uniform map; NaN if the map's region does not contain the target.
+
+    Source: paper, section 4 (Figure 3), no code released. It does not say how a box is
+    rounded to cells; we do not round.
+    """
+    cells = in_cells(amap, target, image_size)
+    if cells is None:
+        return math.nan
+    (rows, cols), (x, y) = amap.shape, cells
+    table = boxes.integral(amap.values)
+    width, height = x[1] - x[0], y[1] - y[0]
+    xs = np.linspace(0, cols - width, max(2, round((cols - width) * steps) + 1))
+    ys = np.linspace(0, rows - height, max(2, round((rows - height) * steps) + 1))
+    mean = _box_sums(table, ys, xs, height, width).mean()
+    return float(_box_sums(table, y[:1], x[:1], height, width)[0, 0] / mean)
+
+
+def in_cells(
+    amap: Map, target: Sequence[float], image_size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """(left, right), (top, bottom) of a box in cells of a map; None if not within it.
+
+    Args:
+        amap: importance map.
+        target: (left, top, right, bottom), original pixels.
+        image_size: (width, height), pixels.
+    """
+    rows, cols = amap.shape
+    left, top, right, bottom = amap.region or (0, 0, *image_size)
+    x = (np.array(target[0::2], float) - left) * cols / (right - left)
+    y = (np.array(target[1::2], float) - top) * rows / (bottom - top)
+    inside = min(x[0], y[0]) >= 0 and x[1] <= cols and y[1] <= rows
+    return (x, y) if inside else None
+
+
+def _box_sums(
+    table: np.ndarray, ys: np.ndarray, xs: np.ndarray, height: float, width: float
+) -> np.ndarray:
+    """(len(ys), len(xs)) integrals over boxes with fractional corners, in cells."""
+    low, high = _lerp(table, ys), _lerp(table, ys + height)
+    band = (high - low).T
+    return (_lerp(band, xs + width) - _lerp(band, xs)).T
+
+
+def _lerp(table: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Rows of ``table`` at fractional indices, linearly interpolated."""
+    at = np.clip(at, 0, len(table) - 1)
+    first = np.minimum(at.astype(int), len(table) - 2)
+    share = (at - first)[:, None]
+    return table[first] * (1 - share) + table[first + 1] * share
 
 
 def by_layer(
@@ -38,8 +112,8 @@ def by_layer(
 
     Returns:
         One row a sample and layer, with ``id``, ``layer``, ``size`` (S), ``ratio``
-        (attention ratio, see ``boxes.attention_ratio``) and ``coverage`` (share of the
-        object in the crop that this layer's map would choose).
+        (see ``attention_ratio``) and ``coverage`` (share of the object in the crop that
+        this layer's map would choose).
     """
     return layer_table(looks(vlm, dataset, samples, method, progress), vlm.crop_px)
 
@@ -80,7 +154,7 @@ def layer_table(looked: list[Looked], crop_px: int) -> pd.DataFrame:
             "id": sample.id,
             "layer": layer,
             "size": datasets.object_size(sample, size),
-            "ratio": boxes.attention_ratio(amap, sample.boxes[0], size),
+            "ratio": attention_ratio(amap, sample.boxes[0], size),
             "coverage": boxes.coverage(
                 boxes.select_box(amap, size, crop_px), sample.boxes[0]
             ),
@@ -135,18 +209,18 @@ def ratios(frame: pd.DataFrame, answer: str, layer: int) -> np.ndarray:
     return kept["ratio"].dropna().to_numpy()
 
 
-def ratio_by_layer(frame: pd.DataFrame) -> list[stats.Estimate]:
+def ratio_by_layer(frame: pd.DataFrame) -> list[Estimate]:
     """Median attention ratio of each layer, with its bootstrap interval."""
     return [_median(rows) for _, rows in frame.groupby("layer")]
 
 
-def ratio_by_kind(frame: pd.DataFrame, dataset: str) -> dict[str, stats.Estimate]:
+def ratio_by_kind(frame: pd.DataFrame, dataset: str) -> dict[str, Estimate]:
     """Median attention ratio by kind of question; n in the name."""
-    kinds = results.by_kind(frame.set_index("id"), dataset)
+    kinds = slices.by_kind(frame.set_index("id"), dataset)
     return {f"{kind}, n = {len(rows)}": _median(rows) for kind, rows in kinds.items()}
 
 
-def covered_by_layer(frame: pd.DataFrame) -> list[stats.Estimate]:
+def covered_by_layer(frame: pd.DataFrame) -> list[Estimate]:
     """Percent of samples whose object lies in each layer's crop."""
     return [
         stats.accuracy(rows["coverage"] >= COVERED).times(100)
@@ -154,16 +228,164 @@ def covered_by_layer(frame: pd.DataFrame) -> list[stats.Estimate]:
     ]
 
 
-def above(ratio: stats.Estimate) -> str:
+def above(ratio: Estimate) -> str:
     """How a ratio compares with 1, in words."""
     words = {"positive": "above 1", "none": "not apart from 1", "negative": "below 1"}
     return words[stats.verdict(ratio, null=1)]
 
 
-def _median(frame: pd.DataFrame) -> stats.Estimate:
+def _median(frame: pd.DataFrame) -> Estimate:
     # A map that does not contain its object (cut off by the processor) has no ratio.
     return stats.bootstrap(frame["ratio"].dropna().to_numpy(), np.median)
 
+
+# All layers of a connector too, right and wrong answers apart.
+
+
+def by_pair(
+    vlm: Adapter, dataset: str, samples: list[Sample], method: str = "rel-att"
+) -> pd.DataFrame:
+    """``by_layer`` at each layer of the connector too.
+
+    Returns:
+        As ``by_layer``, with ``connector``, the connector's layer k, and ``pair``,
+        l = m + k·L of the language model's layer m and its number of layers L.
+
+    Source: paper, section 4, the axis of Figure 3.
+    """
+    parts = [
+        by_layer(one, dataset, samples, method).assign(connector=number)
+        for number, one in enumerate(vlm.by_connector())
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.assign(pair=frame["layer"] + len(vlm.attention) * frame["connector"])
+
+
+def chosen_pair(vlm: Adapter) -> int:
+    """The pair of layers that the model's map is read at."""
+    return vlm.layer + len(vlm.attention) * vlm.connector_layer
+
+
+def mean_by_pair(frame: pd.DataFrame) -> dict[str, list[Estimate]]:
+    """Mean attention ratio of each pair of layers, by answer; n in the name.
+
+    Args:
+        frame: as ``by_pair`` makes it, with answers (see ``with_answers``).
+    """
+    return {
+        f"{answer}, n = {_count(frame, answer)}": [
+            stats.bootstrap(values) for values in _ratios(frame, answer).values()
+        ]
+        for answer in ANSWERS
+        if _count(frame, answer)
+    }
+
+
+def _known(frame: pd.DataFrame, answer: str) -> pd.DataFrame:
+    """Rows of such an answer with a ratio: a map may not contain its object."""
+    return frame[frame["answer"] == answer].dropna(subset=["ratio"])
+
+
+def _count(frame: pd.DataFrame, answer: str) -> int:
+    return _known(frame, answer)["id"].nunique()
+
+
+def _ratios(frame: pd.DataFrame, answer: str) -> dict[int, np.ndarray]:
+    """Ratios of such answers at every pair of layers, also where there are none."""
+    known = _known(frame, answer)
+    return {
+        int(pair): known.loc[known["pair"] == pair, "ratio"].to_numpy()
+        for pair in sorted(frame["pair"].unique())
+    }
+
+
+def wrong_minus_right(frame: pd.DataFrame) -> dict[int, Estimate]:
+    """Mean ratio of wrong answers less that of right ones, by pair of layers.
+
+    Of no samples where there are not both.
+    """
+    right, wrong = (_ratios(frame, answer) for answer in ANSWERS)
+    return {pair: stats.between(wrong[pair], right[pair]) for pair in right}
+
+
+def counted_layers(frames: Runs) -> pd.DataFrame:
+    """In how many layers a mean lies above 1, and wrong apart from right: to be read.
+
+    Args:
+        frames: by model, see ``mean_by_pair``; of all sizes, then of small objects.
+    """
+    rows = [_papers()]
+    for model, frame in frames.items():
+        for size in ("all", "small"):
+            part = frame if size == "all" else frame[frame["group"] == size]
+            rows.append({"model": model, "objects": size, **_counts(part)})
+    return pd.DataFrame(rows)
+
+
+HEADS = (
+    "layers",
+    "right, n",
+    "right > 1",
+    "wrong, n",
+    "wrong > 1",
+    "wrong < right",
+    "wrong > right",
+)
+
+
+def _papers() -> dict[str, str]:
+    """The paper's row: its curves have no values, and it has no test of them."""
+    pairs = [m * k for m, k in paper.FIGURE_3_LAYERS.values()]
+    layers = f"{min(pairs)} to {max(pairs)}"
+    said = (layers, "–", "most", "–", "most", *["no test"] * 2)
+    row = {"model": f"the paper's {len(pairs)}", "objects": "all"}
+    return row | dict(zip(HEADS, said, strict=True))
+
+
+def _counts(frame: pd.DataFrame) -> dict[str, str]:
+    said: list[str] = [str(frame["pair"].nunique())]
+    for answer in ANSWERS:
+        made = [stats.bootstrap(values) for values in _ratios(frame, answer).values()]
+        sides = [stats.verdict(one, null=1) for one in made]
+        said += [str(_count(frame, answer)), str(sides.count("positive"))]
+    sides = [stats.verdict(one) for one in wrong_minus_right(frame).values()]
+    said += [str(sides.count("negative")), str(sides.count("positive"))]
+    return dict(zip(HEADS, said, strict=True))
+
+
+def at_map_layer(frames: Mapping[str, tuple[pd.DataFrame, int]]) -> pd.DataFrame:
+    """Wrong beside right answers at the layer of each model's map, to be read.
+
+    Groups without ``FEWEST`` answers of both kinds are not compared.
+
+    Args:
+        frames: by model: see ``mean_by_pair``, and the pair of layers.
+    """
+    rows = []
+    for model, (frame, pair) in frames.items():
+        for group, part in {"all": frame, **results.by_group(frame)}.items():
+            at = part[part["pair"] == pair].dropna(subset=["ratio"])
+            right, wrong = (
+                stats.bootstrap(at.loc[at["answer"] == name, "ratio"])
+                for name in ANSWERS
+            )
+            row = {"model": model, "objects": group}
+            row |= {"right": _mean(right), "wrong": _mean(wrong)}
+            row |= {"wrong minus right": "too few", "effect": "–"}
+            if min(right.n, wrong.n) >= FEWEST:
+                change = wrong_minus_right(at)[pair]
+                row["wrong minus right"] = change.format(1, sign=True)
+                row["effect"] = stats.verdict(change)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _mean(ratio: Estimate) -> str:
+    enough = ratio.n >= FEWEST
+    return f"{ratio.format(1)}, n = {ratio.n}" if enough else f"n = {ratio.n}"
+
+
+# What is seen of an image.
 
 GREY = (122, 116, 104)
 """CLIP's mean colour, with which a picture is padded: 0 once it is normalised."""
@@ -175,7 +397,7 @@ def cut_off(dataset: str, fit: str = "centre-crop") -> tuple[Image.Image, Sample
     Raises:
         ValueError: if there is none.
     """
-    shares = results.in_view(dataset, fit)
+    shares = slices.in_view(dataset, fit)
     for sample in datasets.load(dataset):
         if shares.get(sample.id) == 0:
             return images.load(datasets.image_path(dataset, sample)), sample
@@ -206,7 +428,7 @@ def views_kept(dataset: str) -> pd.DataFrame:
     """How many objects each fit keeps in view, as a table to read."""
     rows = []
     for fit in geometry.FITS:
-        shares = results.in_view(dataset, fit)
+        shares = slices.in_view(dataset, fit)
         row = {"fit": fit, "objects": len(shares)}
         for name, chosen in (
             ("wholly seen, %", shares == 1),
@@ -216,53 +438,3 @@ def views_kept(dataset: str) -> pd.DataFrame:
             row[name] = stats.accuracy(chosen).format(1, scale=100)
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def measured(frame: pd.DataFrame) -> pd.DataFrame:
-    """What a run's table says of its crops and answers, each in [0, 1].
-
-    Args:
-        frame: one row a sample (see ``results.table``).
-    """
-    covered = (frame["coverage"] >= COVERED).where(frame["coverage"].notna())
-    return pd.DataFrame(
-        {
-            "share of the object in the crop": frame["coverage"],
-            "object in the crop": covered.astype(float),
-            "right with the crop": frame["score"],
-            "right without": frame["plain_score"],
-        }
-    )
-
-
-def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, stats.Estimate]:
-    """Paired differences of two runs on the same samples, by measure."""
-    old, new = measured(before), measured(after)
-    return {str(name): stats.difference(old[name], new[name]) for name in old}
-
-
-def comparison(frames: Mapping[str, pd.DataFrame], base: str) -> pd.DataFrame:
-    """Runs beside one of them, as a table to read: percentages, paired differences.
-
-    Args:
-        frames: tables of runs by what they are called.
-        base: which of them the others are compared with.
-    """
-    rows = []
-    for name, frame in frames.items():
-        apart = {} if name == base else compare(frames[base], frame)
-        for measure, values in measured(frame).items():
-            found = stats.accuracy(values.dropna())
-            row = {"measure": measure, "run": name, "n": found.n}
-            row["%"] = found.format(1, scale=100)
-            gain = apart.get(str(measure))
-            row[f"against {base}, points"] = (
-                gain.format(1, sign=True, scale=100) if gain else ""
-            )
-            row["effect"] = stats.verdict(gain) if gain else ""
-            rows.append(row)
-    return pd.DataFrame(rows).sort_values("measure", kind="stable", key=_as_measured)
-
-
-def _as_measured(names: pd.Series) -> pd.Series:
-    return names.map({name: place for place, name in enumerate(names.unique())})

@@ -3,10 +3,13 @@
 Source: arXiv 2502.17422v1; percent unless said. Differences are computed from them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import sqrt
 
 import pandas as pd
+
+from vicrop.methods import PAPER
 
 MODELS = {
     "blip-2": "BLIP-2 (FlanT5-XL)",
@@ -18,7 +21,8 @@ MODELS = {
 }
 """What the paper's models are called here, and there."""
 
-METHODS = ("rel-att", "grad-att", "pure-grad")
+BOTH = ("llava", "instructblip")
+"""Those whose crops it measures."""
 DETAILED = ("textvqa", "vstar", "pope", "docvqa")
 """Data sets that the paper calls sensitive to detail (Table 2)."""
 GENERAL = ("aokvqa", "gqa", "vqav2")
@@ -58,22 +62,23 @@ class Table:
 
     def change(self, model: str, row: str, column: str, base: str = "no-crop") -> float:
         """One of the paper's numbers less another of the same model and column."""
-        return round(
-            self.value(model, row, column) - self.value(model, base, column), 2
-        )
+        less = self.value(model, base, column)
+        return round(self.value(model, row, column) - less, 2)
 
-    def frame(self, *models: str) -> pd.DataFrame:
-        """The table to be read, marked as the paper's; of some models if any."""
-        rows = [
-            {"model (the paper's)": MODELS.get(model, model), "of": row}
-            | {
-                name: "–" if cell is None else f"{cell:.2f}"
-                for name, cell in zip(self.columns, cells, strict=True)
-            }
-            for (model, row), cells in self.rows.items()
-            if not models or model in models
+    def apart(self, model: str, row: str, column: str, base: str) -> float:
+        """One of the paper's numbers less that of another column of its row."""
+        return round(self.value(model, row, column) - self.value(model, row, base), 2)
+
+    def frame(self) -> pd.DataFrame:
+        """The table to be read, marked as the paper's."""
+        cells = [
+            ["–" if cell is None else f"{cell:.2f}" for cell in row]
+            for row in self.rows.values()
         ]
-        return pd.DataFrame(rows)
+        frame = pd.DataFrame(cells, columns=list(self.columns))
+        frame.insert(0, "model (the paper's)", [MODELS.get(m, m) for m, _ in self.rows])
+        frame.insert(1, "of", [row for _, row in self.rows])
+        return frame
 
 
 GROUP_COUNTS = {"small": 773, "medium": 2411, "large": 1186}
@@ -205,8 +210,6 @@ FIGURE_3_LAYERS = {
 draws its attention ratios. It is curves without a table: there are no values to list.
 """
 
-TABLES = (TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5, TABLE_6, TABLE_7, OCR)
-
 
 def answer_tokens(model: str, method: str, column: str = "GPU, s") -> float:
     """A method's overhead in the paper's Table 4, in its time for one answer token."""
@@ -214,13 +217,12 @@ def answer_tokens(model: str, method: str, column: str = "GPU, s") -> float:
     return TABLE_4.value(model, method, column) / token
 
 
-def weighted(model: str, crop: str) -> float:
-    """The paper's Table 1 over all sizes: its groups, weighted by their counts."""
-    total = sum(GROUP_COUNTS.values())
-    return (
-        sum(TABLE_1.value(model, crop, group) * n for group, n in GROUP_COUNTS.items())
-        / total
-    )
+def half_width(dataset: str) -> float:
+    """Half of an unpaired 95 % interval of an accuracy, points, at its widest.
+
+    Of as many questions as the paper has (calculated: it prints no intervals).
+    """
+    return 100 * 1.96 * 0.5 / sqrt(TABLE_5.value("all", "questions", dataset))
 
 
 def points(value: float) -> str:
@@ -232,6 +234,77 @@ def points(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−")
 
 
+# Its numbers for a claim, each in one line.
+
+
 def listed(values: Mapping[str, float]) -> str:
-    """Differences by what they are of, in one line."""
+    """Differences by what they are of."""
     return ", ".join(f"{name} {points(value)}" for name, value in values.items())
+
+
+def fall(models: Iterable[str]) -> str:
+    """Large less small objects, without a crop."""
+    found = {m: TABLE_1.apart(m, "no-crop", "large", "small") for m in models}
+    return "large minus small: " + listed(found)
+
+
+def human(model: str) -> str:
+    """A model's gains of a human crop, small to large."""
+    gains = (TABLE_1.change(model, "human-crop", group) for group in TABLE_1.columns)
+    return f"{model} " + " / ".join(map(points, gains))
+
+
+def gains_and_losses(model: str, datasets: Iterable[str]) -> str:
+    """A model's gains of each method, then where either model loses."""
+    names = tuple(datasets)
+    gains = "; ".join(
+        f"{name}: " + listed({m: TABLE_2.change(model, m, name) for m in PAPER})
+        for name in names
+    )
+    changes = {
+        f"{one} {method} {name}": TABLE_2.change(one, method, name)
+        for one in BOTH
+        for method in PAPER
+        for name in names
+    }
+    losses = listed({key: change for key, change in changes.items() if change < 0})
+    return f"{model}: {gains}; the only losses of both models: {losses}"
+
+
+def gains_apart(*datasets: str) -> str:
+    """The gains of LLaVA-1.5 less InstructBLIP's."""
+    told = []
+    for name in datasets:
+        ours, theirs = ({m: TABLE_2.change(b, m, name) for m in PAPER} for b in BOTH)
+        told.append(f"{name}: " + listed({m: ours[m] - theirs[m] for m in PAPER}))
+    return "; ".join(told)
+
+
+def tiles(model: str) -> str:
+    """A model's V* with tiles minus without."""
+    columns = ("with tiles", "without tiles")
+    return listed({m: TABLE_3.apart(model, m, *columns) for m in PAPER})
+
+
+def averaged() -> str:
+    """The mean of all layers less the selected layer."""
+    columns = ("mean of all layers", "selected layer")
+    found = {
+        f"{model} {method}": TABLE_3.apart(model, method, *columns)
+        for model in BOTH
+        for method in ("rel-att", "grad-att")
+    }
+    return listed(found)
+
+
+def tools() -> str:
+    """The external tools beside the maps."""
+    told = []
+    for model in BOTH:
+        external, maps = (
+            [TABLE_4.value(model, row, "TextVQA") for row in rows]
+            for rows in (("sam", "yolo", "clip"), PAPER)
+        )
+        best, worst = f"{max(external):.2f}", f"{min(maps):.2f}"
+        told.append(f"{model}: best tool {best}, worst of the three maps {worst}")
+    return "; ".join(told)

@@ -1,6 +1,6 @@
 """The same question asked briefly and at length: what its words do to the map."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import ascii_uppercase
 
 import numpy as np
@@ -9,9 +9,11 @@ from numpy.random import Generator
 
 from analysis import crops, looking
 from vicrop import boxes
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
 from vicrop.run.records import Sample
+from vicrop.types import Map
+from vicrop.view import View
 
 SHORT, LISTED, CHOICE = "the question", "with options", "with options and instruction"
 """Ways to ask; the last is how V* and A-OKVQA ask."""
@@ -97,20 +99,24 @@ def measure(
     Args:
         vlm: the model.
         dataset: key or folder that the samples are of.
-        looked: the maps of the short questions (see ``gaze.looks``).
+        looked: the maps of the short questions (see ``looking.looks``).
         texts: by sample id, then by way to ask (see ``asked_of``).
 
     Source: the authors' code looks with ``short_question`` where the data have one; the
     paper does not mention it.
     """
-    rows = []
     views = looking.views(vlm, dataset, [one.sample for one in looked])
-    for one, (sample, view) in zip(looked, views, strict=True):
-        for name, text in texts[sample.id].items():
-            known = one.maps[vlm.layer] if name == SHORT else view.importance(text)
-            crop = boxes.select_box(known, one.image_size, vlm.crop_px)
-            rows.append(crops.row(sample, name, crop))
-    return pd.DataFrame(rows)
+    return crops.table(
+        (sample, name, boxes.select_box(amap, one.image_size, vlm.crop_px))
+        for one, (sample, view) in zip(looked, views, strict=True)
+        for name, amap in _maps(view, one.maps[vlm.layer], texts[sample.id])
+    )
+
+
+def _maps(view: View, known: Map, ways: Mapping[str, str]) -> Iterator[tuple[str, Map]]:
+    """Each way's map; that of the short question is there."""
+    for name, text in ways.items():
+        yield name, known if name == SHORT else view.importance(text)
 
 
 def lengths(vlm: Adapter, texts: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from analysis import crops
-from vicrop import attribution, boxes, geometry, images
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter
-from vicrop.run import datasets
-from vicrop.run.records import Sample
+from vicrop import attribution, boxes, images
+from vicrop.adapters.adapter import Adapter
+from vicrop.attribution import GENERAL_QUESTION
+from vicrop.methods import PAPER
 from vicrop.types import Box, Map
 from vicrop.view import View
 
@@ -17,17 +16,12 @@ Chosen = tuple[Map, Box | None]
 """A map and the crop that it chooses; no crop where none is made of it."""
 
 
-def picture(dataset: str, sample: Sample) -> Image.Image:
-    """A sample's image."""
-    return images.load(datasets.image_path(dataset, sample))
-
-
 def methods(
     vlms: Mapping[str, Adapter], image: Image.Image, question: str
 ) -> dict[str, dict[str, Chosen]]:
     """Each model's map by each of the paper's methods, with the crop it chooses."""
     return {
-        name: _chosen(vlm.look(image), {m: (question, m) for m in crops.METHODS})
+        name: _chosen(vlm.look(image), {m: (question, m) for m in PAPER})
         for name, vlm in vlms.items()
     }
 
@@ -68,7 +62,7 @@ def gradients(view: View, question: str) -> tuple[np.ndarray, np.ndarray, np.nda
         of where there is detail.
     """
     about, general = (
-        attribution.pixel_gradient(view.vlm, view.prompt(text))[0]
+        attribution.pixel_gradient(view.vlm, [view.whole.ask(text)])[0][0]
         for text in (question, GENERAL_QUESTION)
     )
     mask = attribution.detail_mask(view.whole.pictures[0], about.shape)
@@ -88,8 +82,8 @@ def filter_steps(view: View, question: str) -> dict[str, Chosen]:
         "5 mask": mask,
         "6 ratio × mask": ratio * mask,
     }
-    steps = {name: (_placed(view, values), None) for name, values in pixels.items()}
-    last = _placed(view, _cells(view, ratio * mask))
+    steps = {name: (view.placed(values), None) for name, values in pixels.items()}
+    last = view.placed(_cells(view, ratio * mask))
     box = boxes.select_box(last, view.image.size, view.vlm.crop_px)
     return steps | {"7 cell means": (last, box)}
 
@@ -104,12 +98,8 @@ def filter_maps(view: View, question: str) -> dict[str, Map]:
         "ratio": ratio,
         "ratio × mask": ratio * mask,
     }
-    return {name: _placed(view, _cells(view, one)) for name, one in kinds.items()}
+    return {name: view.placed(_cells(view, one)) for name, one in kinds.items()}
 
 
 def _cells(view: View, values: np.ndarray) -> np.ndarray:
-    return attribution.cell_means(values[None], view.seen.grid)[0]
-
-
-def _placed(view: View, values: np.ndarray) -> Map:
-    return Map(*geometry.place(values, view.fit, view.image.size))
+    return attribution.cell_means(values[None], view.whole.seen.grid)[0]

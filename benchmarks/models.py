@@ -6,6 +6,7 @@ device, and their processors are made here. Words are tokens, as for the tiny mo
 
 import copy
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +18,9 @@ import vicrop
 from embedded import instructblip, llava, qwen
 from vicrop import adapters
 from vicrop.adapters import FAMILIES, MODELS
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.adapters.qwen2_5_vl import Qwen25VL
-from vicrop.prompts import Seen
+from vicrop.prompts import Grid
 
 REAL = json.loads(
     (Path(__file__).parents[1] / "tests/real_configs.json").read_text("utf-8")
@@ -70,8 +71,8 @@ MID = {
 """What a model of middling size has otherwise than the real one."""
 
 
-class NoNumbers:
-    """What an adapter cannot do on the meta device: read a token, move a picture."""
+class NoNumbers(Adapter):
+    """On the meta device no token can be read."""
 
     end_ids = frozenset({-1})
 
@@ -80,18 +81,16 @@ class NoNumbers:
         return [5] * len(scores)
 
 
-class NoNumbersQwen(NoNumbers, Qwen25VL):
+class NoNumbersQwen(Qwen25VL):
     """Its tower reads the grid's numbers, which stay on the CPU."""
 
-    def see(self, pixels: Tensor, grid: tuple[int, int]) -> Seen:
-        """Merged patches of images of one shape."""
-        patches = grid[0] * grid[1] * self._merge**2
-        shapes = self._shapes([grid] * (len(pixels) // patches))
+    def see(self, pixels: Tensor, grids: Sequence[Grid]) -> Sequence[Tensor]:
+        """Merged patches of each image."""
         places = torch.empty(len(pixels), 2, dtype=torch.long, device="meta")
         output = self.model.model.get_image_features(
-            pixels, image_grid_thw=shapes, position_ids=places
+            pixels, image_grid_thw=self._shapes(grids), position_ids=places
         )
-        return Seen(pixels, torch.stack(list(output.pooler_output)), grid)
+        return output.pooler_output
 
 
 def real(family: str) -> Adapter:
@@ -99,21 +98,21 @@ def real(family: str) -> Adapter:
     spec = MODELS[KEYS[family]]
     config, processor = _configured(REAL[KEYS[family]], family)
     with torch.device("meta"):
-        model = FAMILIES[family].model_class()(config).to(torch.bfloat16)
-    options = {"max_pixels": None} if family == "qwen2.5-vl" else {}
-    plain = FAMILIES[family]
-    kind = (
-        NoNumbersQwen if plain is Qwen25VL else type("Shapes", (NoNumbers, plain), {})
-    )
-    return kind(model, processor, spec.layer, **{**spec.options, **options})
+        model = FAMILIES[family].facts.architecture(config).to(torch.bfloat16)
+    if family == "qwen2.5-vl":
+        facts = NoNumbersQwen(model, processor)
+    else:
+        facts = FAMILIES[family].facts(model, processor)
+    return NoNumbers(facts, spec.layer)
 
 
 def on_gpu(family: str) -> Adapter:
     """A model of real size, in 16 bits, random weights, on the GPU."""
     spec = MODELS[KEYS[family]]
     config, processor = _configured(REAL[KEYS[family]], family)
+    kind = FAMILIES[family].facts.architecture
     with torch.device("cuda"):
-        made = FAMILIES[family].model_class()._from_config(config, dtype=torch.bfloat16)
+        made = kind._from_config(config, dtype=torch.bfloat16)
     return adapters.wrap(made.eval(), processor, family, spec.layer, **spec.options)
 
 
@@ -126,7 +125,7 @@ def mid(family: str) -> Adapter:
         config[part] = {**config[part], **change} if whole else change
     made, processor = _configured(config, family)
     torch.manual_seed(0)
-    model = FAMILIES[family].model_class()(made).eval()
+    model = FAMILIES[family].facts.architecture(made).eval()
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(3 if weight.ndim > 1 else 1)  # so that it looks somewhere

@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from vicrop import attribution, boxes, geometry
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from vicrop.adapters.adapter import Adapter
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.prompts import Seen, Words
 from vicrop.types import Box, Map
 
@@ -29,16 +30,22 @@ def unfreeze(vlm: Adapter) -> Adapter:
 
 def whole(vlm: Adapter, seen: Sequence[Seen], words: Words, attentions: bool = False):
     """The language model's output for a whole prompt, and the cache it filled."""
-    tokens = [vlm.image_tokens(one, words) for one in seen]
+    tokens = [vlm.image_tokens([one], [words])[0] for one in seen]
     cache = DynamicCache(config=vlm.text_model.config)
     output = vlm.text_model(
         inputs_embeds=vlm.embed(words.ids, tokens),
-        position_ids=vlm.positions(words.ids, seen),
+        position_ids=positions(vlm, words, seen),
         cache=cache,
         use_cache=True,
         output_attentions=attentions,
     )
     return output, cache
+
+
+def positions(vlm: Adapter, words: Words, seen: Sequence[Seen]) -> Tensor | None:
+    """Of a whole prompt's tokens; None if the language model counts them."""
+    places = vlm.facts.positions(words.ids, [one.grid for one in seen])
+    return None if places is None else places.to(vlm.device)
 
 
 @torch.no_grad()
@@ -49,7 +56,7 @@ def generate(
     seen = [vlm.look_at([picture]) for picture in pictures]
     words = vlm.words(question, seen)
     output, cache = whole(vlm, seen, words)
-    places = vlm.positions(words.ids, seen)
+    places = positions(vlm, words, seen)
     place = None if places is None else places[..., -1:]
     scores, said = vlm.logits(output.last_hidden_state[:, -1]), []
     while True:
@@ -75,11 +82,12 @@ class Attended:
 
     def __init__(self, vlm: Adapter, picture: Image.Image, question: str):
         crossed: list[Tensor] = []
-        module = getattr(vlm, "cross_attention", None)
+        connector = vlm.facts.connector
+        module = connector and connector.attention[connector.layer]
         hook = module and module.register_forward_hook(
             lambda module, given, output: crossed.append(output[1])
         )
-        self.seen = vlm.see(*vlm.pixels([picture]))
+        self.seen = vlm.see(*pixels_of(vlm, picture), 1)
         self.words = vlm.words(question, [self.seen])
         output, _ = whole(vlm, [self.seen], self.words, attentions=True)
         if hook:
@@ -88,7 +96,7 @@ class Attended:
         self.cross = crossed[0] if crossed else None
         # A stock forward scores every position.
         self.scores = vlm.logits(output.last_hidden_state)[:, -1]
-        self.span = vlm.image_span(self.words.ids, self.seen)
+        self.span = vlm.begin(self.words, self.seen).span
 
     def to_cells(self, row: Tensor, cross: Tensor | None) -> np.ndarray:
         """(rows, cols) of the last token's attention, through the queries."""
@@ -97,6 +105,12 @@ class Attended:
         if cross is not None:
             values = values @ cross.mean(1)[0, : len(values), -rows * cols :]
         return attribution.array(values.detach().float().reshape(rows, cols))
+
+
+def pixels_of(vlm: Adapter, picture: Image.Image) -> tuple[Tensor, tuple[int, int]]:
+    """The vision tower's input, where the model is, and the map's grid."""
+    pixels, grid = vlm.facts.pixels([picture])
+    return pixels.to(vlm.device, vlm.dtype), grid
 
 
 def attention(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
@@ -123,19 +137,18 @@ def grad_att(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
 
 def gradient(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     """(1, height, width) norm of the answer's gradient to each pixel."""
-    pixels, grid = vlm.pixels([picture])
-    pixels.requires_grad_()
-    seen = vlm.see(pixels, grid)
+    pixels, grid = pixels_of(vlm, picture)
+    seen = vlm.see(pixels.requires_grad_(), grid, 1)
     output, _ = whole(vlm, [seen], vlm.words(question, [seen]))
     likelihood = attribution.log_likelihood(vlm.logits(output.last_hidden_state)[:, -1])
     (found,) = torch.autograd.grad(likelihood, pixels)
-    return attribution.array(vlm.picture(found.float(), grid).norm(dim=1))
+    return attribution.array(vlm.facts.picture(found.float(), grid).norm(dim=1))
 
 
 def pure_grad(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     """Pixel gradients, question over general, where there is detail."""
     asked, general = (gradient(vlm, picture, q) for q in (question, GENERAL_QUESTION))
-    _, grid = vlm.pixels([picture])
+    _, grid = vlm.facts.pixels([picture])
     return attribution.filtered(asked, general, [vlm.shown(picture)], grid)[0]
 
 
@@ -184,7 +197,7 @@ def select_box(
 def box(vlm: Adapter, image: Image.Image, question: str, method: str) -> Box:
     """The crop that a map points to."""
     values = MAPS[method](vlm, image, question)
-    amap = Map(*geometry.place(values, vlm.fit, image.size))
+    amap = Map(*geometry.place(values, vlm.facts.fit, image.size))
     return select_box(amap, image.size, vlm.crop_px)
 
 

@@ -13,11 +13,12 @@ from tqdm import tqdm
 from benchmarks import counting, models, plain
 from benchmarks.ways import QUESTION, Row, Rows, both, in_turn, map_of, photo, seconds
 from vicrop import boxes, images, paths, pipeline
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
+from vicrop.run.batches import cheapest_first
 from vicrop.run.records import Sample
 from vicrop.types import Box, Map
-from vicrop.views import Views
+from vicrop.view import Views
 from workflow import matrix
 
 MOST = 20  # tokens of an answer
@@ -97,7 +98,7 @@ def _all_ours(vlm: Adapter, samples: list[Sample], methods: list[str]) -> None:
     cropping, views = pipeline.ViCrop(vlm), Views()
     for sample in samples:
         view = views.get(sample.image_path, lambda s=sample: vlm.look(_shown(s)))
-        for method in sorted(methods, key=pipeline.cheapest_first):
+        for method in sorted(methods, key=cheapest_first):
             with suppress(ValueError):  # a map of zeros: a run records the error
                 cropping.answer(view, sample.question, method, truth=sample.boxes)
 
@@ -176,11 +177,10 @@ def _asked(
 
 def _token_seconds(vlm: Adapter, image: Image.Image, question: str) -> float:
     """One decoding step: the median difference of answers of 9 tokens and of 1."""
-    prompt = vlm.look(image).prompt(question)
-    vlm.start(prompt)
+    firsts = vlm.run([vlm.look(image).whole.ask(question)])
     with mock.patch.object(type(vlm), "end_ids", {-1}):
         long, short = (
-            [seconds(lambda n=n: vlm.generate(prompt, n)) for _ in range(21)]
+            [seconds(lambda n=n: vlm.decode(firsts, n)) for _ in range(21)]
             for n in (9, 1)
         )
     return float(np.median(long) - np.median(short)) / 8

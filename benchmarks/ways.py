@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from benchmarks import counting, models, plain
 from vicrop import attribution
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.methods import PAPER
 from vicrop.types import Box, Map
 from vicrop.view import View
@@ -86,8 +86,10 @@ class Case:
         return self._answers(self.vlm.look(self.image), QUESTION)
 
     def _answers(self, view: View, question: str) -> tuple:
-        prompts = view.prompt(question), view.prompt(question, self.crop)
-        return tuple(self.vlm.generate(prompt, TOKENS) for prompt in prompts)
+        plain = self.vlm.decode(self.vlm.run([view.whole.ask(question)]), TOKENS)
+        crop = self.vlm.look_at([view.part(self.crop)])
+        prompts = self.vlm.follow([view.whole.case(question, crop)])
+        return plain[0], self.vlm.decode(self.vlm.run(prompts), TOKENS)[0]
 
     def plain(self, question: str = QUESTION) -> tuple:
         """The same, as the authors' code makes it."""
@@ -281,7 +283,7 @@ def _peaks(
 ) -> Rows:
     (vlm, eager), image = pair, photo(*PHOTO)
     calls: dict[str, Callable[[], object]] = {
-        "plain answer": lambda: vlm.generate(vlm.look(image).prompt(QUESTION), TOKENS),
+        "plain answer": lambda: vlm.look(image).ask(QUESTION, max_new_tokens=TOKENS),
         **{f"{method} map": map_of(vlm, image, method) for method in PAPER},
         "plain way's rel-att map": lambda: plain.rel_att(eager, image, QUESTION),
     }

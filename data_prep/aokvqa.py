@@ -3,28 +3,24 @@
 Source: Schwenk et al., 2022 (allenai/aokvqa).
 """
 
-import ast
-from collections.abc import Callable
 from typing import Annotated, Any
 
-from numpy.random import Generator
 from pydantic import Field, ValidationInfo, field_validator
 
-from data_prep.base import DataSet, Item, Layout, lettered
-from data_prep.containers import Entry
-from data_prep.fetch import Hub, Remote
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    checked,
-    json_rows,
-    parquet_rows,
+from data_prep.dataset import (
+    COCO,
+    DataSet,
+    Hub,
+    Item,
+    ItemOf,
+    Remote,
+    in_json,
+    in_parquet,
 )
-
-Text = Annotated[str, Field(min_length=1)]
-Ten = Annotated[tuple[str, ...], Field(min_length=10, max_length=10)]
+from data_prep.originals.fields import Ten, Text, lettered, printed
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import columns
+from data_prep.originals.rows import Original, Row, checked
 
 
 class Question(Original):
@@ -46,7 +42,7 @@ class Direct(Question):
     def _are_there(cls, answers: Any) -> Any:
         """The mirror has them as one string, the Python list printed."""
         if isinstance(answers, str):
-            answers = _unprinted(answers)
+            answers = printed(answers)
         if not answers:
             raise ValueError("no answers, as in the test split; use val")
         return answers
@@ -74,25 +70,9 @@ class Pictured(Original):
     image_id: Annotated[int, Field(ge=0)]
 
 
-UNREADABLE = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
-"""What ``literal_eval`` raises, by its documentation."""
-
-
-def _unprinted(printed: str) -> Any:
-    try:
-        return ast.literal_eval(printed)
-    except UNREADABLE:
-        raise ValueError(
-            "not a printed Python list; is it the mirror's file?"
-        ) from None
-
-
-Make = Callable[[Row, Entry | str, str], Item]
-"""Row, picture and the picture's name -> question."""
-
-
-def _direct(row: Row, picture: Entry | str, image: str) -> Item:
+def _direct(row: Row, cell: Entry | None) -> Item:
     found = checked(Direct, row)
+    picture, image = _picture(found, row, cell)
     return Item(
         where=row.where,
         key=found.question_id,
@@ -109,8 +89,9 @@ def _direct(row: Row, picture: Entry | str, image: str) -> Item:
     )
 
 
-def _choice(row: Row, picture: Entry | str, image: str) -> Item:
+def _choice(row: Row, cell: Entry | None) -> Item:
     found = checked(Choice, row)
+    picture, image = _picture(found, row, cell)
     return Item(
         where=row.where,
         key=found.question_id,
@@ -124,41 +105,21 @@ def _choice(row: Row, picture: Entry | str, image: str) -> Item:
     )
 
 
-def _from_json(make: Make) -> Layout:
-    """The published list; its pictures are COCO's, by their number."""
-
-    def read(originals: Originals, rng: Generator) -> list[Item]:
-        return [
-            make(row, f"val2017/{name}.jpg", name)
-            for row in json_rows(originals.need(PUBLISHED))
-            for name in [f"{checked(Pictured, row).image_id:012d}"]
-        ]
-
-    return Layout("json", (PUBLISHED,), read)
+def _picture(found: Question, row: Row, cell: Entry | None) -> tuple[Entry | str, str]:
+    """A picture and its name: COCO's number, or in the mirror the question's."""
+    if cell is not None:
+        return cell, found.question_id
+    name = f"{checked(Pictured, row).image_id:012d}"
+    return f"val2017/{name}.jpg", name
 
 
-def _from_parquet(make: Make, columns: tuple[str, ...]) -> Layout:
-    """The mirror's rows, with pictures that have no name but their question's."""
-
-    def read(originals: Originals, rng: Generator) -> list[Item]:
-        files = originals.need_all(MIRRORED)
-        rows = parquet_rows(files, (*COLUMNS, *columns))
-        cells = ParquetCells.of(files, "image")
-        return [
-            make(row, cell, str(row.values["question_id"]))
-            for row, cell in zip(rows, cells, strict=True)
-        ]
-
-    return Layout("parquet", (MIRRORED,), read)
-
-
-PUBLISHED = "aokvqa_v*_val.json"
-MIRRORED = "validation-*.parquet"
-COLUMNS = ("question_id", "question", "choices")
+MIRRORED = "data/validation-*.parquet"
 SITE = "https://prior-datasets.s3.us-east-2.amazonaws.com/aokvqa"
 
 
-def _dataset(key: str, title: str, layouts: tuple[Layout, ...], note: str) -> DataSet:
+def _dataset(
+    key: str, title: str, item: ItemOf, kind: type[Question], note: str
+) -> DataSet:
     return DataSet(
         key=key,
         title=title,
@@ -168,23 +129,16 @@ def _dataset(key: str, title: str, layouts: tuple[Layout, ...], note: str) -> Da
             "Apache-2.0 (the authors' repository; of the questions themselves: not "
             "checked); pictures: COCO 2017, terms at cocodataset.org"
         ),
-        layouts=layouts,
-        files={
-            "aokvqa": (Remote(f"{SITE}/aokvqa_v1p0.tar.gz"),),
-            "coco-val2017": (
-                # COCO's page says 1 GB.
-                Remote("http://images.cocodataset.org/zips/val2017.zip", 1),
-            ),
-        },
-        mirror={
-            "aokvqa-mirror": (
-                Hub(
-                    "HuggingFaceM4/A-OKVQA",
-                    ("data/validation-*.parquet",),
-                    gigabytes=0.06,
-                ),
-            ),
-        },
+        layouts=(
+            in_json("json", "aokvqa_v*_val.json", item),
+            in_parquet("parquet", ("validation-*.parquet",), item, columns(kind)),
+        ),
+        files=(
+            Remote("aokvqa", f"{SITE}/aokvqa_v1p0.tar.gz"),
+            # COCO's page says 1 GB.
+            Remote("coco-val2017", f"{COCO}/val2017.zip", 1),
+        ),
+        mirror=(Hub("aokvqa-mirror", "HuggingFaceM4/A-OKVQA", (MIRRORED,), 0.06),),
         note=f"{note} The mirror does not name its pictures: each question has one of "
         "its own in its source.",
     )
@@ -194,17 +148,16 @@ DATASETS = {
     "aokvqa": _dataset(
         "aokvqa",
         "A-OKVQA, validation, direct answers",
-        (
-            _from_json(_direct),
-            _from_parquet(_direct, ("direct_answers", "difficult_direct_answer")),
-        ),
+        _direct,
+        Direct,
         "All questions are kept, as in the paper; the official mean leaves out those "
         "with difficult_direct_answer.",
     ),
     "aokvqa-mc": _dataset(
         "aokvqa-mc",
         "A-OKVQA, validation, multiple choice",
-        (_from_json(_choice), _from_parquet(_choice, ("correct_choice_idx",))),
+        _choice,
+        Choice,
         "Not in the paper, which asks for direct answers.",
     ),
 }

@@ -9,12 +9,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+import data_prep
 from vicrop import paths
 
 if TYPE_CHECKING:
-    from data_prep.base import DataSet
-    from data_prep.build import Built
-    from data_prep.fetch import Row
+    from data_prep.dataset import DataSet
+    from data_prep.download.fetch import Row
+    from data_prep.unified.build import Built
 
 Source = Annotated[
     list[Path] | None,
@@ -37,48 +38,43 @@ def prep(
     replace: Annotated[bool, typer.Option(help="Make anew what is there.")] = False,
 ) -> None:
     """Make DATASET from its original files; without --source they are fetched."""
-    from data_prep import plates
+    from vicrop.run import datasets
 
-    if dataset in plates.RECIPES:
+    if dataset in set(datasets.MAKERS) - set(data_prep.MODULES):
         _draw(dataset, asked=bool(source or mirror or limit))
         return
     if source and mirror:
         raise ValueError("--source and --mirror say two places; give one of them")
-    from data_prep import build, made, obtain, registry
-    from data_prep.originals import Originals
+    from data_prep.download import fetch
+    from data_prep.originals.search import Originals
+    from data_prep.unified import build, place
 
-    facts, root = registry.get(dataset), paths.data()
+    facts, root = data_prep.get(dataset), paths.data()
     limit = facts.limit if limit is None else limit
     same = {"dataset": dataset, "limit": limit, "seed": seed}
-    standing = made.found(root / dataset, same)
+    standing = place.found(root / dataset, same)
     if standing and not (source or mirror or replace):
         _tell(build.Built(root / dataset, standing, fresh=False))
         return
-    found = obtain.Obtained(source or [], {})
+    folders, origin = source or [], {}
     if not source:
         agree = partial(_agree, facts, yes=yes)
-        found = obtain.obtain(facts, root / "originals", mirror, limit, seed, agree)
-    originals = Originals(found.folders)
-    _tell(
-        build.build(facts, originals, root, limit, seed, replace, fetched=found.origin)
-    )
+        store = root / "originals"
+        folders, origin = fetch.fetch(facts, store, mirror, limit, seed, agree)
+    originals = Originals(folders)
+    _tell(build.build(facts, originals, root, limit, seed, replace, origin))
 
 
 def _draw(dataset: str, asked: bool) -> None:
     """Draw scenes; ``asked``: whether for what only originals have."""
-    from data_prep import plates
-
     if asked:
         raise ValueError(
             f"{dataset} is drawn, not made from files; leave --source, --mirror and "
             "--limit out"
         )
+    from data_prep import plates
+
     typer.echo(f"{dataset}: {plates.make(dataset, paths.data())}")
-
-
-def _tell(built: "Built") -> None:
-    for line in report(built):
-        typer.echo(line)
 
 
 def _agree(facts: "DataSet", plan: "list[Row]", yes: bool) -> None:
@@ -100,20 +96,21 @@ def _agree(facts: "DataSet", plan: "list[Row]", yes: bool) -> None:
     typer.confirm("fetch these files?", abort=True)
 
 
-def report(built: "Built") -> list[str]:
+def _tell(built: "Built") -> None:
     """What was made, and how its counts stand to the published ones."""
     note = built.note
     counts = note["counts"]
     made = "made" if built.fresh else "is there already, unchanged"
-    lines = [
-        f"{note['dataset']}: {made}: {built.folder}",
+    typer.echo(
+        f"{note['dataset']}: {made}: {built.folder}\n"
         f"  {counts['questions']} questions, {counts['images']} pictures, "
-        f"{counts['with_boxes']} questions with a box (layout: {note['layout']})",
-    ]
+        f"{counts['with_boxes']} questions with a box (layout: {note['layout']})"
+    )
     for what in ("questions", "images"):
         found, published = counts[f"{what}_in_source"], counts[f"{what}_published"]
         if published is not None and found != published:
-            lines.append(
+            typer.echo(
                 f"  note: the source has {found} {what}, published are {published}"
             )
-    return lines + ([f"  note: {note['note']}"] if note["note"] else [])
+    if note["note"]:
+        typer.echo(f"  note: {note['note']}")

@@ -6,23 +6,13 @@ Source: Mathew et al., 2021.
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from numpy.random import Generator
 from pydantic import Field, field_validator
 
-from data_prep.base import DataSet, Item, Layout
-from data_prep.containers import Entry
-from data_prep.fetch import Hub
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    checked,
-    json_rows,
-    parquet_rows,
-)
-
-Text = Annotated[str, Field(min_length=1)]
+from data_prep.dataset import DataSet, Hub, Item, in_json, in_parquet
+from data_prep.originals.fields import Text
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import columns
+from data_prep.originals.rows import Original, Row, checked
 
 
 class Asked(Original):
@@ -59,10 +49,18 @@ class Page(Original):
     number: Annotated[Text, Field(alias="ucsf_document_page_no")]
 
 
-def _item(row: Row, picture: Entry | str, image: str) -> Item:
+def _item(row: Row, cell: Entry | None) -> Item:
     found = checked(Question, row)
     types = found.question_types or ()
     told = {"category": types[0], "question_types": types} if types else {}
+    if cell is None:
+        # Rows say ``documents/…`` whatever the folder is called: only the page's own
+        # name counts, when no such folder is there.
+        picture: Entry | str = checked(Pictured, row).image
+        image = PurePosixPath(str(picture)).name
+    else:
+        page, picture = checked(Page, row), cell
+        image = f"{page.document}_{page.number}"  # its name at the portal
     return Item(
         where=row.where,
         key=str(found.question_id),
@@ -74,47 +72,8 @@ def _item(row: Row, picture: Entry | str, image: str) -> Item:
     )
 
 
-def _from_json(name: str, file: str) -> Layout:
-    """A published list.
-
-    Its rows say ``documents/…`` whatever the folder is called: only the page's own
-    name counts, when no such folder is there.
-    """
-
-    def read(originals: Originals, rng: Generator) -> list[Item]:
-        return [
-            _item(row, image, PurePosixPath(image).name)
-            for row in json_rows(originals.need(file), "data")
-            for image in [checked(Pictured, row).image]
-        ]
-
-    return Layout(name, (file,), read)
-
-
-def _from_parquet(name: str, files: str) -> Layout:
-    """A mirror, pages in the rows; they get the names that they have at the portal."""
-
-    def read(originals: Originals, rng: Generator) -> list[Item]:
-        found = originals.need_all(files)
-        rows = parquet_rows(found, COLUMNS)
-        cells = ParquetCells.of(found, "image")
-        return [
-            _item(row, cell, f"{page.document}_{page.number}")
-            for row, cell in zip(rows, cells, strict=True)
-            for page in [checked(Page, row)]
-        ]
-
-    return Layout(name, (files,), read)
-
-
-COLUMNS = (
-    "questionId",
-    "question",
-    "question_types",
-    "ucsf_document_id",
-    "ucsf_document_page_no",
-    "answers",
-)
+COLUMNS = columns(Question, Page)
+MIRRORED = "DocVQA/validation-*.parquet"
 PORTAL = "https://rrc.cvc.uab.es/?ch=17&com=downloads"
 
 DATASET = DataSet(
@@ -127,16 +86,12 @@ DATASET = DataSet(
         "calls itself Apache-2.0"
     ),
     layouts=(
-        _from_json("portal", "val_v1.0_withQT.json"),
-        _from_json("tarball", "val_v1.0.json"),
-        _from_parquet("parquet", "DocVQA/validation-*.parquet"),
-        _from_parquet("parquet-m4", "validation-*.parquet"),
+        in_json("portal", "val_v1.0_withQT.json", _item, "data"),
+        in_json("tarball", "val_v1.0.json", _item, "data"),
+        in_parquet("parquet", (MIRRORED,), _item, COLUMNS),
+        in_parquet("parquet-m4", ("validation-*.parquet",), _item, COLUMNS),
     ),
-    mirror={
-        "docvqa-mirror": (
-            Hub("lmms-lab/DocVQA", ("DocVQA/validation-*.parquet",), gigabytes=2.5),
-        ),
-    },
+    mirror=(Hub("docvqa-mirror", "lmms-lab/DocVQA", (MIRRORED,), 2.5),),
     by_hand=(
         "--mirror fetches lmms-lab/DocVQA instead, or register at "
         f"{PORTAL} and get from Task 1 val_v1.0_withQT.json (of spdocvqa_qas) and "

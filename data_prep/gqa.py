@@ -6,23 +6,15 @@ Source: Hudson and Manning, 2019.
 from collections.abc import Mapping
 from typing import Annotated
 
-from numpy.random import Generator
 from pydantic import Field, field_validator
 
-from data_prep.base import DataSet, Item, Layout, Pictures
-from data_prep.containers import Entry
-from data_prep.fetch import Hub, Remote
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    checked,
-    json_items,
-    parquet_rows,
-)
+from data_prep.dataset import DataSet, Hub, Item, Layout, Remote
+from data_prep.originals.fields import Text
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import columns, parquet_rows, pictured_rows
+from data_prep.originals.rows import Original, Row, checked, json_items
+from data_prep.originals.search import Originals
 
-Text = Annotated[str, Field(min_length=1)]
 Number = Annotated[str, Field(pattern=r"^\w+$")]
 """Ids are text: those of questions may begin with 0, those of pictures with n."""
 
@@ -62,7 +54,7 @@ class Numbered(Original):
     id: Number
 
 
-def read_json(originals: Originals, rng: Generator) -> list[Item]:
+def read_json(originals: Originals, seed: int) -> list[Item]:
     """From the published JSON, which may lie in the zip; pictures in ``images/``."""
     return [
         _item(key, row, found, f"images/{found.image_id}.jpg")
@@ -71,12 +63,13 @@ def read_json(originals: Originals, rng: Generator) -> list[Item]:
     ]
 
 
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+def read_parquet(originals: Originals, seed: int) -> list[Item]:
     """From the mirror, where pictures have a table of their own."""
     cells = _cells(originals.need_all(IMAGES))
+    files = originals.need_all(QUESTIONS)
     return [
         _item(checked(Numbered, row).id, row, found, _cell(cells, found, row))
-        for row in parquet_rows(originals.need_all(QUESTIONS), COLUMNS)
+        for row in parquet_rows(files, columns(Numbered, Question))
         for found in [checked(Question, row)]
     ]
 
@@ -101,8 +94,7 @@ def _item(key: str, row: Row, found: Question, picture: Entry | str) -> Item:
 def _cells(files: list[Entry]) -> dict[str, Entry]:
     """Pictures of the mirror by their id."""
     found: dict[str, Entry] = {}
-    rows = parquet_rows(files, ("id",))
-    for row, cell in zip(rows, ParquetCells.of(files, "image"), strict=True):
+    for row, cell in pictured_rows(files, columns(Numbered)):
         name = checked(Numbered, row).id
         if name in found:
             raise ValueError(
@@ -125,7 +117,6 @@ def _cell(cells: Mapping[str, Entry], found: Question, row: Row) -> Entry:
 PUBLISHED = "testdev_balanced_questions.json"
 QUESTIONS = "testdev_balanced_instructions/testdev-*.parquet"
 IMAGES = "testdev_balanced_images/testdev-*.parquet"
-COLUMNS = ("id", "imageId", "question", "answer", "types")
 SITE = "https://downloads.cs.stanford.edu/nlp/data/gqa"
 
 DATASET = DataSet(
@@ -138,12 +129,10 @@ DATASET = DataSet(
         Layout("json", (PUBLISHED,), read_json),
         Layout("parquet", (QUESTIONS, IMAGES), read_parquet),
     ),
-    files={"gqa": (Remote(f"{SITE}/questions1.2.zip", 1.4),)},
+    files=(Remote("gqa", f"{SITE}/questions1.2.zip", 1.4),),
     # The zip has about 20 GB, for the pictures of all splits.
-    pictures=Pictures(f"{SITE}/images.zip", "gqa-images", 0.05),
-    mirror={
-        "gqa-mirror": (Hub("lmms-lab/GQA", (QUESTIONS, IMAGES), gigabytes=0.07),),
-    },
+    pictures=Remote("gqa-images", f"{SITE}/images.zip", 0.05),
+    mirror=(Hub("gqa-mirror", "lmms-lab/GQA", (QUESTIONS, IMAGES), 0.07),),
     note=(
         "The paper counts 10781 questions on the same 398 pictures (its table 5) and "
         "does not say which; the published file has 12578, and all of them are kept."

@@ -8,27 +8,14 @@ Source: Wang et al., 2024.
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
-from numpy.random import Generator
-from pydantic import Field
-
-from data_prep.base import DataSet, Item, Layout, lettered
-from data_prep.containers import Entry
-from data_prep.fetch import Hub
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    TsvCells,
-    checked,
-    parquet_rows,
-    tsv_rows,
-)
-
-Text = Annotated[str, Field(min_length=1)]
+from data_prep.dataset import DataSet, Hub, Item, Layout
+from data_prep.originals.fields import Text, lettered
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import columns, pictured_rows
+from data_prep.originals.rows import Original, Row, checked, pictured_tsv
+from data_prep.originals.search import Originals
 
 
 class Question(Original):
@@ -45,27 +32,10 @@ class Question(Original):
     cycle_category: str | int
 
 
-COLUMNS = tuple(Question.model_fields)
-
-
-def read_parquet(pattern: str, originals: Originals, rng: Generator) -> list[Item]:
-    """From parquet, pictures as base64 text in the rows."""
-    files = originals.need_all(pattern)
-    return _items(parquet_rows(files, COLUMNS), ParquetCells.of(files, "image"))
-
-
-def read_tsv(pattern: str, originals: Originals, rng: Generator) -> list[Item]:
-    """From the TSV file of the same rows."""
-    file = originals.need(pattern)
-    rows, cells = tsv_rows(file, ["image"]), TsvCells(file, "image")
-    name = f"{file.name}:image"
-    return _items(rows, [Entry(cells, n, f"{name} row {n}") for n in range(len(rows))])
-
-
-def _items(rows: Sequence[Row], pictures: Sequence[Entry]) -> list[Item]:
-    found = [checked(Question, row) for row in rows]
-    parts = zip(rows, found, bases(found), pictures, strict=True)
-    return [_item(*part) for part in parts]
+def _items(rows: Sequence[tuple[Row, Entry]]) -> list[Item]:
+    found = [checked(Question, row) for row, _ in rows]
+    parts = zip(rows, found, bases(found), strict=True)
+    return [_item(row, cell, one, base) for (row, cell), one, base in parts]
 
 
 def bases(rows: Sequence[Question]) -> list[int]:
@@ -85,7 +55,7 @@ def bases(rows: Sequence[Question]) -> list[int]:
     return found
 
 
-def _item(row: Row, found: Question, base: int, picture: Entry) -> Item:
+def _item(row: Row, picture: Entry, found: Question, base: int) -> Item:
     options = [found.A, found.B, found.C, found.D]
     return Item(
         where=row.where,
@@ -108,18 +78,25 @@ def _item(row: Row, found: Question, base: int, picture: Entry) -> Item:
 def _data_set(size: str, gigabytes: float) -> DataSet:
     """One of the two sizes; lmms-eval's copies are named without the line."""
     parquet, tsv = f"hr*bench_{size}*.parquet", f"hr*bench_{size}*.tsv"
-    file = Hub("DreamMr/HR-Bench", (f"hr_bench_{size}.parquet",), gigabytes=gigabytes)
+
+    def read_parquet(originals: Originals, seed: int) -> list[Item]:
+        return _items(pictured_rows(originals.need_all(parquet), columns(Question)))
+
+    def read_tsv(originals: Originals, seed: int) -> list[Item]:
+        return _items(pictured_tsv(originals.need(tsv)))
+
+    key, file = f"hr-bench-{size}", f"hr_bench_{size}.parquet"
     return DataSet(
-        key=f"hr-bench-{size}",
+        key=key,
         title=f"HR-Bench {size.upper()}",
         questions=800,
         images=None,
         licence='"other" on its card; its licence file is empty',
         layouts=(
-            Layout("parquet", (parquet,), partial(read_parquet, parquet)),
-            Layout("tsv", (tsv,), partial(read_tsv, tsv)),
+            Layout("parquet", (parquet,), read_parquet),
+            Layout("tsv", (tsv,), read_tsv),
         ),
-        files={f"hr-bench-{size}": (file,)},
+        files=(Hub(key, "DreamMr/HR-Bench", (file,), gigabytes),),
         note=(
             "200 questions, 100 on one thing and 100 across things, in 4 rotations of "
             "their options: meta.question_id tells the question, meta.cycle which."

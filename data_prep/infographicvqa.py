@@ -5,22 +5,13 @@ Not in the paper: here for its small print. Source: Mathew et al., 2022.
 
 from typing import Annotated
 
-from numpy.random import Generator
 from pydantic import Field
 
-from data_prep.base import DataSet, Item, Layout
-from data_prep.containers import Entry
-from data_prep.docvqa import PORTAL, Asked, Text
-from data_prep.fetch import Hub
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    checked,
-    json_rows,
-    parquet_rows,
-)
+from data_prep.dataset import DataSet, Hub, Item, in_json, in_parquet
+from data_prep.docvqa import PORTAL, Asked
+from data_prep.originals.fields import Text
+from data_prep.originals.files import Entry
+from data_prep.originals.rows import Original, Row, checked
 
 
 class Question(Asked):
@@ -50,40 +41,23 @@ class Pictured(Original):
     image_local_name: Text
 
 
-def read_json(originals: Originals, rng: Generator) -> list[Item]:
-    """From the portal's JSON; pictures by their own names, whatever the folder."""
-    return [
-        _item(row, f"infographicsvqa_images/{name}", name)
-        for row in json_rows(originals.need(PUBLISHED), "data")
-        for name in [checked(Pictured, row).image_local_name]
-    ]
-
-
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
-    """From the mirror, whose pictures have no name but their question's."""
-    found = originals.need_all(MIRRORED)
-    rows = parquet_rows(found, COLUMNS)
-    cells = ParquetCells.of(found, "image")
-    return [
-        _item(row, cell, str(row.values["questionId"]))
-        for row, cell in zip(rows, cells, strict=True)
-    ]
-
-
-def _item(row: Row, picture: Entry | str, image: str) -> Item:
+def _item(row: Row, cell: Entry | None) -> Item:
     found = checked(Question, row)
+    if cell is None:  # by its own name, whatever the folder
+        image = checked(Pictured, row).image_local_name
+    else:  # the mirror's pictures have no name but their question's
+        image = str(row.values["questionId"])
     return Item(
         where=row.where,
         key=str(found.question_id),
         question=found.question,
         labels=found.answers,
-        picture=picture,
+        picture=cell or f"infographicsvqa_images/{image}",
         image=image,
         meta={"question_id": found.question_id} | found.told,
     )
 
 
-PUBLISHED = "infographic*VQA_val_v*.json"
 MIRRORED = "InfographicVQA/validation-*.parquet"
 COLUMNS = ("questionId", "question", "answers", "answer_type", "operation/reasoning")
 
@@ -97,12 +71,10 @@ DATASET = DataSet(
         "itself Apache-2.0"
     ),
     layouts=(
-        Layout("portal", (PUBLISHED,), read_json),
-        Layout("parquet", (MIRRORED,), read_parquet),
+        in_json("portal", "infographic*VQA_val_v*.json", _item, "data"),
+        in_parquet("parquet", (MIRRORED,), _item, COLUMNS),
     ),
-    mirror={
-        "infographicvqa-mirror": (Hub("lmms-lab/DocVQA", (MIRRORED,), gigabytes=1.9),),
-    },
+    mirror=(Hub("infographicvqa-mirror", "lmms-lab/DocVQA", (MIRRORED,), 1.9),),
     by_hand=(
         "--mirror fetches lmms-lab/DocVQA (its folder InfographicVQA) instead, or "
         f"register at {PORTAL} and get from Task 3 "

@@ -1,12 +1,11 @@
 """All data sets side by side: what is published, what the paper has, what is here."""
 
-from pathlib import Path
-
 import pandas as pd
 
-from data_prep import registry
+import data_prep
 from vicrop import paths
-from vicrop.run import datasets, rescore, results
+from vicrop.run import datasets, results, scores
+from vicrop.run.records import Sample
 
 PAPER = {
     "vstar": (191, 191),
@@ -25,11 +24,11 @@ PAPER_SIZES = {"small": 773, "medium": 2411, "large": 1186}
 
 def table() -> pd.DataFrame:
     """A row for each data set that ``vicrop prep`` makes from originals."""
-    return pd.DataFrame([_row(key) for key in registry.MODULES])
+    return pd.DataFrame([_row(key) for key in data_prep.MODULES])
 
 
 def _row(key: str) -> dict[str, str]:
-    facts = registry.get(key)
+    facts = data_prep.get(key)
     here = is_here(key)
     return {
         "key": key,
@@ -37,7 +36,7 @@ def _row(key: str) -> dict[str, str]:
         "questions": _number(facts.questions),
         "images": _number(facts.images),
         "in the paper": " / ".join(map(_number, PAPER[key])) if key in PAPER else "–",
-        "metric": rescore.metric_name(key),
+        "metric": scores.metric_name(key),
         "here": f"{len(datasets.load(key)):,} questions" if here else "no",
     }
 
@@ -48,12 +47,7 @@ def _number(count: int | None) -> str:
 
 def is_here(key: str) -> bool:
     """Whether a data set has been made."""
-    return (folder(key) / "data.json").is_file()
-
-
-def folder(key: str) -> Path:
-    """Where a data set is, or would be."""
-    return paths.data() / key
+    return (paths.data() / key / "data.json").is_file()
 
 
 def with_boxes() -> list[str]:
@@ -64,11 +58,17 @@ def with_boxes() -> list[str]:
 
 def paper_groups() -> pd.DataFrame:
     """TextVQA's questions by size group: the paper's, and those that are here."""
-    sizes = results.sizes("textvqa") if is_here("textvqa") else []
-    groups = [results.size_group(size) for size in sizes]
+    asked = datasets.load("textvqa") if is_here("textvqa") else []
+    groups = [results.size_group(_size(sample)) for sample in asked]
     rows = [
-        (group, f"{count:,}", f"{groups.count(group):,}" if sizes else "not here")
+        (group, f"{count:,}", f"{groups.count(group):,}" if asked else "not here")
         for group, count in PAPER_SIZES.items()
     ]
     names = ["TextVQA, size group", "questions (the paper's)", "questions here"]
     return pd.DataFrame(rows, columns=names)
+
+
+def _size(sample: Sample) -> float | None:
+    """Of its object, over the image's area."""
+    file = datasets.image_path("textvqa", sample)
+    return datasets.object_size(sample, datasets.image_size(file))

@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +22,7 @@ from numpy.random import Generator
 from PIL import Image
 from tqdm import tqdm
 
+from data_prep.unified import place
 from embedded import scenes
 from embedded.scenes import Question, Scene
 from vicrop import paths
@@ -50,13 +50,8 @@ class Recipe:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def _quota(small: int, medium: int, large: int, exists: int):
-    return (
-        ("small", small),
-        ("medium", medium),
-        ("large", large),
-        ("exists", exists),
-    )
+def _quota(*counts: int) -> tuple[tuple[str, int], ...]:
+    return tuple(zip(("small", "medium", "large", "exists"), counts, strict=True))
 
 
 RECIPES = {
@@ -103,21 +98,19 @@ def make(
     recipe, out = recipe or RECIPES[name], root / name
     if _recipe_of(out) == recipe.digest():
         return out
-    part = root / f".{name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    (part / "images").mkdir(parents=True)
     rows, indices = choose(recipe)
-    jobs = [(recipe, index, part / "images" / f"{index:06d}.jpg") for index in indices]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        drawn = pool.map(_draw, jobs, chunksize=8)
-        for _ in tqdm(drawn, desc=name, total=len(jobs), disable=not progress):
-            pass
-    (part / "data.json").write_text(json.dumps(rows, indent=1))
     counts = Counter(row["meta"]["kind"] for row in rows)
-    note = {"recipe": recipe.digest(), "images": len(jobs), "questions": counts}
-    (part / "prep.json").write_text(json.dumps(note, indent=1))
-    shutil.rmtree(out, ignore_errors=True)
-    part.rename(out)
+    note = {"recipe": recipe.digest(), "images": len(indices), "questions": counts}
+    with place.alone(out), place.folder(out) as part:
+        folder = part / "images"
+        folder.mkdir()
+        jobs = [(recipe, index, folder / f"{index:06d}.jpg") for index in indices]
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            drawn = pool.map(_draw, jobs, chunksize=8)
+            for _ in tqdm(drawn, desc=name, total=len(jobs), disable=not progress):
+                pass
+        (part / "data.json").write_text(json.dumps(rows, indent=1))
+        (part / "prep.json").write_text(json.dumps(note, indent=1))
     return out
 
 

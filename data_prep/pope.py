@@ -3,26 +3,16 @@
 Source: Li et al., 2023 (AoiDragon/POPE).
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
-from numpy.random import Generator
 from pydantic import AliasChoices, Field
 
-from data_prep.base import DataSet, Item, Layout, Pictures
-from data_prep.containers import Entry
-from data_prep.fetch import Hub, Remote
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    checked,
-    json_lines,
-    parquet_rows,
-)
+from data_prep.dataset import COCO, DataSet, Hub, Item, Layout, Remote, in_parquet
+from data_prep.originals.fields import Text
+from data_prep.originals.files import Entry
+from data_prep.originals.rows import Original, Row, checked, json_lines
+from data_prep.originals.search import Originals
 
-Text = Annotated[str, Field(min_length=1)]
 CATEGORIES = ("adversarial", "popular", "random")
 
 
@@ -43,39 +33,17 @@ class Mirrored(Original):
     category: Literal["adversarial", "popular", "random"]
 
 
-def read_lines(originals: Originals, rng: Generator) -> list[Item]:
+def read_lines(originals: Originals, seed: int) -> list[Item]:
     """From the published files, which hold JSON lines for all their name."""
     return [
         _item(row, category)
         for category, name in zip(CATEGORIES, PUBLISHED, strict=True)
-        for row in _lines(originals.need(name))
+        for row in json_lines(originals.need(name))
     ]
 
 
-def _lines(file: Entry) -> list[Row]:
-    rows = json_lines(file)
-    if not rows:
-        raise ValueError(f"{file.where} has no questions; fetch it again")
-    return rows
-
-
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
-    """From the mirror's table of all three categories."""
-    return _mirrored(originals.need_all(MIRRORED))
-
-
-def read_full(originals: Originals, rng: Generator) -> list[Item]:
-    """From the mirror's tables of one category each."""
-    return _mirrored([file for name in FULL for file in originals.need_all(name)])
-
-
-def _mirrored(files: Sequence[Entry]) -> list[Item]:
-    rows = parquet_rows(files, COLUMNS)
-    cells = ParquetCells.of(files, "image")
-    return [
-        _item(row, checked(Mirrored, row).category, cell)
-        for row, cell in zip(rows, cells, strict=True)
-    ]
+def _mirrored(row: Row, cell: Entry | None) -> Item:
+    return _item(row, checked(Mirrored, row).category, cell)
 
 
 def _item(row: Row, category: str, cell: Entry | None = None) -> Item:
@@ -94,7 +62,6 @@ def _item(row: Row, category: str, cell: Entry | None = None) -> Item:
 
 
 PUBLISHED = tuple(f"coco_pope_{category}.json" for category in CATEGORIES)
-MIRRORED = "test-*.parquet"
 FULL = tuple(f"{category}-*.parquet" for category in CATEGORIES)
 COLUMNS = ("question_id", "question", "answer", "image_source", "category")
 
@@ -109,16 +76,13 @@ DATASET = DataSet(
     licence="MIT (questions); pictures: COCO 2014, terms at cocodataset.org",
     layouts=(
         Layout("json-lines", PUBLISHED, read_lines),
-        Layout("parquet", (MIRRORED,), read_parquet),
-        Layout("parquet-full", FULL, read_full),
+        in_parquet("parquet", ("test-*.parquet",), _mirrored, COLUMNS),
+        # A table for each category.
+        in_parquet("parquet-full", FULL, _mirrored, COLUMNS),
     ),
-    files={"pope": tuple(Remote(f"{SITE}/{name}", 0.0004) for name in PUBLISHED)},
-    pictures=Pictures(
-        "http://images.cocodataset.org/zips/val2014.zip", "coco-val2014", 0.08
-    ),
-    mirror={
-        "pope-mirror": (Hub("lmms-lab/POPE", ("data/test-*.parquet",), gigabytes=0.26),)
-    },
+    files=tuple(Remote("pope", f"{SITE}/{name}", 0.0004) for name in PUBLISHED),
+    pictures=Remote("coco-val2014", f"{COCO}/val2014.zip", 0.08),
+    mirror=(Hub("pope-mirror", "lmms-lab/POPE", ("data/test-*.parquet",), 0.26),),
     note=(
         f"The 9000 questions are 3000 a file (revision {REVISION[:7]}). The paper has "
         "8910: coco_pope_random.json has 2910 lines at revision e3e3926, which LLaVA's "

@@ -3,35 +3,30 @@
 Source: Singh et al., 2019; boxes: the authors of the paper (its appendix B).
 """
 
-from typing import Annotated, NamedTuple
+from collections.abc import Iterable
 
-from numpy.random import Generator
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from data_prep.base import DataSet, Item, Layout, from_xywh
-from data_prep.containers import Entry
-from data_prep.fetch import Hub, Remote
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    checked,
-    json_rows,
+from data_prep.dataset import DataSet, Hub, Item, Layout, Remote
+from data_prep.originals.fields import Ten, Text, from_xywh
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import (
+    columns,
     parquet_columns,
     parquet_rows,
+    pictured_rows,
 )
+from data_prep.originals.rows import Original, Row, checked, json_rows
+from data_prep.originals.search import Originals
 from vicrop.types import Region
-
-Ten = Annotated[tuple[str, ...], Field(min_length=10, max_length=10)]
 
 
 class Question(Original):
     """A row of ``TextVQA_0.5.1_val.json``."""
 
     question_id: int
-    question: Annotated[str, Field(min_length=1)]
-    image_id: Annotated[str, Field(min_length=1)]
+    question: Text
+    image_id: Text
     answers: Ten
 
     @field_validator("answers")
@@ -49,85 +44,72 @@ class BoxRow(Original):
     bbox: tuple[float, ...]
 
 
-class Place(NamedTuple):
-    """A box, and the row that says it."""
-
-    region: Region
-    where: str
+Boxes = dict[str, tuple[Region, str]]
+"""By question id: a box, and the row that says it."""
 
 
-def read_json(originals: Originals, rng: Generator) -> list[Item]:
+def read_json(originals: Originals, seed: int) -> list[Item]:
     """From the published JSON; pictures of both splits lie in ``train_images/``."""
     rows = json_rows(originals.need("TextVQA_*_val.json"), "data")
-    return _items(rows, originals)
+    return _items(((row, None) for row in rows), originals)
 
 
-COLUMNS = ("question_id", "question", "image_id", "answers")
-
-
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+def read_parquet(originals: Originals, seed: int) -> list[Item]:
     """From the mirror's parquet files, pictures in the rows."""
     files = originals.need_all("validation-*.parquet")
-    cells = ParquetCells.of(files, "image")
-    return _items(parquet_rows(files, COLUMNS), originals, cells)
+    return _items(pictured_rows(files, columns(Question)), originals)
 
 
 def _items(
-    rows: list[Row], originals: Originals, cells: list[Entry] | None = None
+    rows: Iterable[tuple[Row, Entry | None]], originals: Originals
 ) -> list[Item]:
     boxes = read_boxes(originals)
-    items = [
-        _item(checked(Question, row), row.where, boxes, cells and cells[n])
-        for n, row in enumerate(rows)
-    ]
+    items = [_item(row, cell, boxes) for row, cell in rows]
     known = {item.key for item in items}
     for number in (number for number in boxes if number not in known):
         raise ValueError(
-            f"{boxes[number].where} field dataset_id: no question {number!r} in "
+            f"{boxes[number][1]} field dataset_id: no question {number!r} in "
             f"{originals}; are boxes and questions of one version?"
         )
     return items
 
 
-def _item(
-    found: Question, where: str, boxes: dict[str, Place], cell: Entry | None
-) -> Item:
+def _item(row: Row, cell: Entry | None, boxes: Boxes) -> Item:
+    found = checked(Question, row)
     box = boxes.get(str(found.question_id))
     return Item(
-        where=where,
+        where=row.where,
         key=str(found.question_id),
         question=found.question,
         labels=found.answers,
         picture=cell or f"train_images/{found.image_id}.jpg",
         image=f"{found.image_id}.jpg",
-        boxes=[box.region] if box else [],
+        boxes=[box[0]] if box else [],
         meta={"question_id": found.question_id},
     )
 
 
-def read_boxes(originals: Originals) -> dict[str, Place]:
+def read_boxes(originals: Originals) -> Boxes:
     """Boxes by question id; none where their files are not there."""
-    found: dict[str, Place] = {}
-    files = [file for file in originals.matching(BOXES) if _has_boxes(file)]
-    for row in parquet_rows(list(map(originals.remember, files)), BOX_COLUMNS):
+    found: Boxes = {}
+    # The mirror's training split, which may lie there too, goes by the same name.
+    files = [
+        originals.remember(file)
+        for file in originals.matching("train*.parquet")
+        if "bbox" in parquet_columns(file)
+    ]
+    for row in parquet_rows(files, columns(BoxRow)):
         made = checked(BoxRow, row)
         if made.dataset_id in found:
             raise ValueError(
                 f"{row.where} field dataset_id: {made.dataset_id!r} has a box already"
             )
         region = from_xywh(made.bbox, f"{row.where} field bbox")
-        found[made.dataset_id] = Place(region, row.where)
+        found[made.dataset_id] = region, row.where
     return found
 
 
-def _has_boxes(file: Entry) -> bool:
-    """The mirror's training split, which may lie there too, goes by the same name."""
-    return "bbox" in parquet_columns(file)
-
-
-BOXES = "train*.parquet"
-BOX_COLUMNS = ("dataset_id", "bbox")
-BOX_REPO = Hub("jrzhang/TextVQA_GT_bbox", ("*.parquet",), gigabytes=1.3)
+BOX_REPO = Hub("textvqa-boxes", "jrzhang/TextVQA_GT_bbox", ("*.parquet",), 1.3)
 SITE = "https://dl.fbaipublicfiles.com/textvqa"
 
 DATASET = DataSet(
@@ -140,19 +122,15 @@ DATASET = DataSet(
         Layout("json", ("TextVQA_*_val.json",), read_json),
         Layout("parquet", ("validation-*.parquet",), read_parquet),
     ),
-    files={
-        "textvqa": (
-            Remote(f"{SITE}/data/TextVQA_0.5.1_val.json", 0.02),
-            Remote(f"{SITE}/images/train_val_images.zip", 7.1),
-        ),
-        "textvqa-boxes": (BOX_REPO,),
-    },
-    mirror={
-        "textvqa-mirror": (
-            Hub("lmms-lab/textvqa", ("data/validation-*.parquet",), gigabytes=1.4),
-        ),
-        "textvqa-boxes": (BOX_REPO,),
-    },
+    files=(
+        Remote("textvqa", f"{SITE}/data/TextVQA_0.5.1_val.json", 0.02),
+        Remote("textvqa", f"{SITE}/images/train_val_images.zip", 7.1),
+        BOX_REPO,
+    ),
+    mirror=(
+        Hub("textvqa-mirror", "lmms-lab/textvqa", ("data/validation-*.parquet",), 1.4),
+        BOX_REPO,
+    ),
     note=(
         "Boxes: 4370 of the 5000 questions, those with one place to look at (paper, "
         "appendix B)."

@@ -3,22 +3,24 @@
 Source: Wang et al., 2025 (the data set's card).
 """
 
-import ast
 import string
 from collections.abc import Sequence
-from typing import Annotated
 
-from numpy.random import Generator
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
-from data_prep.base import DataSet, Item, Layout, from_ltrb, letter, lettered
-from data_prep.containers import Entry
-from data_prep.fetch import Hub
-from data_prep.originals import Originals
-from data_prep.tables import Original, Row, TsvCells, checked, tsv_rows
+from data_prep.dataset import DataSet, Hub, Item, Layout
+from data_prep.originals.fields import (
+    Text,
+    check_letter,
+    from_ltrb,
+    letter,
+    lettered,
+    printed,
+)
+from data_prep.originals.files import Entry
+from data_prep.originals.rows import Original, Row, checked, pictured_tsv
+from data_prep.originals.search import Originals
 from vicrop.scoring import mcq
-
-Text = Annotated[str, Field(min_length=1)]
 
 
 class Question(Original):
@@ -34,24 +36,16 @@ class Question(Original):
     @classmethod
     def _listed(cls, value: str) -> Sequence:
         """A Python list as text; one box need not be in a list of its own."""
-        try:
-            boxes = ast.literal_eval(value or "[]")
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            boxes = None
+        boxes = printed(value or "[]")
         if not isinstance(boxes, list | tuple):
             raise ValueError("expected a list of boxes as text")
         flat = boxes and not isinstance(boxes[0], list | tuple)
         return [boxes] if flat else boxes
 
 
-def read_tsv(originals: Originals, rng: Generator) -> list[Item]:
+def read_tsv(originals: Originals, seed: int) -> list[Item]:
     """From the TSV file, pictures as base64 text in the rows."""
-    file = originals.need(FILE)
-    cells, name = TsvCells(file, "image"), f"{file.name}:image"
-    return [
-        _item(row, Entry(cells, number, f"{name} row {number}"))
-        for number, row in enumerate(tsv_rows(file, ["image"]))
-    ]
+    return [_item(row, cell) for row, cell in pictured_tsv(originals.need(FILE))]
 
 
 def _item(row: Row, picture: Entry) -> Item:
@@ -63,7 +57,9 @@ def _item(row: Row, picture: Entry) -> Item:
         key=str(found.index),
         question=lettered(found.question, options),
         short_question=found.question,
-        labels=[_label(found.answer, options, row.where)],
+        labels=[
+            check_letter(found.answer.strip(), options, f"{row.where} field answer")
+        ],
         options=options,
         picture=picture,
         image=f"{found.index:04d}",
@@ -91,16 +87,6 @@ def options_of(row: Row) -> list[str]:
     return list(known.values())
 
 
-def _label(answer: str, options: Sequence[str], where: str) -> str:
-    letters = [letter(number) for number in range(len(options))]
-    if answer.strip() not in letters:
-        raise ValueError(
-            f"{where} field answer: {answer!r} is no letter of its options, "
-            f"{', '.join(letters)}"
-        )
-    return answer.strip()
-
-
 FILE = "TreeBench*.tsv"
 TOGETHER = "multi-choice options"
 
@@ -111,6 +97,6 @@ DATASET = DataSet(
     images=None,
     licence="Apache-2.0",
     layouts=(Layout("tsv", (FILE,), read_tsv),),
-    files={"treebench": (Hub("HaochenWang/TreeBench", ("TreeBench.tsv",)),)},
+    files=(Hub("treebench", "HaochenWang/TreeBench", ("TreeBench.tsv",)),),
     note="Its boxes are all things that the answer hangs on, often several.",
 )

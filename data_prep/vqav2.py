@@ -5,23 +5,14 @@ Source: Goyal et al., 2017 (visualqa.org).
 
 from typing import Annotated
 
-from numpy.random import Generator
 from pydantic import Field, field_validator
 
-from data_prep.base import DataSet, Item, Layout
-from data_prep.containers import Entry
-from data_prep.fetch import Hub, Remote
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    checked,
-    json_rows,
-    parquet_rows,
-)
-
-Text = Annotated[str, Field(min_length=1)]
+from data_prep.dataset import COCO, DataSet, Hub, Item, Layout, Remote, in_parquet
+from data_prep.originals.fields import Text
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import columns
+from data_prep.originals.rows import Original, Row, checked, json_rows
+from data_prep.originals.search import Originals
 
 
 class Numbered(Original):
@@ -59,7 +50,7 @@ class Annotation(Numbered):
         return tuple(sorted(answers, key=lambda given: given.answer_id))
 
 
-def read_json(originals: Originals, rng: Generator) -> list[Item]:
+def read_json(originals: Originals, seed: int) -> list[Item]:
     """From the two published files, whatever the order of either."""
     asked, answered = originals.need(QUESTIONS), originals.need(ANNOTATIONS)
     annotations = _by_question(json_rows(answered, "annotations"))
@@ -74,14 +65,6 @@ def read_json(originals: Originals, rng: Generator) -> list[Item]:
         if number not in known:
             raise ValueError(_unpaired(row, number, asked))
     return items
-
-
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
-    """From the mirror's parquet files, where a row is a question with its answers."""
-    files = originals.need_all(MIRRORED)
-    rows = parquet_rows(files, COLUMNS)
-    cells = ParquetCells.of(files, "image")
-    return [_item(row, row, cell) for row, cell in zip(rows, cells, strict=True)]
 
 
 def _by_question(rows: list[Row]) -> dict[int, Row]:
@@ -130,15 +113,6 @@ def _item(row: Row, annotated: Row, cell: Entry | None = None) -> Item:
 
 QUESTIONS = "v2_OpenEnded_mscoco_val2014_questions.json"
 ANNOTATIONS = "v2_mscoco_val2014_annotations.json"
-MIRRORED = "validation-*.parquet"
-COLUMNS = (
-    "question_id",
-    "image_id",
-    "question",
-    "question_type",
-    "answer_type",
-    "answers",
-)
 SITE = "https://s3.amazonaws.com/cvmlp/vqa/mscoco/vqa"
 
 DATASET = DataSet(
@@ -152,23 +126,22 @@ DATASET = DataSet(
     ),
     layouts=(
         Layout("json", (QUESTIONS, ANNOTATIONS), read_json),
-        Layout("parquet", (MIRRORED,), read_parquet),
+        in_parquet(
+            "parquet",
+            ("validation-*.parquet",),
+            lambda row, cell: _item(row, row, cell),
+            columns(Question, Annotation),
+        ),
     ),
-    files={
-        "vqav2": (
-            Remote(f"{SITE}/v2_Questions_Val_mscoco.zip"),
-            Remote(f"{SITE}/v2_Annotations_Val_mscoco.zip"),
-        ),
-        "coco-val2014": (
-            # About: COCO's page says so, no file was weighed.
-            Remote("http://images.cocodataset.org/zips/val2014.zip", 6),
-        ),
-    },
-    mirror={
-        "vqav2-mirror": (
-            Hub("lmms-lab/VQAv2", ("data/validation-*.parquet",), gigabytes=33.7),
-        )
-    },
+    files=(
+        Remote("vqav2", f"{SITE}/v2_Questions_Val_mscoco.zip"),
+        Remote("vqav2", f"{SITE}/v2_Annotations_Val_mscoco.zip"),
+        # About: COCO's page says so, no file was weighed.
+        Remote("coco-val2014", f"{COCO}/val2014.zip", 6),
+    ),
+    mirror=(
+        Hub("vqav2-mirror", "lmms-lab/VQAv2", ("data/validation-*.parquet",), 33.7),
+    ),
     note=(
         "Unless --limit says otherwise, 50000 questions are drawn by seed 0. The "
         "paper's 50000 cannot be made again: no seed is published, and they are about "

@@ -9,30 +9,25 @@ Source: Wu & Xie, 2023.
 
 import re
 from collections.abc import Sequence
+from glob import escape
 from pathlib import PurePosixPath
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet
-from numpy.random import Generator
 from pydantic import Field
 
-from data_prep.base import DataSet, Item, Layout, from_xywh, letter, lettered
-from data_prep.containers import Entry
-from data_prep.fetch import Hub
-from data_prep.originals import Originals
-from data_prep.tables import (
-    Original,
-    ParquetCells,
-    Row,
-    checked,
-    json_lines,
-    load_json,
+from data_prep.dataset import DataSet, Hub, Item, Layout
+from data_prep.originals.fields import Text, check_letter, from_xywh, letter, lettered
+from data_prep.originals.files import Entry
+from data_prep.originals.parquet import (
+    columns,
+    parquet_columns,
     parquet_rows,
+    pictured_rows,
 )
+from data_prep.originals.rows import Original, Row, checked, json_lines, load_json
+from data_prep.originals.search import Originals
 from vicrop.types import Region
-
-Text = Annotated[str, Field(min_length=1)]
 
 COPIES = 10
 """Of the label: the authors' scorer counts them, as VQA accuracy does."""
@@ -80,61 +75,49 @@ class Choice(NamedTuple):
     label: str
 
 
-def read_beside(originals: Originals, rng: Generator) -> list[Item]:
+def read_beside(originals: Originals, seed: int) -> list[Item]:
     """From form 1, options shuffled: else the answer is always A."""
-    root, shown = int(rng.integers(2**62)), _pictures(originals)
-    return [
-        _beside_item(name, entry, shown, root)
-        for name, entry in _beside(originals).items()
-    ]
+    root = int(np.random.default_rng(seed).integers(2**62))
+    beside = _beside(originals).items()
+    return [_beside_item(name, entry, originals, root) for name, entry in beside]
 
 
 def _beside(originals: Originals) -> dict[str, Entry]:
     """Form 1's files by ``folder/name`` without suffix, in their order."""
-    found = [
-        entry
-        for pattern in BESIDE
-        if originals.matching(pattern)
-        for entry in originals.need_all(pattern)
-    ]
-    return {_short(PurePosixPath(e.name).with_suffix("")): e for e in found}
+    found = [entry for pattern in BESIDE for entry in originals.matching(pattern)]
+    return {
+        _short(PurePosixPath(entry.name).with_suffix("")): originals.remember(entry)
+        for entry in found
+    }
 
 
 def _short(path: PurePosixPath) -> str:
-    """Folder and name, whatever folder that is in."""
+    """Folder and name, whatever folder that is in; two folders may share names."""
     return "/".join(path.parts[-2:])
 
 
-def _beside_item(name: str, entry: Entry, shown: dict, root: int) -> Item:
+def _beside_item(name: str, entry: Entry, originals: Originals, root: int) -> Item:
     row = _load(entry)
     # A question's order hangs on the seed and its own name, on no other question.
     rng = np.random.default_rng([root, *name.encode()])
     order = rng.permutation(len(row.options)).tolist()
     options = [row.options[number] for number in order]
     asked = _choice(row.question, options, order.index(0))
-    path = PurePosixPath(entry.name)
-    names = [path.with_suffix(suffix) for suffix in SUFFIXES]
-    picture = _picture(names, shown, entry.where)
+    names = [name + suffix for suffix in SUFFIXES]
+    picture = _picture(names, originals, entry.where)
     meta = {"question_id": name, "category": name.partition("/")[0]}
     image = _short(PurePosixPath(picture.name))
     return _item(entry.where, asked, meta, picture, image, _boxes(row, entry.where))
 
 
-def _pictures(originals: Originals) -> dict[str, Entry]:
-    """All pictures, by folder and name: the folders may share names."""
-    patterns = [folder + suffix for folder in FOLDERS for suffix in SUFFIXES]
-    found = [entry for pattern in patterns for entry in originals.matching(pattern)]
-    return {_short(PurePosixPath(entry.name)): entry for entry in found}
-
-
-def _picture(names: Sequence[PurePosixPath], shown: dict, where: str) -> Entry:
+def _picture(names: Sequence[str], originals: Originals, where: str) -> Entry:
     """The first of these that is there."""
-    for name in map(_short, names):
-        if name in shown:
-            return shown[name]
+    for name in names:
+        if found := originals.matching(escape(name)):
+            return found[0]
     raise FileNotFoundError(
-        f"{where}: no picture {_short(names[0])} among the originals; give the folder "
-        "that holds it as another --source"
+        f"{where}: no picture {names[0]} among the originals; give the folder that "
+        "holds it as another --source"
     )
 
 
@@ -146,53 +129,44 @@ def _boxes(row: Beside, where: str) -> list[Region]:
     return [from_xywh(box, f"{where} field bbox") for box in row.bbox]
 
 
-def read_lines(originals: Originals, rng: Generator) -> list[Item]:
+def read_lines(originals: Originals, seed: int) -> list[Item]:
     """From form 2, with form 1's boxes where that is there too."""
     return _listed(json_lines(originals.need(LINES)), originals)
 
 
 def _listed(rows: Sequence[Row], originals: Originals) -> list[Item]:
-    beside, shown = _beside(originals), _pictures(originals)
-    return [_listed_item(row, beside, shown) for row in rows]
+    beside = _beside(originals)
+    return [_listed_item(row, beside, originals) for row in rows]
 
 
-def _listed_item(row: Row, beside: dict, shown: dict) -> Item:
+def _listed_item(row: Row, beside: dict[str, Entry], originals: Originals) -> Item:
     found = checked(Listed, row)
     path = PurePosixPath(found.image)
     entry = beside.get(_short(path.with_suffix("")))
     boxes = _boxes(_load(entry), entry.where) if entry else []
-    asked = _read_choice(found, row.where)
-    picture = _picture([path], shown, row.where)
-    return _item(row.where, asked, _meta(found), picture, _short(path), boxes)
+    asked, image = _read_choice(found, row.where), _short(path)
+    picture = _picture([image], originals, row.where)
+    return _item(row.where, asked, _meta(found), picture, image, boxes)
 
 
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+def read_parquet(originals: Originals, seed: int) -> list[Item]:
     """From a mirror: pictures by path or in the rows, options in the text or apart."""
     files = originals.need_all(PARQUET)
-    parquet_rows(files, ("category", "question_id"))  # names what is torn or another's
-    with files[0].open() as file:
-        columns = {c.name: str(c.type) for c in pyarrow.parquet.read_schema(file)}
-    if "choices" in columns:
+    types = parquet_columns(files[0])
+    if "choices" in types:
         return _in_rows(Indexed, files)
-    if columns.get("image", "string") not in ("string", "large_string"):
+    if types.get("image", "string") not in ("string", "large_string"):
         return _in_rows(Lettered, files)
-    return _listed(parquet_rows(files, tuple(Listed.model_fields)), originals)
+    return _listed(parquet_rows(files, columns(Listed)), originals)
 
 
 def _in_rows(kind: type[Indexed | Lettered], files: Sequence[Entry]) -> list[Item]:
     """Items whose pictures are in the rows."""
-    rows = parquet_rows(files, tuple(kind.model_fields))
-    cells = ParquetCells.of(files, "image")
-    made = [(row, checked(kind, row)) for row in rows]
     return [
-        _item(
-            row.where,
-            _read_choice(found, row.where),
-            _meta(found),
-            cell,
-            f"{found.category}/{found.question_id}",
-        )
-        for (row, found), cell in zip(made, cells, strict=True)
+        _item(row.where, _read_choice(found, row.where), _meta(found), cell, image)
+        for row, cell in pictured_rows(files, columns(kind))
+        for found in [checked(kind, row)]
+        for image in [f"{found.category}/{found.question_id}"]
     ]
 
 
@@ -206,12 +180,7 @@ def _read_choice(row: Lettered | Indexed, where: str) -> Choice:
             )
         return _choice(row.question, row.choices, row.answer)
     stem, options = split(row.text, where)
-    letters = [letter(number) for number in range(len(options))]
-    if row.label not in letters:
-        raise ValueError(
-            f"{where} field label: {row.label!r} is no letter of its options, "
-            f"{', '.join(letters)}"
-        )
+    check_letter(row.label, options, f"{where} field label")
     closed = not OPTION.match(row.text.strip().splitlines()[-1])
     question = row.text if closed else lettered(stem, options)
     return Choice(question, stem, options, row.label)
@@ -283,10 +252,8 @@ DATASET = DataSet(
         Layout("beside", BESIDE, read_beside),
         Layout("parquet", (PARQUET,), read_parquet),
     ),
-    files={"vstar": (Hub("craigwu/vstar_bench", (LINES, *FOLDERS), gigabytes=0.28),)},
-    mirror={
-        "vstar-mirror": (Hub("lmms-lab/vstar-bench", ("data/test-*.parquet",)),),
-    },
+    files=(Hub("vstar", "craigwu/vstar_bench", (LINES, *FOLDERS), 0.28),),
+    mirror=(Hub("vstar-mirror", "lmms-lab/vstar-bench", ("data/test-*.parquet",)),),
     note=(
         "115 questions on attributes, 76 on positions; OCR/ and GPT4V-hard/ of the "
         "same repository are no part of the 191. Boxes come from the JSON beside each "

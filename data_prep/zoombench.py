@@ -6,30 +6,22 @@ image is found by matching (see ``locate``).
 Source: the Zooming without Zooming project, 2026 (the data set's card).
 """
 
-import io
 import re
-import warnings
 from collections.abc import Iterator, Sequence
-from typing import Annotated
 
 import numpy as np
-from numpy.random import Generator
-from PIL import Image
-from pydantic import Field
 from tqdm import tqdm
 
-from data_prep.base import DataSet, Item, Layout
-from data_prep.containers import Entry
-from data_prep.fetch import Hub
-from data_prep.locate import locate
-from data_prep.originals import Originals
-from data_prep.pictures import FORMATS, UNDECODABLE
-from data_prep.tables import Original, ParquetCells, Row, checked, parquet_rows
-from vicrop import images
+from data_prep.dataset import DataSet, Hub, Item, Layout
+from data_prep.originals.fields import Text
+from data_prep.originals.files import Entry
+from data_prep.originals.locate import locate
+from data_prep.originals.parquet import ParquetCells, columns, pictured_rows
+from data_prep.originals.rows import Original, Row, checked
+from data_prep.originals.search import Originals
+from data_prep.unified.pictures import decoded
 from vicrop.scoring import mcq
 from vicrop.types import Region
-
-Text = Annotated[str, Field(min_length=1)]
 
 
 class Question(Original):
@@ -40,46 +32,29 @@ class Question(Original):
     response: Text
 
 
-def read_parquet(originals: Originals, rng: Generator) -> list[Item]:
+def read_parquet(originals: Originals, seed: int) -> list[Item]:
     """From parquet; every crop is looked for in its image."""
     files = originals.need_all(FILE)
-    rows = parquet_rows(files, tuple(Question.model_fields))
-    cells = ParquetCells.of(files, "image")
+    rows = pictured_rows(files, columns(Question))
     found = tqdm(_regions(files), "boxes", len(rows), disable=None)
-    parts = zip(rows, cells, found, strict=True)
-    return [_item(number, *part) for number, part in enumerate(parts)]
+    parts = zip(rows, found, strict=True)
+    return [_item(n, *row, region) for n, (row, region) in enumerate(parts)]
 
 
 def _regions(files: Sequence[Entry]) -> Iterator[Region | None]:
     """Where each row's crop lies; two columns side by side, a few rows in memory."""
     for file in files:
-        count = len(ParquetCells.of([file], "crop_image"))
-        shown = ParquetCells(file, "image").read(range(count))
-        crops = ParquetCells(file, "crop_image").read(range(count))
-        for (number, image), (_, crop) in zip(shown, crops, strict=True):
+        shown, crops = (ParquetCells(file, name) for name in ("image", "crop_image"))
+        rows = range(crops.count())
+        pairs = zip(shown.read(rows), crops.read(rows), strict=True)
+        for (number, image), (_, crop) in pairs:
             where = f"{file.where} row {number} field"
-            whole = pixels(image, f"{where} image")
-            yield locate(pixels(crop, f"{where} crop_image"), whole)
+            whole = _pixels(image, f"{where} image:")
+            yield locate(_pixels(crop, f"{where} crop_image:"), whole)
 
 
-def pixels(data: bytes, where: str) -> np.ndarray:
-    """(rows, cols, 3) uint8 of a picture.
-
-    Raises:
-        ValueError: if it does not decode.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Ours is the limit that counts; and a torn EXIF is no torn picture.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                images.check_size(image.size, "it")
-                return np.asarray(images.load(image))
-    except UNDECODABLE as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"{where}: does not decode ({reason}); fetch it again"
-        ) from error
+def _pixels(data: bytes, where: str) -> np.ndarray:
+    return np.asarray(decoded(data, where)[1])
 
 
 def _item(number: int, row: Row, picture: Entry, region: Region | None) -> Item:
@@ -126,7 +101,7 @@ DATASET = DataSet(
     images=None,
     licence="Apache-2.0",
     layouts=(Layout("parquet", (FILE,), read_parquet),),
-    files={"zoombench": (Hub("inclusionAI/ZoomBench", ("data/test*.parquet",)),)},
+    files=(Hub("zoombench", "inclusionAI/ZoomBench", ("data/test*.parquet",)),),
     note=(
         "Boxes are found by matching the published crops; a crop that was scaled, is "
         "flat, or fits at different places gives none."

@@ -14,7 +14,7 @@ from embedded.fit import Schedule
 from embedded.training_data import FIRST, SMALLER, Phase
 from embedded.words import IMAGE_PX
 from vicrop import adapters, paths, scoring
-from vicrop.adapters.base import Adapter
+from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets, results, stats
 from vicrop.run.provenance import file_hash, weights_hash
 

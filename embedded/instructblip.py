@@ -31,8 +31,8 @@ from embedded.fit import Schedule
 from embedded.scenes import CHARS, COLORS, TEXTURES, Plate, Question, Scene
 from embedded.training_data import IGNORE, LEGIBLE_PX, Phase, Pool, Shown, Source
 from embedded.words import IMAGE_PX, PATCH_PX, numbers
-from vicrop.adapters.base import GENERAL_QUESTION
 from vicrop.adapters.instructblip import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.types import Stock
 
 STAGES = {

@@ -29,8 +29,8 @@ from embedded.fit import Schedule
 from embedded.scenes import CHARS, COLORS, TEXTURES, Scene
 from embedded.training_data import IGNORE, NO_PLATE, Drawing, Phase, Pool, Shown
 from embedded.words import GRID, IMAGE_PX, PATCH_PX, WORDS, numbers, spaced
-from vicrop.adapters.base import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.types import Stock
 
 STAGES = {

@@ -94,7 +94,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 def processor(**sizes: Any) -> Qwen2_5_VLProcessor:
     """Qwen's own preprocessing: native ratio, area bounded; at 96² or ``sizes``."""
-    area = {"min_pixels": MIN_PIXELS, "max_pixels": MAX_PIXELS}
+    area: dict[str, Any] = {"min_pixels": MIN_PIXELS, "max_pixels": MAX_PIXELS}
     cells = {"patch_size": PATCH_PX, "merge_size": MERGE, "temporal_patch_size": FRAMES}
     sizes = {**area, **cells, **sizes}
     images = Qwen2VLImageProcessorPil(

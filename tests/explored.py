@@ -45,6 +45,12 @@ def saved(seed: int = 0) -> Saved:
     return Saved(index, arrays, images)
 
 
+def said(saved: Saved, sample: int, model: str) -> Said:
+    """What a model said to a question."""
+    (one,) = (s for s in saved.index.said if (s.sample, s.model) == (sample, model))
+    return one
+
+
 def _said(sample: int, model: str, seed: int) -> Said:
     crops = {
         method: Cropped(box=Box(10 * n, 0, 10 * n + 30, 30), text=f"{model} {method}")

@@ -213,13 +213,7 @@ def main(
     report |= {"seconds": round(time.monotonic() - started)}
     out.write_text(json.dumps(report, indent=1) + "\n")
     typer.echo(out.read_text())
-    faults = (
-        "records lost",
-        "records doubled",
-        "records wrong",
-        "matrices that differ",
-    )
-    raise typer.Exit(1 if any(soak.counts[fault] for fault in faults) else 0)
+    raise typer.Exit(1 if any(soak.counts[fault] for fault in FAULTS) else 0)
 
 
 def _kills(soak: Soak) -> int:

@@ -32,8 +32,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "apipage"]
 
 LEFT_OUT = {
     "capture": "the adapters' tool: what it does is said in method.md",
-    "execute": "makes the book's pages",
-    "explorer": "makes one page of the book",
+    "pipeline": "its class stands there as `vicrop.ViCrop`",
     "paths": "two environment variables, named on the page",
     "types": "its classes stand there as `vicrop.Map` and so on",
     "view": "its class stands there as `vicrop.View`",

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from vicrop import attribution
-from vicrop.adapters import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 
 QUESTION = "what digit is on the red plate?"
 
@@ -25,7 +25,7 @@ def slow_attention(vlm, inputs):
         weights = model(**inputs, output_attentions=True).attentions
     image = inputs["input_ids"][0] == model.config.image_token_id
     rows = [layer[0, :, -1][:, image].mean(0) for layer in weights]
-    return torch.stack(rows).reshape(len(weights), *vlm.grid).numpy()
+    return torch.stack(rows).reshape(len(weights), *vlm.facts.grid).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +39,25 @@ def inputs(processor, picture):
 
 def test_attention_of_every_layer_equals_output_attentions(vlm, inputs):
     wanted = slow_attention(vlm, inputs[0])
-    layers = list(range(4))
-    found = attribution.attention_to_image(vlm, vlm.read(inputs[0]), layers)
+    found = attribution.attention_by_layer(vlm, vlm.read(inputs[0]))
     assert found.shape == (4, 1, 12, 12)
-    for layer in layers:
+    for layer in range(4):
         assert share_of_range(found[layer, 0], wanted[layer]) < 1e-4
 
 
 def test_attention_of_the_maps_layer_is_that_layers(vlm, inputs):
     prompt = vlm.read(inputs[0])
-    alone = attribution.attention_to_image(vlm, prompt)
-    among = attribution.attention_to_image(vlm, prompt, [0, 2, 3])
+    (alone,) = attribution.attention_to_image(vlm, [prompt])
+    among = attribution.attention_by_layer(vlm, prompt)
     assert alone.shape == (1, 12, 12)
-    np.testing.assert_allclose(alone, among[1], rtol=1e-5)
+    np.testing.assert_allclose(alone, among[vlm.layer], rtol=1e-5)
+
+
+def test_some_layers_rows_are_those_among_all(vlm, inputs):
+    prompt = vlm.read(inputs[0])
+    (some,), (every,) = (vlm.attend([prompt], n) for n in ([0, 2, 3], range(4)))
+    torch.testing.assert_close(some, every[[0, 2, 3]])
+    torch.testing.assert_close(some[1], vlm.run([prompt])[0].row)
 
 
 def test_rel_att_equals_the_plain_way(vlm, inputs):
@@ -169,6 +175,6 @@ def test_several_or_padded_prompts_are_refused(vlm, inputs):
 
 
 def test_features_that_do_not_fit_the_prompt_are_refused(vlm, view):
-    words = vlm.words(QUESTION, [view.seen])
+    words = vlm.words(QUESTION, [view.whole.seen])
     with pytest.raises(ValueError, match="144 places for image tokens.*makes 145"):
         vlm.embed(words.ids, [torch.zeros(1, 145, 128)])

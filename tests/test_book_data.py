@@ -5,8 +5,7 @@ import re
 
 import pytest
 
-from data_prep import registry
-from data_prep.fetch import Hub
+import data_prep
 from vicrop import paths, scoring
 from vicrop.run import datasets
 
@@ -14,7 +13,7 @@ FOLDER = paths.ROOT / "book" / "data"
 SHARED = {"aokvqa-mc": "aokvqa", "hr-bench-4k": "hr-bench", "hr-bench-8k": "hr-bench"}
 """Pages of the keys that have none of their own."""
 
-PAGES = sorted({SHARED.get(key, key) for key in registry.MODULES})
+PAGES = sorted({SHARED.get(key, key) for key in data_prep.MODULES})
 HEADINGS = [
     "What it is",
     "One question",
@@ -110,44 +109,43 @@ def test_headings_stand_in_one_order(page):
     assert re.findall(r"^## (.*)$", read(page), re.M) == wanted
 
 
-@pytest.mark.parametrize("key", registry.MODULES)
+@pytest.mark.parametrize("key", data_prep.MODULES)
 def test_page_names_the_command_that_makes_its_data(key):
     command = re.escape(datasets.MAKERS[key])
     assert re.search(rf"^{command}(?![\w-])", section(page_of(key), "Get it"), re.M)
 
 
-@pytest.mark.parametrize("key", registry.MODULES)
+@pytest.mark.parametrize("key", data_prep.MODULES)
 def test_page_names_the_command_that_runs_it(key):
     run = section(page_of(key), "Run it")
-    first = next(k for k in registry.MODULES if page_of(k) == page_of(key))
+    first = next(k for k in data_prep.MODULES if page_of(k) == page_of(key))
     assert f"--model llava-1.5-7b --dataset {first} --method rel-att" in run
     assert f"-p dataset {first} " in run and f"__{first}\n" in run
     assert re.search(rf"\b{key}(?![\w-])", run)
 
 
-@pytest.mark.parametrize("key", registry.MODULES)
+@pytest.mark.parametrize("key", data_prep.MODULES)
 def test_page_says_where_each_file_is_from(key):
-    facts, told = registry.get(key), section(page_of(key), "Get it")
-    sources = [f for store in (facts.files, facts.mirror) for f in store.values()]
-    for file in (file for files in sources for file in files):
-        assert (file.repo if isinstance(file, Hub) else file.name) in told
+    facts, told = data_prep.get(key), section(page_of(key), "Get it")
+    for file in (*facts.files, *facts.mirror):
+        assert file.name in told
     if facts.pictures:
         assert facts.pictures.url.rpartition("/")[2] in told
     assert ("--mirror" in told) == bool(facts.mirror)
     assert "--source FOLDER" in told
 
 
-@pytest.mark.parametrize("key", registry.MODULES)
+@pytest.mark.parametrize("key", data_prep.MODULES)
 def test_page_has_the_published_counts(key):
-    facts, told = registry.get(key), section(page_of(key), "Counts")
+    facts, told = data_prep.get(key), section(page_of(key), "Counts")
     for count in (facts.questions, facts.images):
         assert count is None or re.search(rf"\| {count} \|", told), count
 
 
-@pytest.mark.parametrize("key", registry.MODULES)
+@pytest.mark.parametrize("key", data_prep.MODULES)
 def test_page_has_the_main_words_of_the_licence(key):
     told = section(page_of(key), "Licence and terms")
-    words = main_words(registry.get(key))
+    words = main_words(data_prep.get(key))
     assert words and [word for word in words if word not in told] == []
 
 

@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -141,7 +139,7 @@ def test_window_sums_equal_sums_cell_by_cell(values, data):
 def test_best_window_equals_the_search_in_loops(values, data):
     height = data.draw(st.integers(1, values.shape[0]))
     width = data.draw(st.integers(1, values.shape[1]))
-    found = boxes.best_window(values, (height, width))
+    found = boxes.best_window(boxes.integral(values), (height, width))
     wanted = slow_best_window(values, (height, width))
     assert found[:2] == wanted[:2]
     assert found[2] == pytest.approx(wanted[2], abs=1e-12)
@@ -339,66 +337,6 @@ def test_overlaps_equal_pixels_counted(box, other):
 def test_boxes_that_only_touch_do_not_overlap():
     assert boxes.overlap((0, 0, 5, 5), (5, 0, 9, 5)) == 0
     assert boxes.iou((0, 0, 5, 5), (5, 0, 9, 5)) == 0
-
-
-def slow_ratio(values, target, cell, steps):
-    """Attention ratio by counting pixels: each cell is drawn as cell × cell pixels."""
-    drawn = np.kron(values, np.ones((cell, cell)))
-    left, top, right, bottom = target
-    width, height = right - left, bottom - top
-    stride = cell // steps
-    sums = [
-        drawn[y : y + height, x : x + width].sum()
-        for y in range(0, drawn.shape[0] - height + 1, stride)
-        for x in range(0, drawn.shape[1] - width + 1, stride)
-    ]
-    return drawn[top:bottom, left:right].sum() / np.mean(sums)
-
-
-@pytest.mark.parametrize(
-    "target", [(0, 0, 8, 8), (12, 8, 28, 20), (4, 4, 40, 12), (0, 0, 48, 40)]
-)
-def test_attention_ratio_equals_dense_sampling_of_pixels(rng, target):
-    values = rng.uniform(0.1, 1, (5, 6)).astype(np.float32)
-    amap = Map(values)
-    ratio = boxes.attention_ratio(amap, target, (48, 40), steps=4)
-    assert ratio == pytest.approx(slow_ratio(values, target, cell=8, steps=4), rel=1e-6)
-
-
-def test_attention_ratio_does_not_round_the_target_to_cells(rng):
-    values = rng.uniform(0.1, 1, (4, 4)).astype(np.float32)
-    target = (3, 5, 14, 19)  # across the borders of 8-pixel cells
-    ratio = boxes.attention_ratio(Map(values), target, (32, 32), steps=8)
-    assert ratio == pytest.approx(slow_ratio(values, target, cell=8, steps=8), rel=0.02)
-
-
-def test_attention_ratio_uses_the_maps_region(rng):
-    values = rng.uniform(0.1, 1, (4, 4)).astype(np.float32)
-    plain = boxes.attention_ratio(Map(values), (8, 8, 16, 24), (32, 32))
-    moved = Map(values, region=(100, 10, 132, 42))
-    assert boxes.attention_ratio(moved, (108, 18, 116, 34), (232, 52)) == plain
-
-
-@given(shares=TARGETS)
-def test_uniform_map_has_ratio_one(shares):
-    target = target_in((90, 60), shares)
-    assume(target[2] - target[0] > 0.5 and target[3] - target[1] > 0.5)
-    ratio = boxes.attention_ratio(Map(np.ones((6, 9))), target, (90, 60))
-    assert ratio == pytest.approx(1, rel=1e-6)
-
-
-def test_ratio_is_above_one_where_the_map_is_bright():
-    values = np.ones((6, 6))
-    values[2, 3] = 10
-    bright, dark = (30, 20, 40, 30), (0, 0, 10, 10)
-    assert boxes.attention_ratio(Map(values), bright, (60, 60)) > 5
-    assert boxes.attention_ratio(Map(values), dark, (60, 60)) < 1
-
-
-def test_target_outside_the_maps_region_has_no_ratio():
-    amap = Map(np.ones((4, 4)), region=(50, 0, 150, 100))
-    assert math.isnan(boxes.attention_ratio(amap, (40, 10, 60, 30), (200, 100)))
-    assert boxes.attention_ratio(amap, (50, 0, 150, 100), (200, 100)) == 1
 
 
 def test_fractional_center_is_cut_to_whole_pixels():

@@ -86,6 +86,18 @@ def test_batch_taken_apart_is_what_was_put_together(llama):
             assert torch.equal(layer.keys, wanted)
 
 
+@torch.no_grad()
+def test_batch_of_one_is_what_it_is_made_of(filled):
+    """No padding, no mask, no copy."""
+    alone, mask = kept.side_by_side([filled], depth=1)
+    assert mask is None
+    for one, other in zip(kept.tensors(alone), kept.tensors(filled), strict=True):
+        assert one is other
+    place, row = kept.cuts([2], [7]), torch.ones(2, 2, 7)
+    assert kept.apart(alone, place) == [alone] and len(kept.tensors(alone)) == 8
+    assert kept.parted(row, place)[0] is row
+
+
 def test_cuts_are_stretches_of_their_own_rows():
     one, other = kept.cuts([1, 2], [3, 5], [4, 1])
     assert one == kept.Cut(slice(0, 1), (slice(2, 5), slice(5, 9)))

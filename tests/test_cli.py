@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -7,8 +8,7 @@ import sys
 import pytest
 from PIL import Image
 
-from vicrop import adapters, cli, geometry
-from vicrop.run import options
+from vicrop import adapters, cli, geometry, paths
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
 from vicrop.view import GEOMETRIES, View
@@ -205,11 +205,12 @@ def test_options_reach_the_run_and_its_name(vicrop, data):
 
 
 def test_fits_and_geometries_offered_are_those_there_are():
-    offered = {"fit": options.Fit, "geometry": options.Geometry}
+    fields = RunConfig.model_fields
     names = {
-        name: re.findall(r"'([\w-]+)'", str(kind)) for name, kind in offered.items()
+        name: re.findall(r"'([\w-]+)'", str(fields[name].annotation))
+        for name in ("fit", "geometry")
     }
-    assert set(names["fit"]) == set(geometry.FITS) - {"native"}
+    assert set(names["fit"]) == set(geometry.FITS)
     assert set(names["geometry"]) == set(GEOMETRIES)
 
 
@@ -265,3 +266,50 @@ def test_records_file_is_json_lines(vicrop, data):
     vicrop("run", "--dataset", data)
     lines = RunFolder.of(RunConfig(dataset=str(data))).records_file.read_text()
     assert [json.loads(line)["id"] for line in lines.splitlines()] == ["a", "b"]
+
+
+ALONE = """
+import sys
+for name in "analysis workflow benchmarks papermill nbformat IPython".split():
+    sys.modules[name] = None  # an import of it fails
+from vicrop import cli
+sys.argv = ["vicrop", *sys.argv[1:]]
+cli.main()
+"""
+
+
+@pytest.mark.slow
+def test_every_command_works_without_the_books_packages(
+    photo, drawn, results_folder, tmp_path
+):
+    run = RunFolder.of(RunConfig(dataset=str(drawn), max_new_tokens=2)).folder
+    asked = ["--dataset", drawn, "--max-new-tokens", "2"]
+    for args in (
+        ["answer", photo, QUESTION, "--save-figure", tmp_path / "figure.png"],
+        ["run", *asked],
+        ["status"],
+        ["verify", run],
+        ["score", run],
+        ["models"],
+        ["prep", "--help"],
+    ):
+        made = subprocess.run(
+            [sys.executable, "-c", ALONE, *map(str, args)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
+        )
+        assert (made.returncode, "Traceback" in made.stderr) == (0, False), made.stderr
+
+
+def test_looking_at_runs_loads_no_torch(results_folder):
+    code = (
+        "import sys; from vicrop import cli; sys.argv = ['vicrop', 'status']\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n"
+        "    print({'torch', 'pandas', 'scipy'} & set(sys.modules) or 'light')"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert made.stdout.endswith("light\n")

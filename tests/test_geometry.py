@@ -67,8 +67,8 @@ def test_region_is_where_another_fit_takes_its_pixels(vlm, rng, size, fit):
 
 
 def check_region(vlm, rng, size, fit):
-    left, top, right, bottom = geometry.region(fit or vlm.fit, size)
-    inner = geometry.visible(fit or vlm.fit, size)
+    left, top, right, bottom = geometry.region(fit or vlm.facts.fit, size)
+    inner = geometry.visible(fit or vlm.facts.fit, size)
     for _ in range(5):
         dot = max(3, min(size) // 30)
         x = int(rng.uniform(inner[0] + dot, inner[2] - dot))
@@ -77,7 +77,7 @@ def check_region(vlm, rng, size, fit):
         image[y - dot // 2 : y + dot // 2 + 1, x - dot // 2 : x + dot // 2 + 1] = 255
         fitted = vlm.fitted(Image.fromarray(image), fit)
         # Above the padding, whose colour is normalised to 0, and its edges.
-        light = np.clip(vlm.pixels([fitted])[0][0, 0].numpy() - 0.5, 0, None)
+        light = np.clip(vlm.facts.pixels([fitted])[0][0, 0].numpy() - 0.5, 0, None)
         middle = np.arange(light.shape[0]) + 0.5
         found = (light.sum(0) @ middle, light.sum(1) @ middle) / light.sum()
         told = np.array(

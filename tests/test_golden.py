@@ -33,11 +33,11 @@ def case(request):
 
 def model(folder, family, expected):
     """The small random model, at the layer that the numbers are of."""
-    architecture = adapters.FAMILIES[family].architecture
+    architecture = adapters.FAMILIES[family].facts.architecture
     config = transformers.AutoConfig.from_pretrained(folder)
     if family == "qwen2.5-vl":  # its config names Qwen's end token, of another table
         config.text_config.bos_token_id = config.text_config.eos_token_id = None
-    made = getattr(transformers, architecture).from_pretrained(folder, config=config)
+    made = architecture.from_pretrained(folder, config=config)
     layer = expected.get("layer", expected.get("lm_layer"))
     return adapters.wrap(made, family=family, layer=layer)
 

@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from vicrop import attribution, boxes, geometry, images, view
+from vicrop.adapters.adapter import Adapter
+from vicrop.adapters.decoder import Decoder
 from vicrop.adapters.llava import Llava
 from vicrop.pipeline import ViCrop
 from vicrop.types import Map
@@ -115,7 +117,7 @@ def test_tiles_of_a_batch_are_as_one_by_one(vlm, monkeypatch, method):
 def test_batch_is_bounded(vlm):
     looked = vlm.look(noise((3600, 3600)))
     for most, sizes in ((8, [8, 8]), (5, [5, 5, 5, 1]), (1, [1] * 16)):
-        looks = looked.tiled.looks(most)
+        looks = looked.looks(most)
         assert [len(numbers) for numbers, _ in looks] == sizes
         assert all(len(look.pictures) == len(numbers) for numbers, look in looks)
 
@@ -152,16 +154,17 @@ def test_memory_of_tiles_is_counted_and_their_prefixes_are_freed(vlm):
 
 def test_nothing_is_run_on_tiles_above_the_maps_layer(vlm, monkeypatch):
     depths = []
-    fill = Llava.fill
+    fill = Decoder._fill_to
 
-    def filling(self, prefix, words, seen):
-        fill(self, prefix, words, seen)
+    def filling(self, prompts, depth):
+        fill(self, prompts, depth)
+        (prefix,) = [prompt.prefix for prompt in prompts]
         depths.append(prefix.depth)
         assert prefix.cache.get_seq_length(prefix.depth - 1) == 145
         if prefix.depth < 4:
             assert prefix.cache.get_seq_length(prefix.depth) == 0
 
-    monkeypatch.setattr(Llava, "fill", filling)
+    monkeypatch.setattr(Decoder, "_fill_to", filling)
     looked = vlm.look(noise((1344, 1344)))
     looked.importance(QUESTION, "rel-att-high")
     assert depths == [vlm.layer + 1] == [3]
@@ -185,29 +188,29 @@ class Native(Llava):
         values = np.stack(small).transpose(0, 3, 1, 2) / 255 - 0.5
         return self.model.lm_head.weight.new_tensor(values), (rows, cols)
 
-    def see(self, pixels, grid):
-        tokens = self.text_model.get_input_embeddings().weight[: grid[0] * grid[1]]
-        count = grid[0] * grid[1]
-        tokens = tokens[:1].expand(count, -1).expand(len(pixels), count, -1)
-        return view.Seen(pixels, tokens, grid)
+    def see(self, pixels, grids):
+        token = self.model.get_input_embeddings().weight[:1]
+        return [token.expand(rows * cols, -1) for rows, cols in grids]
 
 
 @pytest.fixture(scope="session")
 def native(random_llava, processor):
-    return Native(random_llava(), processor, layer=2)
+    return Adapter(Native(random_llava(), processor), layer=2)
 
 
 @pytest.fixture
 def light(monkeypatch):
     """A method whose map is how bright the vision input is, cell by cell."""
 
-    def of_prompt(vlm, prompt):
-        seen = prompt.seen[0]
+    def of_prompts(vlm, prompts):
+        return [brightness(vlm, prompt.seen[0]) for prompt in prompts]
+
+    def brightness(vlm, seen):
         # Above the padding, whose colour is normalised to 0.
-        pixels = vlm.picture(seen.pixels, seen.grid).mean(1).sub(0.3).relu()
+        pixels = vlm.facts.picture(seen.pixels, seen.grid).mean(1).sub(0.3).relu()
         return attribution.cell_means(pixels.numpy(), seen.grid)
 
-    kind = attribution.Attribution(of_prompt, attribution.alone, needs_general=False)
+    kind = attribution.Attribution(of_prompts, attribution.alone, needs_general=False)
     monkeypatch.setitem(attribution.MAPS, "light", kind)
 
 

@@ -60,7 +60,7 @@ def test_every_drawn_figure_has_a_caption_and_a_text_instead(notebook):
 def test_no_code_is_left_out_but_of_what_shows_nothing(notebook):
     for cell in code_cells(notebook):
         if "remove-input" in cell.metadata.get("tags", ()):
-            assert cell.source.splitlines()[-1].startswith("plots.numbers(")
+            assert cell.source.splitlines()[-1].startswith("figures.numbers(")
 
 
 def test_the_template_has_no_figure_names_that_would_repeat():

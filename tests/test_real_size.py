@@ -14,6 +14,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from vicrop import adapters, attribution, capture, methods, pipeline
 from vicrop.adapters import FAMILIES, MODELS
+from vicrop.prompts import Seen, Words
 
 HUB = [key for key, spec in MODELS.items() if spec.folder is None]
 QUESTION = "what digit is on the red plate?"
@@ -46,7 +47,7 @@ def real(tmp_path_factory):
             spec = MODELS[key]
             config = twins.real_config(key, tmp_path_factory.mktemp("config"))
             with torch.device("meta"):
-                model = FAMILIES[spec.family].model_class()(config)
+                model = FAMILIES[spec.family].facts.architecture(config)
             made[key] = adapters.wrap(
                 model, None, spec.family, spec.layer, **spec.options
             )
@@ -74,15 +75,16 @@ def test_registry_says_what_the_real_configuration_is(key, real):
 def test_real_configuration_has_the_authors_sizes(key, real):
     vlm = real(key)
     crop, patch, count, token, width, heads = FACTS[key]
-    assert (vlm.crop_px, vlm.patch_px, vlm.image_token_id) == (crop, patch, token)
+    assert (vlm.crop_px, vlm.facts.patch_px) == (crop, patch)
+    assert vlm.image_token_id == token
     assert vlm.head.in_features == vlm.text_model.embed_tokens.embedding_dim == width
     assert vlm.head.out_features > token
-    seen = adapters.base.Seen(torch.empty(0), torch.empty(0), MODELS[key].grid)
+    seen = Seen(torch.empty(0), torch.empty(0), MODELS[key].grid)
     assert vlm.token_count(seen) == count
     ids = torch.tensor([[1, *[token] * count, 7, *[token] * count, 9]])
-    assert vlm.image_span(ids, seen) == slice(1, 1 + count)
+    assert vlm.begin(Words(ids), seen).span == slice(1, 1 + count)
     with pytest.raises(ValueError, match=f"holds 1 image tokens, expected {count} an"):
-        vlm.image_span(ids[:, :2], seen)
+        vlm.begin(Words(ids[:, :2]), seen)
 
 
 @pytest.mark.parametrize("key", HUB)
@@ -113,7 +115,7 @@ def positions(vlm, count):
 def test_real_vision_tower_gives_one_feature_a_patch(key, real):
     vlm = real(key)
     pixels = torch.empty(2, 3, vlm.crop_px, vlm.crop_px, device="meta")
-    seen = vlm.see(pixels, vlm.grid)
+    seen = vlm.see(pixels, vlm.facts.grid, 2)
     rows, cols = seen.grid
     assert seen.grid == MODELS[key].grid
     # InstructBLIP's keeps its class token: the Q-Former looks at it too.
@@ -126,7 +128,8 @@ def test_real_q_former_is_read_at_its_third_look_at_the_image(key, real):
     vlm = real(key)
     layers = vlm.model.qformer.encoder.layer
     crossing = [layer.crossattention.attention for layer in layers[::2]]
-    assert vlm.cross_attention is crossing[2]
+    assert vlm.facts.connector.attention == crossing
+    assert vlm.connector_layer == vlm.facts.connector.layer == 2
     assert (len(layers), len(crossing)) == (12, 6)
 
 
@@ -181,7 +184,7 @@ def check_map(amap, view, method):
         assert amap.shape == (rows, 2 * cols)
         assert amap.region == (0, 0, *view.image.size)
     else:
-        assert amap.shape == view.seen.grid
+        assert amap.shape == view.whole.seen.grid
         assert amap.region == view.vlm.visible(view.image.size)
     assert amap.values.std() > 0
 
@@ -194,7 +197,10 @@ def test_saved_twin_is_loaded_as_a_checkpoint_is(family, tmp_path, wide):
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
     loaded = adapters.load(str(tmp_path), family=family, layer=2)
-    assert type(loaded.processor).__name__ == FAMILIES[family].processor_class
+    assert (
+        type(loaded.processor).__name__
+        == FAMILIES[family].facts.processor_class.__name__
+    )
     assert not any(weight.requires_grad for weight in loaded.model.parameters())
     views = [
         vlm.look(wide) for vlm in (adapters.wrap(model, processor, family, 2), loaded)
@@ -225,4 +231,4 @@ def test_embedded_model_runs_every_method_end_to_end(key, dtype, wide):
         if said.amap is not None:
             check_map(said.amap, view, method)
     square = vlm.look(wide.resize((96, 96)))
-    assert square.seen.grid == spec.grid
+    assert square.whole.seen.grid == spec.grid

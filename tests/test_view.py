@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 from PIL import Image
+from twins import prompt_of
 
 from vicrop import attribution
-from vicrop.adapters import FAMILIES
+from vicrop.adapters.decoder import Decoder
+from vicrop.adapters.llava import Llava
 
 QUESTION = "what digit is on the red plate?"
 OTHER = "is there a blue plate in the image?"
@@ -16,20 +18,21 @@ def fresh(vlm, picture):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Counts calls of the adapter's verbs."""
+    """Counts calls of the vision tower and of the decoder's verbs."""
     counted = {}
 
-    def count(name):
-        method = getattr(FAMILIES["llava"], name)
+    def count(owner, name):
+        method = getattr(owner, name)
 
         def counting(self, *args, **kwargs):
             counted[name] = counted.get(name, 0) + 1
             return method(self, *args, **kwargs)
 
-        monkeypatch.setattr(FAMILIES["llava"], name, counting)
+        monkeypatch.setattr(owner, name, counting)
 
-    for name in ("see", "fill", "generate", "read_through", "attend"):
-        count(name)
+    count(Llava, "see")
+    for name in ("_fill_to", "_first", "attend", "decode"):
+        count(Decoder, name)
     return counted
 
 
@@ -37,7 +40,7 @@ def test_image_is_encoded_once_for_all_questions_and_maps(calls, fresh):
     for question in (QUESTION, OTHER):
         fresh.ask(question, max_new_tokens=2)
         fresh.importance(question)
-    assert (calls["see"], calls["fill"]) == (1, 1)
+    assert (calls["see"], calls["_fill_to"]) == (1, 1)
 
 
 def test_looking_alone_runs_nothing(calls, vlm, picture):
@@ -49,26 +52,26 @@ def test_plain_answer_of_a_question_is_kept(calls, fresh):
     first = fresh.ask(QUESTION, max_new_tokens=3)
     second = fresh.ask(QUESTION, crop=(0, 0, 90, 90), max_new_tokens=3)
     assert second.plain == first.plain == first.text
-    assert calls["generate"] == 2
+    assert calls["decode"] == 2
 
 
 def test_answer_from_a_crop_is_said_once(calls, fresh):
     """Several methods may choose the same crop."""
     crops = [(0, 0, 90, 90), (0, 0, 90, 90), (0, 0, 91, 91)]
     first, again, _ = (fresh.ask(QUESTION, crop, max_new_tokens=3) for crop in crops)
-    assert first == again and calls["generate"] == 3
+    assert first == again and calls["decode"] == 3
     fresh.ask(QUESTION, crops[0], max_new_tokens=2)
     fresh.ask(OTHER, crops[0], max_new_tokens=3)
-    assert calls["generate"] == 7
+    assert calls["decode"] == 7
 
 
 def test_general_map_is_kept_per_method(calls, fresh):
     fresh.importance(QUESTION)
     fresh.importance(OTHER)
     # Two questions, one general prompt.
-    assert (calls["read_through"], calls["attend"]) == (2, 1)
+    assert (calls["_first"], calls["attend"]) == (2, 1)
     fresh.importance(QUESTION, "raw-att")
-    assert (calls["read_through"], calls["attend"]) == (3, 1)
+    assert (calls["_first"], calls["attend"]) == (3, 1)
 
 
 def test_map_and_plain_answer_come_from_one_pass(calls, fresh):
@@ -76,7 +79,7 @@ def test_map_and_plain_answer_come_from_one_pass(calls, fresh):
     fresh.ask(QUESTION, max_new_tokens=3)
     for method in ("raw-att", "grad-att", "floor-att"):
         fresh.importance(QUESTION, method)
-    assert calls == {"see": 1, "fill": 1, "read_through": 1, "attend": 1, "generate": 1}
+    assert calls == {"see": 1, "_fill_to": 1, "_first": 1, "attend": 1, "decode": 1}
 
 
 def test_every_question_and_length_has_its_own_plain_answer(vlm, picture, fresh):
@@ -89,7 +92,8 @@ def test_every_question_and_length_has_its_own_plain_answer(vlm, picture, fresh)
 
 def test_every_kind_of_map_divides_by_its_own_general_map(fresh, monkeypatch):
     flat = attribution.Attribution(
-        lambda vlm, prompt: np.ones((1, 12, 12), np.float32), attribution.relative
+        lambda vlm, prompts: [np.ones((1, 12, 12), np.float32) for _ in prompts],
+        attribution.relative,
     )
     monkeypatch.setitem(attribution.MAPS, "flat", flat)
     first = fresh.importance(QUESTION).values
@@ -160,7 +164,7 @@ def test_map_that_divides_by_nothing_is_refused(fresh, monkeypatch):
 
 def test_held_bytes_are_features_and_cache(fresh):
     assert fresh.held_bytes == 0
-    prompt = fresh.prompt(QUESTION)
+    prompt = prompt_of(fresh, QUESTION)
     image = fresh.held_bytes
     assert image == (144 * 128 + 3 * 96 * 96) * 4
     fresh.ask(QUESTION, max_new_tokens=1)
@@ -168,7 +172,7 @@ def test_held_bytes_are_features_and_cache(fresh):
     # layers · (keys, values) · tokens · width · float32, of the prefix and of it all
     assert fresh.held_bytes == image + 4 * 2 * (145 + length) * 128 * 4
     fresh.importance(OTHER)
-    grown = fresh.prompt(OTHER).words.ids.shape[1]
+    grown = prompt_of(fresh, OTHER).words.ids.shape[1]
     assert fresh.held_bytes == image + 4 * 2 * (145 + grown) * 128 * 4
 
 

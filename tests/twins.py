@@ -28,6 +28,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
 from vicrop import adapters
 from vicrop.adapters import FAMILIES, MODELS
 from vicrop.adapters.qwen2_5_vl import Qwen2_5_VLProcessor
+from vicrop.view import _prompts
 
 REAL = json.loads((Path(__file__).parent / "real_configs.json").read_text())
 """The hub models' ``config.json`` as published, less what repeats transformers'
@@ -85,9 +86,21 @@ def make(key: str):
     family = MODELS[key].family
     processor = PROCESSORS[family]()
     torch.manual_seed(0)
-    model = FAMILIES[family].model_class()(narrow(key, processor)).eval()
+    model = FAMILIES[family].facts.architecture(narrow(key, processor)).eval()
     enlarge(model)
     return model.requires_grad_(False), processor
+
+
+def prompt_of(view, question, crop=None):
+    """A question about a view's image, or about it and a crop of it; not run yet."""
+    (prompt,) = _prompts([(view, question, crop)])
+    return prompt
+
+
+def tokens_of(vlm, prompt, max_new_tokens):
+    """A prompt's greedy answer, without the end token."""
+    (tokens,) = vlm.decode(vlm.run([prompt]), max_new_tokens)
+    return tokens
 
 
 def depth(key: str) -> int:

@@ -10,6 +10,7 @@ Importing this package does not import torch; the names below load what they nee
 
 import sys
 from importlib import import_module, machinery
+from importlib.abc import Loader
 from types import ModuleType
 
 __version__ = "0.1.0"
@@ -37,7 +38,7 @@ _MOVED = {
 __all__ = [*_HOMES, *_MODULES, "datasets", "results", "stats"]
 
 
-class _Moved:
+class _Moved(Loader):
     """Finds modules that moved under the names that others import them by."""
 
     @classmethod

@@ -1,13 +1,15 @@
 """The paper's maps: where a model looks for the answer to a question.
 
-A map is what one prompt says about the image (``of_prompt``), and how the question's
+A map is what prompts say about their images (``of_prompts``), and how the question's
 and the general prompt's are put together (``combine``). A new map is one such pair
 and one line in ``MAPS``. All arrays are of several images at once: (images, …).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,82 +17,83 @@ from PIL import Image
 from torch import Tensor
 
 from vicrop import images, methods
-from vicrop.adapters.base import Adapter
-from vicrop.prompts import Prompt
+from vicrop.prompts import Grid, Prompt
 
-# What one prompt says.
+if TYPE_CHECKING:
+    from vicrop.adapters.decoder import Decoder
+
+GENERAL_QUESTION = "Write a general description of the image."
+"""The paper's q', whose map divides out what is looked at whatever is asked."""
+
+# What prompts say.
 
 
-def attention_to_image(
-    vlm: Adapter, prompt: Prompt, layers: Sequence[int] | None = None
-) -> np.ndarray:
+def attention_to_image(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Attention from the starting answer token to the image, mean over heads.
 
-    Args:
-        vlm: the model.
-        prompt: what it is asked.
-        layers: to read, in rising order; None for the map's layer alone. Layers above
-            the last one are not run.
-
     Returns:
-        (layers, images, rows, cols) float32, or (images, rows, cols) if ``layers`` is
-        None.
+        (images, rows, cols) float32 of each prompt, in the map's layer.
 
     Source: paper, section 4: A_si = A_st · A_ti, each averaged over heads; A_ti is the
     identity for an MLP connector. The starting answer token's query is that of the
     prompt's last token.
     """
-    if layers is None and prompt.answered:
-        first = vlm.start(prompt).row[None]  # the answer's own pass
+    if all(prompt.answered for prompt in prompts):  # the answers' own pass
+        rows = [first.row for first in vlm.run(prompts)]
     else:
-        first = vlm.attend(prompt, [vlm.layer] if layers is None else layers)[0]
-    values = from_rows(first, prompt)
-    return values[0] if layers is None else values
+        rows = [row[0] for row in vlm.attend(prompts, [vlm.layer])]
+    return [_mean_of_heads(*pair) for pair in zip(rows, prompts, strict=True)]
 
 
-def from_rows(rows: Tensor, prompt: Prompt) -> np.ndarray:
-    """(layers, images, rows, cols) attention to the image, mean over heads.
+def attention_by_layer(vlm: Decoder, prompt: Prompt) -> np.ndarray:
+    """(layers, images, rows, cols): ``attention_to_image`` of every layer."""
+    (rows,) = vlm.attend([prompt], range(len(vlm.attention)))
+    return np.stack([_mean_of_heads(row, prompt) for row in rows])
 
-    Args:
-        rows: (layers, images, heads, keys) what the prompt's last token attends to.
-        prompt: whose prefix was run.
-    """
+
+def _mean_of_heads(row: Tensor, prompt: Prompt) -> np.ndarray:
+    """(images, rows, cols) from (images, heads, keys) of the prompt's last token."""
     step = prompt.prefix.connector
-    chain = [rows.mean(2), *([] if step is None else [step.mean(1)])]
-    return to_image(chain, prompt)
+    return to_image([row.mean(1), *([] if step is None else [step.mean(1)])], prompt)
 
 
-def weighted_attention(vlm: Adapter, prompt: Prompt) -> np.ndarray:
+def weighted_attention(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Attention times the positive part of the answer's gradient to it.
 
     Returns:
-        (images, rows, cols) float32.
+        (images, rows, cols) float32 of each prompt.
 
     Source: paper, section 5 (grad-att): each attention is weighted by the relu of its
     own gradient, then averaged over heads; the starting answer token's probability is
     differentiated in its logarithm.
     """
+    return [_weighted(vlm, prompt) for prompt in prompts]
+
+
+def _weighted(vlm: Decoder, prompt: Prompt) -> np.ndarray:
     scores, attentions = vlm.trace(prompt)
     gradients = torch.autograd.grad(log_likelihood(scores), attentions)
-    chain = [
-        (attention * gradient.relu()).mean(1).detach()
-        for attention, gradient in zip(attentions, gradients, strict=True)
-    ]
-    return to_image([chain[0][None], *chain[1:]], prompt)[0]
+    pairs = zip(attentions, gradients, strict=True)
+    return to_image([(a * g.relu()).mean(1).detach() for a, g in pairs], prompt)
 
 
-def pixel_gradient(vlm: Adapter, prompt: Prompt) -> np.ndarray:
+def pixel_gradient(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Norm, over channels, of the answer's gradient to each pixel.
 
     Returns:
-        (images, height, width) float32, of the vision tower's input.
+        (images, height, width) float32, of the vision tower's input, of each prompt.
 
     Source: paper, section 5 (pure-grad).
     """
+    return [_gradient(vlm, prompt) for prompt in prompts]
+
+
+def _gradient(vlm: Decoder, prompt: Prompt) -> np.ndarray:
     scores, pixels = vlm.trace_pixels(prompt)
     # The graph up to the prefix is shared with the general prompt's gradient.
     (gradient,) = torch.autograd.grad(log_likelihood(scores), pixels, retain_graph=True)
-    return array(vlm.picture(gradient.float(), prompt.grid).norm(dim=1))
+    picture = vlm.facts.picture(gradient.float(), prompt.grid)
+    return array(picture.norm(dim=1))
 
 
 def log_likelihood(scores: Tensor) -> Tensor:
@@ -107,20 +110,20 @@ def to_image(chain: Sequence[Tensor], prompt: Prompt) -> np.ndarray:
     """Attention from the answer to the image's cells: the product of all steps.
 
     Args:
-        chain: (layers, images, keys) of the language model; then, where a connector
-            made the image tokens, (images, tokens, patches).
+        chain: (images, keys) of the language model; then, where a connector made the
+            image tokens, (images, tokens, patches).
         prompt: whose last token attends.
 
     Returns:
-        (layers, images, rows, cols) float32.
+        (images, rows, cols) float32.
     """
     first, *connector = chain
     rows, cols = prompt.grid
-    values = first[..., prompt.prefix.span]
+    values = first[:, prompt.prefix.span]
     for step in connector:
         patches = step[..., -rows * cols :]  # class tokens come first
-        values = (values[..., None, :] @ patches)[..., 0, :]
-    return array(values.reshape(*first.shape[:2], rows, cols).float())
+        values = (values[:, None] @ patches)[:, 0]
+    return array(values.reshape(-1, rows, cols).float())
 
 
 def array(values: Tensor) -> np.ndarray:
@@ -161,7 +164,7 @@ def filtered(
     question: np.ndarray,
     general: np.ndarray,
     pictures: Pictures,
-    grid: tuple[int, int],
+    grid: Grid,
 ) -> np.ndarray:
     """Pixel gradients, question over general, where there is detail; mean in a cell.
 
@@ -189,7 +192,7 @@ def detail_mask(picture: Image.Image, shape: tuple[int, int]) -> np.ndarray:
     return detail > np.median(detail)
 
 
-def cell_means(values: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+def cell_means(values: np.ndarray, grid: Grid) -> np.ndarray:
     """(images, rows, cols) float32 means of (images, height, width) in each cell."""
     count, height, width = values.shape
     rows, cols = grid
@@ -202,7 +205,7 @@ class Attribution:
     """One kind of map.
 
     Attributes:
-        of_prompt: (vlm, prompt) -> (images, …).
+        of_prompts: (vlm, prompts) -> (images, …) of each.
         combine: (question's array, general prompt's or None, pictures, grid) ->
             (images, rows, cols).
         needs_general: whether the general prompt is asked too.
@@ -213,7 +216,7 @@ class Attribution:
             asked, these come first: plain answers go on from their passes.
     """
 
-    of_prompt: Callable[[Adapter, Prompt], np.ndarray]
+    of_prompts: Callable[[Decoder, Sequence[Prompt]], list[np.ndarray]]
     combine: Callable[..., np.ndarray]
     needs_general: bool = True
     tiles: int = 8
@@ -254,7 +257,7 @@ def split(method: str) -> tuple[str, bool]:
 
 def compute(
     method: str,
-    vlm: Adapter,
+    vlm: Decoder,
     question: Any,
     general: Any = None,
     image: Image.Image | None = None,
@@ -280,9 +283,10 @@ def compute(
         raise ValueError(f"{method} divides by a general prompt; pass general=")
     if kind.combine is filtered and image is None:
         raise ValueError(f"{method} filters by the image's detail; pass image=")
-    asked = vlm.read(question)
-    about, described = kind.of_prompt(vlm, asked), None
+    asked, described = vlm.read(question), None
+    (about,) = kind.of_prompts(vlm, [asked])
     if kind.needs_general:
-        described = kind.of_prompt(vlm, vlm.read(general, prefix=asked.prefix))
+        prompt = vlm.read(general, prefix=asked.prefix)
+        (described,) = kind.of_prompts(vlm, [prompt])
     pictures = [] if image is None else [images.to_rgb(image)]
     return kind.combine(about, described, pictures, asked.grid)[0]

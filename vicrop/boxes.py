@@ -54,7 +54,7 @@ def select_box(
         size = window_size(amap.shape, region, crop_px * ratio)
         if size == amap.shape:
             break
-        found.append((*_best(_sums(table, size), size, choice), size, ratio))
+        found.append((*best_window(table, size, choice), size, ratio))
     if not found:
         return Box(0, 0, *image_size)
     # The first of equals wins, as in the authors' code.
@@ -108,12 +108,12 @@ def integral(values: np.ndarray) -> np.ndarray:
 
 
 def best_window(
-    values: np.ndarray, size: tuple[int, int], choice: str = "sharpness"
+    table: np.ndarray, size: tuple[int, int], choice: str = "sharpness"
 ) -> tuple[int, int, float]:
     """Place a window of fixed size where it collects the most importance.
 
     Args:
-        values: (rows, cols) importance.
+        table: of the map, as ``integral`` gives it.
         size: (height, width) of the window, cells.
         choice: key of ``CHOICES``.
 
@@ -121,12 +121,7 @@ def best_window(
         (top, left, score), the score by ``choice``; of equal sums the leftmost, then
         the topmost wins.
     """
-    return _best(window_sums(values, size), size, choice)
-
-
-def _best(
-    sums: np.ndarray, size: tuple[int, int], choice: str
-) -> tuple[int, int, float]:
+    sums = _sums(table, size)
     left, top = divmod(int(sums.T.argmax()), sums.shape[0])  # columns first
     return top, left, CHOICES[choice](sums, (top, left), size)
 
@@ -257,54 +252,3 @@ def iou(box: Sequence[float], other: Sequence[float]) -> float:
     """Intersection over union, in [0, 1]."""
     common = overlap(box, other)
     return common / (area(box) + area(other) - common)
-
-
-def attention_ratio(
-    amap: Map, target: Sequence[float], image_size: tuple[int, int], steps: int = 4
-) -> float:
-    """How much more importance the target holds than boxes of its size do on average.
-
-    Sums are exact integrals over the cells, so that a box need not be rounded to
-    cells; the average is over same-size boxes at ``steps`` places a cell, each way.
-
-    Args:
-        amap: importance map.
-        target: (left, top, right, bottom) of the ground truth, original pixels.
-        image_size: (width, height), pixels.
-        steps: places a cell.
-
-    Returns:
-        1 for a uniform map; NaN if the map's region does not contain the target.
-
-    Source: paper, section 4 (Figure 3), no code released. It does not say how a box is
-    rounded to cells; we do not round.
-    """
-    rows, cols = amap.shape
-    left, top, right, bottom = amap.region or (0, 0, *image_size)
-    x = (np.array(target[0::2], float) - left) * cols / (right - left)
-    y = (np.array(target[1::2], float) - top) * rows / (bottom - top)
-    if min(x[0], y[0]) < 0 or x[1] > cols or y[1] > rows:
-        return math.nan
-    table = integral(amap.values)
-    width, height = x[1] - x[0], y[1] - y[0]
-    xs = np.linspace(0, cols - width, max(2, round((cols - width) * steps) + 1))
-    ys = np.linspace(0, rows - height, max(2, round((rows - height) * steps) + 1))
-    mean = _box_sums(table, ys, xs, height, width).mean()
-    return float(_box_sums(table, y[:1], x[:1], height, width)[0, 0] / mean)
-
-
-def _box_sums(
-    table: np.ndarray, ys: np.ndarray, xs: np.ndarray, height: float, width: float
-) -> np.ndarray:
-    """(len(ys), len(xs)) integrals over boxes with fractional corners, in cells."""
-    low, high = _lerp(table, ys), _lerp(table, ys + height)
-    band = (high - low).T
-    return (_lerp(band, xs + width) - _lerp(band, xs)).T
-
-
-def _lerp(table: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Rows of ``table`` at fractional indices, linearly interpolated."""
-    at = np.clip(at, 0, len(table) - 1)
-    first = np.minimum(at.astype(int), len(table) - 2)
-    share = (at - first)[:, None]
-    return table[first] * (1 - share) + table[first + 1] * share

@@ -48,16 +48,16 @@ def side_by_side(
 
     Args:
         caches: of any lengths.
-        depth: layers that are wanted of them; None for all.
+        depth: layers that are wanted of several; None for all.
 
     Returns:
         The batch, and (rows, keys) which of its keys are none of the padding; None
         where one cache is branched and there is none.
     """
     new = branch(caches[0])
-    new.layers = new.layers[:depth]
     if len(caches) == 1:
         return new, None
+    new.layers = new.layers[:depth]
     longest = max(cache.get_seq_length() for cache in caches)
     for number, layer in enumerate(_layers(new)):
         own = [_layers(cache)[number] for cache in caches]
@@ -109,6 +109,11 @@ def cuts(rows: Sequence[int], *stretches: Sequence[int]) -> list[Cut]:
     ]
 
 
+def parted(tensor: Tensor, places: Sequence[Cut]) -> list[Tensor]:
+    """A batch's (rows, heads, keys, …) each by itself, as ``Cut.of`` gives it."""
+    return [tensor] if len(places) == 1 else [place.of(tensor) for place in places]
+
+
 def apart(cache: DynamicCache, places: Sequence[Cut]) -> list[DynamicCache]:
     """A batch's caches each by itself, without padding, in memory of its own.
 
@@ -116,6 +121,8 @@ def apart(cache: DynamicCache, places: Sequence[Cut]) -> list[DynamicCache]:
         cache: of the batch; emptied layer by layer, so that none is held twice.
         places: of each.
     """
+    if len(places) == 1:  # a batch of one has no padding
+        return [cache]
     each = [branch(cache) for _ in places]
     for number, layer in enumerate(_layers(cache)):
         if layer.keys is None:  # above the last layer that was run

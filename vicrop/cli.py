@@ -6,28 +6,21 @@
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
 from vicrop import methods
 from vicrop.run import cli as runcli
-from vicrop.run.options import (
-    Device,
-    Dtype,
-    Family,
-    Fit,
-    Geometry,
-    Method,
-    Model,
-    Options,
-    numbers,
-)
-from vicrop.run.stopping import STOPPED, Stopped
+from vicrop.run.progress import STOPPED, Stopped
+from vicrop.run.records import RunConfig
 
 if TYPE_CHECKING:
     from vicrop.adapters import ModelSpec
+
+OF_ANSWER = ("model", "method", "device", "dtype", "fit", "geometry", "options")
+"""Fields of RunConfig that ``answer`` takes."""
 
 app = typer.Typer(
     help="Visual cropping for multimodal LLMs.",
@@ -38,21 +31,18 @@ app = typer.Typer(
 
 
 @app.command()
+@runcli.takes_runs(OF_ANSWER)
 def answer(
+    configs: list[RunConfig],
     image: Path,
     question: str,
-    model: Model = "tiny-llava",
-    method: Method = "rel-att",
-    family: Family = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    fit: Fit = None,
-    geometry: Geometry = "exact",
+    family: Annotated[
+        str | None, typer.Option(help="Of a model without a key.")
+    ] = None,
     high_res: Annotated[
         Literal["yes", "no", "auto"],
         typer.Option(help="Map made tile by tile; auto: above 1024 pixels a side."),
     ] = "no",
-    option: Options = None,
     save_figure: Annotated[
         Path | None, typer.Option(help="Write map, box and crop as a picture.")
     ] = None,
@@ -61,19 +51,25 @@ def answer(
     from vicrop import adapters, images, pipeline
     from vicrop.types import check_question
 
-    method = methods.resolve(method)
+    config = configs[-1]
+    method = methods.resolve(config.method)
     check_question(question)
     picture = images.load(image)
+    options: dict[str, Any] = config.options  # as keywords: checked in ``load``
     vlm = adapters.load(
-        model, family=family, device=device, dtype=dtype, **numbers(option)
+        config.model,
+        family=family,
+        device=config.device,
+        dtype=config.dtype,
+        **options,
     )
     said = pipeline.ViCrop(vlm).answer(
         picture,
         question,
         method,
         high_res={"yes": True, "no": False}.get(high_res, "auto"),
-        fit=fit,
-        geometry=geometry,
+        fit=config.fit,
+        geometry=config.geometry,
     )
     typer.echo(f"without a crop: {said.plain}")
     if said.box is not None:
@@ -94,18 +90,19 @@ def score(
 ) -> None:
     """Scores of RUNS (their folders), official and the authors', by group."""
     from vicrop import paths
-    from vicrop.run import results, scorecard
+    from vicrop.run import scores
+    from vicrop.run.folder import RunFolder
 
-    lines: list[scorecard.Line] = []
+    every: list[scores.Score] = []
     for path in runs:
-        found = scorecard.card(results.RunFolder(path))
-        lines += found
-        made = scorecard.readable(found).drop(columns="run")
+        found = scores.card(RunFolder(path))
+        every += found
+        made = scores.readable(found).drop(columns="run")
         table = Table(*made.columns, title=path.name)
         for row in made.itertuples(index=False):
             table.add_row(*map(str, row))
         runcli.show(table)
-    for file in scorecard.write(lines, out or paths.results() / "scores"):
+    for file in scores.write(every, out or paths.results() / "scores"):
         typer.echo(f"written: {file}")
 
 

@@ -1,20 +1,20 @@
 """ViCrop end to end: image and question -> map, box, answers; and the controls."""
 
-import zlib
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.random import Generator
 
-from vicrop import attribution, boxes, geometry, images, methods
-from vicrop.adapters.base import Adapter
-from vicrop.run.folder import RunFolder
-from vicrop.run.records import RunConfig, Sample
+from vicrop import boxes, geometry, images, methods
 from vicrop.types import Answer, Box, Map
-from vicrop.view import View
-from vicrop.views import Views
+from vicrop.view import View, Views
+
+if TYPE_CHECKING:
+    from vicrop.adapters.adapter import Adapter
 
 Truth = Sequence[Sequence[float]]
 """Ground-truth boxes, each (left, top, right, bottom)."""
@@ -105,14 +105,6 @@ def with_high_res(
     return method
 
 
-def cheapest_first(method: str) -> int:
-    """Sorts the methods that are asked about one image so that least is run twice."""
-    kind = attribution.MAPS.get(method)
-    if kind is None or not kind.traced:
-        return 2
-    return 0 if kind.from_pixels else 1
-
-
 def crop_of(
     view: View, question: str, method: str, truth: Truth, rng: Generator
 ) -> tuple[Box | None, Map | None]:
@@ -132,43 +124,6 @@ def crop_of(
         return CONTROLS[method](view, truth, rng), None
     amap = view.importance(question, method)
     return boxes.select_box(amap, view.image.size, view.vlm.crop_px), amap
-
-
-def choose(
-    view: View, sample: Sample, config: RunConfig
-) -> tuple[Box | None, Map | None]:
-    """A run's crop for a sample, and the map that chose it.
-
-    Raises:
-        ValueError: as ``crop_of``; or if the run whose boxes are taken has none.
-    """
-    if config.boxes_from is not None:
-        return recorded_box(config.boxes_from, sample), None
-    # A sample's random box depends on the seed and its id, not on its place in the run.
-    rng = np.random.default_rng((config.seed, zlib.crc32(sample.id.encode())))
-    question = sample.short_question or sample.question
-    return crop_of(view, question, config.method, sample.boxes, rng)
-
-
-def recorded_box(folder: str, sample: Sample) -> Box:
-    """The box that another run's record has for a sample.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    box = _recorded(folder).get(sample.id)
-    if box is None:
-        raise ValueError(
-            f"{folder} has no box for sample {sample.id}; boxes_from must name a run "
-            "that crops, on the same data"
-        )
-    return box
-
-
-@lru_cache(maxsize=8)
-def _recorded(folder: str) -> dict[str, Box | None]:
-    """Boxes of a run's records, by sample id; read once a process."""
-    return {record.id: record.box for record in RunFolder(Path(folder)).records()}
 
 
 class ViCrop:
@@ -197,7 +152,6 @@ class ViCrop:
         high_res: bool | str = False,
         fit: str | None = None,
         geometry: str = "exact",
-        lockstep: bool = False,
     ) -> Answer:
         """Answer from the image and from [image, crop].
 
@@ -214,7 +168,6 @@ class ViCrop:
                 method's key; ``"auto"``: for images of more than 1024 pixels a side.
             fit: see ``Adapter.look``; of an image that is not a View yet.
             geometry: see ``Adapter.look``; the same.
-            lockstep: see ``View.ask``.
 
         Returns:
             Both answers, the box and the map.
@@ -229,7 +182,7 @@ class ViCrop:
         if method not in CONTROLS:
             method = with_high_res(method, high_res, view.image.size)
         box, amap = crop_of(view, short_question or question, method, truth, rng)
-        said = view.ask(question, box, max_new_tokens, lockstep)
+        said = view.ask(question, box, max_new_tokens)
         return Answer(said.text, said.plain, box, amap, said.visible)
 
     def _look(self, image: images.ImageLike, fit: str | None, geometry: str) -> View:

@@ -87,7 +87,7 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
     """A row a sample: image; map with crop (red) and truth (dashed green); crop.
 
     Args:
-        shown: as ``show.replay`` makes it.
+        shown: a sample each: its picture, what was said of it, and itself.
     """
     rows = len(shown)
     figure, grid = plt.subplots(

@@ -1,4 +1,4 @@
-"""What an adapter hands on: images seen, tokens, prefixes, prompts, first steps."""
+"""What a model is asked with: images seen, words, prefixes, prompts, first tokens."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TypeVar
 from torch import Tensor
 from transformers import DynamicCache
 
-from vicrop import cache as kept
-
 T = TypeVar("T")
+
+Grid = tuple[int, int]
+"""(rows, cols) of an importance map."""
 
 
 def not_none(value: T | None) -> T:
@@ -35,7 +36,7 @@ class Seen:
 
     pixels: Tensor
     features: Tensor
-    grid: tuple[int, int]
+    grid: Grid
     graph: Graph | None = None
 
 
@@ -45,7 +46,7 @@ class Graph:
 
     Attributes:
         seen: of which the pixels are a leaf.
-        prefixes: made of it, by ``Adapter.prefix_key``.
+        prefixes: made of it, by ``Words.key``.
     """
 
     seen: Seen
@@ -63,6 +64,11 @@ class Words:
 
     ids: Tensor
     asked: Tensor | None = None
+
+    @property
+    def key(self) -> Hashable:
+        """What a kept prefix depends on beside the image: what a connector reads."""
+        return None if self.asked is None else tuple(self.asked[0].tolist())
 
 
 @dataclass(eq=False)
@@ -86,22 +92,15 @@ class Prefix:
     cache: DynamicCache | None = None
     connector: Tensor | None = None
 
-    def take(self, other: Prefix) -> None:
-        """What another run of the same tokens computed, if this one has nothing."""
-        if self.cache is None:
-            self.depth, self.cache = other.depth, kept.detached(not_none(other.cache))
-            step = other.connector
-            self.connector = None if step is None else step.detach()
-
 
 @dataclass(eq=False)
-class Start:
-    """A prompt that was run to its first answer token.
+class FirstToken:
+    """What a prompt has led to once it was run to its first answer token.
 
     Attributes:
         scores: (images, vocabulary) of that token.
         cache: of the whole prompt; never grown, only branched.
-        place: position of that token less one; None if the model counts them.
+        place: position of the prompt's last token; None if the model counts them.
         row: (images, heads, keys) what the prompt's last token attends to in the
             map's layer.
     """
@@ -149,7 +148,7 @@ class Prompt:
         suffix: (images, tokens, hidden) embeddings of what follows it.
         positions: of the suffix, for the language model; None if it counts them.
         answered: whether its answer will be wanted, or where it looks alone.
-        start: once it has been run.
+        first: once it has been run.
     """
 
     words: Words
@@ -158,9 +157,9 @@ class Prompt:
     suffix: Tensor
     positions: Tensor | None = None
     answered: bool = True
-    start: Start | None = field(default=None, init=False)
+    first: FirstToken | None = field(default=None, init=False)
 
     @property
-    def grid(self) -> tuple[int, int]:
+    def grid(self) -> Grid:
         """(rows, cols) of the importance map."""
         return self.seen[0].grid

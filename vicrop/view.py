@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 import numpy as np
+import torch
 from PIL import Image
 
 from vicrop import attribution, geometry, images
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter
-from vicrop.look import Look
-from vicrop.prompts import Prompt, Seen
-from vicrop.tiles import Tiled
-from vicrop.types import Answer, Box, Map
+from vicrop import cache as kept
+from vicrop.attribution import GENERAL_QUESTION, Attribution
+from vicrop.prompts import Prefix, Prompt, Seen
+from vicrop.types import Answer, Box, Map, Region
+
+if TYPE_CHECKING:
+    from vicrop.adapters.decoder import Case, Decoder
 
 GEOMETRIES = ("exact", "upstream")
 
@@ -25,15 +34,13 @@ class View:
     Attributes:
         vlm: the model.
         image: upright RGB.
-        fit: how the image is fitted to the model's input.
         geometry: ``exact`` or ``upstream`` (see ``Adapter.look``).
         whole: the image as one picture.
-        tiled: the image tile by tile.
     """
 
     def __init__(
         self,
-        vlm: Adapter,
+        vlm: Decoder,
         image: Image.Image,
         fit: str | None = None,
         geometry: str = "exact",
@@ -41,45 +48,30 @@ class View:
         if geometry not in GEOMETRIES:
             known = ", ".join(GEOMETRIES)
             raise ValueError(f"unknown geometry {geometry!r}; known: {known}")
-        images.check_shape(image.size, vlm.patch_px)
+        images.check_shape(image.size, vlm.facts.patch_px)
         self.vlm, self.image, self.geometry = vlm, image, geometry
         self._fit = fit
-        self.whole = Look(vlm, [vlm.fitted(image, fit)], geometry)
-        self.tiled = Tiled(vlm, image, fit, geometry)
+        self.whole = Pictures(vlm, [vlm.fitted(image, fit)], geometry)
+        self._tiles: dict[int, list[tuple[list[int], Pictures]]] = {}
         self._said: dict[tuple[str, tuple | None, int], str] = {}
         self._maps: dict[tuple[str, str], Map] = {}
 
     @property
     def fit(self) -> str:
         """How the image is fitted to the model's input."""
-        return self._fit or self.vlm.fit
+        return self._fit or self.vlm.facts.fit
 
-    @property
-    def seen(self) -> Seen:
-        """The image through the vision tower."""
-        return self.whole.seen
-
-    @property
+    @cached_property
     def tiles(self) -> images.Tiles:
         """Boxes that the high-resolution variants look at one by one."""
-        return self.tiled.tiles
-
-    def prompt(self, question: str, crop: Box | None = None) -> Prompt:
-        """A question about the image, or about the image and a crop of it."""
-        if crop is None:
-            return self.whole.ask(question)
-        return self.whole.prompt(question, self.vlm.look_at([self.part(crop)]))
+        return images.tile(self.image.size)
 
     def part(self, crop: Box) -> Image.Image:
         """A crop as it is given to the processor."""
         return self.vlm.fitted(images.crop(self.image, crop), self._fit)
 
     def ask(
-        self,
-        question: str,
-        crop: Box | None = None,
-        max_new_tokens: int = 20,
-        lockstep: bool = False,
+        self, question: str, crop: Box | None = None, max_new_tokens: int = 20
     ) -> Answer:
         """The model's greedy answer from the image, or from [image, crop].
 
@@ -87,35 +79,16 @@ class View:
             question: the question, without the prompt around it.
             crop: a box in pixels of the original image.
             max_new_tokens: at most so many.
-            lockstep: decode both answers side by side: fewer steps on a GPU. In half
-                precision a batch rounds otherwise, so that the plain answer may depend
-                on the crop; hence not the rule.
 
         Raises:
             ValueError: for an empty question or a box that leaves the image.
         """
-        if lockstep and crop is not None:
-            return self._ask_both(question, crop, max_new_tokens)
-        plain, text = (
-            self._say(question, shown, max_new_tokens) for shown in (None, crop)
-        )
+        # One after the other: in half precision a batch rounds otherwise, and the
+        # plain answer must not depend on the crop.
+        (plain,) = answer([(self, question, None)], max_new_tokens)
+        (text,) = answer([(self, question, crop)], max_new_tokens)
         visible = self.vlm.visible(self.image.size, self._fit)
         return Answer(text, plain, crop, visible=visible)
-
-    def _ask_both(self, question: str, crop: Box, max_new_tokens: int) -> Answer:
-        prompts = [self.prompt(question), self.prompt(question, crop)]
-        starts = [self.vlm.start(prompt) for prompt in prompts]
-        plain, text = map(self.vlm.text, self.vlm.decode(starts, max_new_tokens))
-        visible = self.vlm.visible(self.image.size, self._fit)
-        return Answer(text, plain, crop, visible=visible)
-
-    def _say(self, question: str, crop: Box | None, max_new_tokens: int) -> str:
-        """An answer, said once: several methods may choose the same crop."""
-        key = (question, crop and tuple(crop), max_new_tokens)
-        if key not in self._said:
-            prompt = self.prompt(question, crop)
-            self._said[key] = self.vlm.text(self.vlm.generate(prompt, max_new_tokens))
-        return self._said[key]
 
     def importance(self, question: str, method: str = "rel-att") -> Map:
         """Where the model looks for the answer.
@@ -133,12 +106,18 @@ class View:
         """
         if (question, method) not in self._maps:
             kind, high = attribution.split(method)
-            made = self.tiled.importance if high else self._whole_map
-            self._maps[question, method] = made(question, kind)
+            if high:
+                made = self._joined(question, kind)
+            else:
+                made = self.placed(self.whole.maps(question, kind)[0])
+            self._maps[question, method] = made
         return self._maps[question, method]
 
-    def _whole_map(self, question: str, kind: str) -> Map:
-        return self._map(self.whole.maps(question, kind)[0])
+    def placed(self, values: np.ndarray) -> Map:
+        """(rows, cols) over what the model sees, laid where it is in the image."""
+        if self.geometry == "upstream":
+            return Map(values)
+        return Map(*geometry.place(values, self.fit, self.image.size))
 
     def layer_maps(self, question: str, method: str = "rel-att") -> list[Map]:
         """An attention map for every layer, in one pass a prompt.
@@ -151,39 +130,328 @@ class View:
             ValueError: for a map that is not one layer's attention.
         """
         kind = attribution.get(method)
-        if kind.of_prompt is not attribution.attention_to_image:
+        if kind.of_prompts is not attribution.attention_to_image:
             raise ValueError(
                 f"{method} is no attention map of one layer; use rel-att, raw-att or "
                 "floor-att"
             )
-        general = self._all_layers(GENERAL_QUESTION) if kind.needs_general else None
-        values = kind.combine(self._all_layers(question), general)
-        return [self._map(layer) for layer in values]
+        texts = [question, GENERAL_QUESTION][: 2 if kind.needs_general else 1]
+        values = kind.combine(*map(self.attention_by_layer, texts))
+        return [self.placed(layer) for layer in values]
 
-    def _all_layers(self, question: str) -> np.ndarray:
-        """(layers, rows, cols) attention to the image."""
-        layers = range(len(self.vlm.attention))
+    def attention_by_layer(self, question: str) -> np.ndarray:
+        """(layers, rows, cols) attention to what the model sees of the image."""
         prompt = self.whole.prompt(question)
-        return attribution.attention_to_image(self.vlm, prompt, layers)[:, 0]
+        return attribution.attention_by_layer(self.vlm, prompt)[:, 0]
 
-    def _map(self, values: np.ndarray) -> Map:
-        if self.geometry == "upstream":
-            return Map(values)
-        return Map(*geometry.place(values, self.fit, self.image.size))
+    # Tile by tile (paper, section 5): only maps are made of tiles, no answers.
+
+    def _joined(self, question: str, kind: str) -> Map:
+        """The tiles' maps, joined on one grid over the whole image."""
+        found: dict[int, np.ndarray] = {}
+        for numbers, look in self.looks(attribution.get(kind).tiles):
+            found |= dict(zip(numbers, look.maps(question, kind), strict=True))
+            look.forget_prompts()
+        rows, cols = found[0].shape
+        shape = (self.tiles.rows * rows, self.tiles.cols * cols)
+        width, height = map(float, self.image.size)
+        whole = (0.0, 0.0, width, height)
+        parts = (
+            geometry.lay(*self._tile_placed(found[number], number), whole, shape)
+            for number in found
+        )
+        joined = np.asarray(sum(parts))
+        return Map(joined, None if self.geometry == "upstream" else whole)
+
+    def looks(self, most: int) -> list[tuple[list[int], Pictures]]:
+        """Tiles of one size together, at most so many at once; with their numbers."""
+        if most not in self._tiles:
+            self._tiles[most] = [
+                (numbers, self._look(numbers)) for numbers in self._batches(most)
+            ]
+        return self._tiles[most]
+
+    def _look(self, numbers: list[int]) -> Pictures:
+        pictures = [self.part(self.tiles.boxes[number]) for number in numbers]
+        return Pictures(self.vlm, pictures, self.geometry, answered=False)
+
+    def _batches(self, most: int) -> list[list[int]]:
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for number, box in enumerate(self.tiles.boxes):
+            by_size.setdefault((box.width, box.height), []).append(number)
+        return [
+            numbers[start : start + most]
+            for numbers in by_size.values()
+            for start in range(0, len(numbers), most)
+        ]
+
+    def _tile_placed(
+        self, values: np.ndarray, number: int
+    ) -> tuple[np.ndarray, Region]:
+        """A tile's map and where in the original image it lies."""
+        box = self.tiles.boxes[number]
+        if self.geometry == "upstream":  # as if all tiles were of one size
+            row, col = divmod(number, self.tiles.cols)
+            width = self.image.width / self.tiles.cols
+            height = self.image.height / self.tiles.rows
+            edges = (col * width, row * height, (col + 1) * width, (row + 1) * height)
+            return values, edges
+        values, (x0, y0, x1, y1) = geometry.place(
+            values, self.fit, (box.width, box.height)
+        )
+        left, top = box.left, box.top
+        return values, (left + x0, top + y0, left + x1, top + y1)
+
+    # What is kept.
 
     @property
     def held_bytes(self) -> int:
         """Memory that this view keeps on the model's device, bytes."""
-        return self.whole.held_bytes + self.tiled.held_bytes
+        tiles = [look for batches in self._tiles.values() for _, look in batches]
+        return sum(look.held_bytes for look in (self.whole, *tiles))
 
     def close(self) -> None:
         """Free all that is kept; what is asked next is looked at anew."""
         self.whole.close()
-        self.tiled.close()
-        self._said, self._maps = {}, {}
+        self._said, self._maps, self._tiles = {}, {}, {}
 
     def __enter__(self) -> View:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+Asked = tuple[View, str, Box | None]
+"""A question about a view's image, or about the image and a crop of it."""
+
+
+def answer(asked: Sequence[Asked], max_new_tokens: int = 20) -> list[str]:
+    """Greedy answers to several questions at once.
+
+    Args:
+        asked: a view, a question, and a crop of its image or None, any of which may
+            come several times; what was said already is not said again.
+        max_new_tokens: at most so many each.
+
+    Raises:
+        ValueError: for views of several models.
+    """
+    keys = [
+        (view, (question, crop and tuple(crop), max_new_tokens))
+        for view, question, crop in asked
+    ]
+    left = {
+        key: case
+        for key, case in zip(keys, asked, strict=True)
+        if key[1] not in key[0]._said
+    }
+    if left:
+        prompts = _prompts(list(left.values()))
+        said = asked[0][0].vlm.answer(prompts, max_new_tokens)
+        for (view, key), text in zip(left, said, strict=True):
+            view._said[key] = text
+    return [view._said[key] for view, key in keys]
+
+
+@torch.no_grad()
+def _prompts(asked: Sequence[Asked]) -> list[Prompt]:
+    """Prompts of several views, all images and crops looked at, each once."""
+    wholes = [view.whole for view, _, _ in asked]
+    see(wholes)
+    parts = {(v, tuple(crop)): v.part(crop) for v, _, crop in asked if crop is not None}
+    vlm = wholes[0].vlm
+    seen = vlm.look_apart([*parts.values()]) if parts else []
+    crops = dict(zip(parts, seen, strict=True))
+    cropped = iter(
+        vlm.follow(
+            [
+                view.whole.case(question, crops[view, tuple(crop)])
+                for view, question, crop in asked
+                if crop is not None
+            ]
+        )
+    )
+    return [
+        view.whole.ask(question) if crop is None else next(cropped)
+        for view, question, crop in asked
+    ]
+
+
+class Pictures:
+    """Pictures of one size that a model looks at together, and what it keeps of them.
+
+    Kept: their features, their prefix in the language model's cache, the last question
+    as far as it was run, and the general prompt's map of each kind.
+
+    Attributes:
+        vlm: the model.
+        pictures: as they are given to the processor.
+        geometry: ``exact`` or ``upstream`` (see ``Adapter.look``).
+        answered: whether questions will be answered, or only maps made: then nothing
+            is run above the map's layer.
+    """
+
+    def __init__(
+        self,
+        vlm: Decoder,
+        pictures: Sequence[Image.Image],
+        geometry: str = "exact",
+        answered: bool = True,
+    ):
+        self.vlm, self.pictures, self.geometry = vlm, list(pictures), geometry
+        self.answered = answered
+        self._seen: Seen | None = None
+        self._prefixes: dict[Hashable, Prefix] = {}
+        self._asked: tuple[str, Prompt] | None = None
+        self._general: dict[Callable, np.ndarray] = {}
+
+    @property
+    def seen(self) -> Seen:
+        """The pictures through the vision tower."""
+        if self._seen is None:
+            self._seen = self.vlm.look_at(self.pictures)
+        return self._seen
+
+    def ask(self, question: str) -> Prompt:
+        """A question about the pictures; the last one is kept as far as it was run."""
+        if self._asked is None or self._asked[0] != question:
+            self._asked = None  # freed before the next one is run
+            self._asked = question, self.prompt(question, self.answered)
+        return self._asked[1]
+
+    @torch.no_grad()
+    def prompt(self, question: str, answered: bool = True) -> Prompt:
+        """A question about the pictures, not run yet."""
+        (prompt,) = self.vlm.follow([self.case(question, answered=answered)])
+        prompt.answered = answered
+        return prompt
+
+    def case(
+        self, question: str, crop: Seen | None = None, answered: bool = True
+    ) -> Case:
+        """What a prompt about the pictures, or one and a crop of it, is made from."""
+        shown = [self.seen] if crop is None else [self.seen, crop]
+        words = self.vlm.words(question, shown)
+        if words.key not in self._prefixes:
+            # Where the question matters, keep two: its own and the general one.
+            self._prefixes = dict(list(self._prefixes.items())[-1:])
+            shared = words.key is None and self.answered
+            depth = None if answered or shared else self.vlm.layer + 1
+            self._prefixes[words.key] = self.vlm.begin(words, self.seen, depth)
+        return words, shown, self._prefixes[words.key]
+
+    def maps(self, question: str, method: str) -> np.ndarray:
+        """(pictures, rows, cols) importance for a question."""
+        kind = attribution.get(method)
+        with self._graph(kind):
+            describe([self], kind)
+            (about,) = kind.of_prompts(self.vlm, [self.ask(question)])
+        shown = self.pictures
+        if self.geometry == "exact":
+            shown = [self.vlm.shown(picture) for picture in shown]
+        general = self._general.get(kind.of_prompts)
+        return kind.combine(about, general, shown, self.seen.grid)
+
+    @contextmanager
+    def _graph(self, kind: Attribution) -> Iterator[None]:
+        """Keep the way from the pixels for the body, if that kind of map needs it."""
+        if kind.from_pixels and self._seen is None:
+            self._seen = self.vlm.look_with_graph(self.pictures)
+        elif kind.from_pixels:
+            self.seen.graph = self.vlm.graph(self.seen)
+        try:
+            yield
+        finally:
+            # Gigabytes of a 7B model, while a map's arrays are kilobytes.
+            self.seen.graph = None
+
+    def forget_prompts(self) -> None:
+        """Free keys and values; features and general maps stay."""
+        self._prefixes, self._asked = {}, None
+
+    def close(self) -> None:
+        """Free all that is kept."""
+        self.forget_prompts()
+        self._seen, self._general = None, {}
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that is kept on the model's device, bytes."""
+        caches = [prefix.cache for prefix in self._prefixes.values()]
+        if self._asked is not None and self._asked[1].first is not None:
+            caches.append(self._asked[1].first.cache)
+        held = sum(map(kept.size, caches))
+        if self._seen is not None:
+            held += self._seen.features.nbytes + self._seen.pixels.nbytes
+        return held
+
+
+def see(looks: Sequence[Pictures]) -> None:
+    """Look at single pictures of one model, the vision tower run once for all.
+
+    Raises:
+        ValueError: for pictures of several models.
+    """
+    if any(look.vlm is not looks[0].vlm for look in looks):
+        raise ValueError(
+            "views of several models cannot be one batch; give each model its own call"
+        )
+    lacking = [look for look in dict.fromkeys(looks) if look._seen is None]
+    if len(lacking) == 1:
+        lacking[0].seen  # noqa: B018 (all of its tiles, looked at on first use)
+    elif lacking:
+        seen = looks[0].vlm.look_apart([look.pictures[0] for look in lacking])
+        for look, own in zip(lacking, seen, strict=True):
+            look._seen = own
+
+
+def describe(looks: Sequence[Pictures], kind: Attribution) -> None:
+    """What the general prompt says of pictures, once for all questions about them.
+
+    Args:
+        looks: at pictures; those whose is kept already are left as they are.
+        kind: of map; of several gradients' graphs only one is kept at a time.
+    """
+    lacking = [
+        one for one in dict.fromkeys(looks) if kind.of_prompts not in one._general
+    ]
+    if kind.needs_general and lacking:
+        see(lacking)
+        prompts = [look.prompt(GENERAL_QUESTION, answered=False) for look in lacking]
+        made = kind.of_prompts(looks[0].vlm, prompts)
+        for look, values in zip(lacking, made, strict=True):
+            look._general[kind.of_prompts] = values
+
+
+class Views:
+    """The views used last, by the caller's own keys; older ones are closed.
+
+    Attributes:
+        max_views: how many are kept. Each holds some 0.6 GB of a 7B model in 16 bits.
+    """
+
+    def __init__(self, max_views: int = 1):
+        if max_views < 1:
+            raise ValueError(f"max_views is {max_views}, expected 1 or more")
+        self.max_views = max_views
+        self._views: OrderedDict[Hashable, View] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], View]) -> View:
+        """The view under a key, made if it is not kept."""
+        if key not in self._views:
+            while len(self._views) >= self.max_views:  # freed before one is made
+                self._views.popitem(last=False)[1].close()
+            self._views[key] = make()
+        self._views.move_to_end(key)
+        return self._views[key]
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that all of them keep on the model's device, bytes."""
+        return sum(view.held_bytes for view in self._views.values())
+
+    def close(self) -> None:
+        """Free all of them."""
+        while self._views:
+            self._views.popitem()[1].close()

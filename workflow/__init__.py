@@ -1,1 +1,4 @@
-"""The matrix of runs, its plans, and the execution of the book's pages."""
+"""Sizes of the book and their jobs, executed pages, the README's table, the PDF.
+
+What is stale and what runs where, ``workflow/Snakefile`` says.
+"""

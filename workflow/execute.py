@@ -1,16 +1,21 @@
-"""papermill: run configurations and pages -> executed notebooks for the book.
+"""papermill: notebooks -> executed copies, those of a process in one kept kernel.
 
-``python -m workflow.execute`` is what the workflow calls once records are there.
+Importing torch and transformers takes a kernel longer than most notebooks need for the
+rest. Names are cleared between notebooks and figure formats set anew; imported modules
+stay. That every notebook runs in a fresh kernel is what nbval tests.
+
+``python -m workflow.execute`` executes what has no executed copy. Which copies are
+stale, Snakemake decides (``due`` in ``workflow/Snakefile``), and takes those away.
 """
 
-import hashlib
-import json
+import atexit
 import os
+import platform
+import shutil
+import tempfile
 import threading
 import time
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,206 +23,137 @@ from typing import Annotated, Any
 import nbformat
 import papermill
 import typer
+from jupyter_client.manager import KernelManager
 from nbclient.exceptions import DeadKernelError
-from nbformat.v4 import new_markdown_cell
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
 from vicrop import paths
-from vicrop.run import results
-from vicrop.run.folder import RunFolder
-from vicrop.run.records import HOW, RunConfig
-from workflow import formats, links, planned, status, warm
+from vicrop.run import provenance
+from workflow import formats, matrix, pages, plans
+from workflow.pages import Page
 
-TEMPLATE = "run"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Each library reads its own first; Snakemake sets all of them to a job's threads."""
-LARGEST_DOWNLOAD = 2_000_000
-"""Bytes of a run's records up to which the book brings them along."""
-LAST = ("status",)
-"""Pages that say what became of the others."""
+LAST = "status"
+"""The page that says what became of the others."""
+ENGINE = "vicrop-warm"
 
 
-@dataclass(frozen=True)
-class Job:
-    """One notebook to execute.
+class WarmEngine(NBClientEngine):
+    """Executes the notebooks of one process in one kernel, one after the other."""
 
-    Attributes:
-        source: name of the notebook in ``notebooks/``, without ending.
-        target: name of the executed copy in ``book/executed/``, without ending.
-        parameters: injected after its parameters cell.
-        title: written over ``{run_title}`` in its first cell.
-        config: of the run that it shows; None for a page.
-    """
+    kernel: KernelManager | None = None
 
-    source: str
-    target: str
-    parameters: dict[str, Any]
-    title: str = ""
-    config: RunConfig | None = None
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name: str, **kwargs: Any):
+        """Execute in the kept kernel; a dead one is replaced."""
+        kernel = cls._fresh(kernel_name)
+        client = PapermillNotebookClient(nb_man, km=kernel, kernel_name=kernel_name)
+        try:
+            return client.execute()
+        finally:
+            client.kc.stop_channels()
 
-    @property
-    def output(self) -> Path:
-        """The executed copy."""
-        return paths.executed() / f"{self.target}.ipynb"
-
-
-def run_job(config: RunConfig) -> Job:
-    """The template with a run's parameters."""
-    given = config.model_dump(exclude_defaults=True, exclude=set(HOW))
-    named = {"model": config.model, "method": config.method, "dataset": config.dataset}
-    title = f"{config.model} · {results.label(config)} · {config.dataset}"
-    parameters = {**given, **named, "limit": config.limit, "progress": False}
-    return Job(TEMPLATE, f"runs/{config.run_id}", parameters, title, config)
+    @classmethod
+    def _fresh(cls, kernel_name: str) -> KernelManager:
+        """The kernel, without names of an earlier notebook."""
+        if cls.kernel is None or not cls.kernel.is_alive():
+            cls.kernel = _start(kernel_name)
+        client = cls.kernel.blocking_client()
+        client.start_channels()
+        client.wait_for_ready(timeout=60)
+        for code in (formats.INSTALL, "%reset -f"):
+            said = client.execute_interactive(code, store_history=False, timeout=60)
+            if said["content"]["status"] != "ok":
+                raise RuntimeError(f"a kernel cannot {code}: {said['content']}")
+        client.stop_channels()
+        return cls.kernel
 
 
-def fingerprint(job: Job, depends: Iterable[Path]) -> str:
-    """Changes with the source, the parameters and every file that it depends on.
-
-    And with what the page says first: of a run, whether it brings its records along.
-    """
-    told = [job.parameters, opening(job)]
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-    own = [paths.notebooks() / f"{job.source}.ipynb", *data_files(job)]
-    for file in [*own, *sorted(depends)]:
-        digest.update(file.name.encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+def _start(kernel_name: str) -> KernelManager:
+    """A kernel behind sockets of its own, which go with this process."""
+    # Named by default after nothing: two processes would meet in the same sockets.
+    place = tempfile.mkdtemp(prefix="vicrop-kernel-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    address = os.path.join(place, "ipc")
+    kernel = KernelManager(kernel_name=kernel_name, transport="ipc", ip=address)
+    kernel.start_kernel()
+    atexit.register(kernel.shutdown_kernel, now=True)
+    return kernel
 
 
-def data_files(job: Job) -> list[Path]:
-    """What says which data a notebook sees: a run its own, a page all that are here."""
-    name = job.config.dataset if job.config else "*"
-    return sorted(paths.data().glob(f"{Path(name).name}/prep.json"))
+papermill_engines.register(ENGINE, WarmEngine)
 
 
-def package_files() -> list[Path]:
-    """The package's sources, the explorer's page among them, and weights."""
-    package = Path(__file__).parent
-    kinds = ("*.py", "*.safetensors", "*.html", "*.css", "*.js")
-    return [file for kind in kinds for file in package.rglob(kind)]
-
-
-def record_files() -> list[Path]:
-    """Records of all runs, and what else only pages read."""
-    also = ("data_prep/*.py", "tests/golden/*.json", "benchmarks/*.json")
-    others = [file for pattern in also for file in paths.ROOT.glob(pattern)]
-    return [*paths.runs().glob("*/records.jsonl"), *others]
-
-
-def is_current(job: Job, mark: str) -> bool:
-    """Whether the executed copy is of this fingerprint."""
-    if not job.output.exists():
-        return False
-    book = nbformat.read(job.output, as_version=4)
-    return book.metadata.get("vicrop", {}).get("fingerprint") == mark
-
-
-def execute(job: Job, mark: str = "") -> Path:
+def execute(page: Page) -> Path:
     """Execute one notebook; its page appears only if every cell ran.
 
     Returns:
-        The executed copy, stripped of what changes from run to run.
+        The page as the book shows it.
 
     Raises:
         ValueError: for a parameter that the notebook does not have.
         PapermillExecutionError: if a cell failed; the half-executed notebook stays in
             ``book/executed/unfinished/``.
     """
-    source = paths.notebooks() / f"{job.source}.ipynb"
-    unknown = set(job.parameters) - set(inspect_notebook(str(source)))
+    unknown = set(page.parameters) - set(inspect_notebook(str(page.notebook)))
     if unknown:
-        raise ValueError(f"{source.name} has no parameter {', '.join(sorted(unknown))}")
-    book = nbformat.read(source, as_version=4)
-    first = book.cells[0]
-    first.source = first.source.replace("{run_title}", job.title)
-    book.cells.insert(1, new_markdown_cell(opening(job)))
-    half = paths.executed() / status.UNFINISHED / f"{job.target}.ipynb"
-    half.parent.mkdir(parents=True, exist_ok=True)
+        names = ", ".join(sorted(unknown))
+        raise ValueError(f"{page.notebook.name} has no parameter {names}")
+    page.half.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     papermill.execute_notebook(
-        book,
-        str(half),
-        parameters=job.parameters,
+        str(page.notebook),
+        str(page.half),
+        parameters=page.parameters,
         kernel_name="python3",
-        engine_name=warm.NAME,
+        engine_name=ENGINE,
         progress_bar=False,
         cwd=str(paths.notebooks()),
     )
-    status.write_note(job.target, time.perf_counter() - started)
-    strip(half, job.parameters, mark)
-    job.output.parent.mkdir(parents=True, exist_ok=True)
-    half.replace(job.output)
-    return job.output
+    _keep(page, time.perf_counter() - started)
+    return pages.lay(page)
 
 
-def opening(job: Job) -> str:
-    """What a page says first: how to run it again; a run's, where its records are."""
-    said = links.line(job.source, job.parameters)
-    if job.config is None:
-        return said
-    records = RunFolder.of(job.config).records_file
-    where = links.code(f"{records.parent.parent.name}/{records.parent.name}")
-    if not records.exists() or records.stat().st_size > LARGEST_DOWNLOAD:
-        return f"{said}\n\n**Its records:** {records.name} in {where}"
-    path = os.path.relpath(records, job.output.parent)
-    return (
-        f"{said}\n\n**Its records:** {{download}}`{records.name} <{path}>` in {where}"
-    )
-
-
-def strip(file: Path, parameters: dict[str, Any], mark: str) -> None:
-    """Drop what changes from one execution to the next, in place.
-
-    Times, random ids, and counts of cells that begin where another notebook ended.
-    Figures are left in one form each.
-    """
-    book = nbformat.read(file, as_version=4)
-    book.metadata = nbformat.from_dict(
-        {
-            "kernelspec": book.metadata["kernelspec"],
-            "language_info": {"name": "python"},
-            "papermill": {"parameters": parameters},
-            "vicrop": {"fingerprint": mark},
-        }
-    )
-    for number, cell in enumerate(book.cells):
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        cell["id"] = f"c{number:02d}"
-        if cell.cell_type == "code":
-            _settle(cell, number)
-    nbformat.write(book, file)
-
-
-def _settle(cell: nbformat.NotebookNode, number: int) -> None:
-    cell.execution_count = number
-    for output in cell.outputs:
-        if output.output_type == "execute_result":
-            output.execution_count = number
+def _keep(page: Page, seconds: float) -> None:
+    """Keep what was executed, its figures in one form each, with what made it."""
+    book = nbformat.read(page.half, as_version=4)
+    outputs = [out for cell in book.cells for out in cell.get("outputs", ())]
+    for output in outputs:
         if "data" in output:
             output.data = nbformat.from_dict(formats.choose(output.data))
+    book.metadata["vicrop"] = {
+        "seconds": round(seconds, 1),
+        "versions": provenance.versions(),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+    page.kept.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(book, page.half)
+    shutil.move(page.half, page.kept)
 
 
-def execute_all(jobs: list[Job], depends: list[Path], workers: int) -> list[str]:
-    """Execute what is not current, side by side; what failed, a line each."""
-    marked = [(job, fingerprint(job, depends)) for job in jobs]
-    todo = [(job, mark) for job, mark in marked if not is_current(job, mark)]
+def execute_all(chosen: list[Page], workers: int) -> list[str]:
+    """Execute what has no copy, side by side; what failed, a line each."""
     failed = []
     os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # tqdm, of ipywidgets
     with pool(workers) as processes:
-        futures = {processes.submit(execute, *one): one[0] for one in todo}
+        todo = [page for page in chosen if not page.kept.exists()]
+        futures = {processes.submit(execute, page): page for page in todo}
         bar = tqdm(as_completed(futures), desc="notebooks", total=len(futures))
         for future in bar:
-            job = futures[future]
-            bar.set_postfix_str(job.target)
+            page = futures[future]
+            bar.set_postfix_str(page.target)
             try:
                 future.result()
             except (PapermillExecutionError, DeadKernelError) as error:
-                kept = f"book/executed/unfinished/{job.target}.ipynb"
                 reason = str(error).strip().splitlines()[-1]
-                failed.append(f"{job.target}: {reason} ({kept})")
+                half = f"book/executed/unfinished/{page.target}.ipynb"
+                failed.append(f"{page.target}: {reason} ({half})")
     return failed
 
 
@@ -240,57 +176,30 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def make_runs(configs: Iterable[RunConfig], workers: int) -> list[str]:
-    """Execute the notebooks of runs whose records are there; what failed."""
-    return execute_all(
-        [run_job(config) for config in configs], package_files(), workers
-    )
-
-
-def make_pages(pages: Iterable[str], workers: int) -> list[str]:
-    """Execute the pages that read the runs' records; what failed, a line each."""
-    jobs = [Job(page, page, {}) for page in pages]
-    depends = [*package_files(), *record_files()]
-    first = [job for job in jobs if job.source not in LAST]
-    failed = execute_all(first, depends, workers)
-    last = [job for job in jobs if job.source in LAST]
-    if last:
-        failed += execute_all(last, [*depends, *page_files()], 1)
-    return failed
-
-
-def page_files() -> list[Path]:
-    """Of all pages but the last ones: copies, failed ones too, and what they took."""
-    found = [
-        *paths.executed().rglob("*.ipynb"),
-        *status.notes().rglob("*.json"),
-        *paths.runs().glob("*/meta.json"),
-    ]
-    return [file for file in found if file.stem not in LAST]
-
-
 def main(
     size: str = "embedded",
+    file: Annotated[Path, typer.Option(help="The matrix.")] = plans.MATRIX,
     group: Annotated[
-        str, typer.Option(help="Only the run notebooks of this group of the plan.")
+        str, typer.Option(help="The pages of this group's runs, not the size's own.")
     ] = "",
-    pages: Annotated[
-        bool, typer.Option("--pages", help="Only the pages that read the records.")
-    ] = False,
     workers: Annotated[int, typer.Option(help="0: one a core.", min=0)] = 0,
 ) -> None:
-    """Execute the notebooks of a size whose records are there; no others."""
-    plan = planned.read(size)
-    workers = workers or os.cpu_count() or 1
+    """Execute the pages of a size that have no executed copy."""
+    cores = os.cpu_count() or 1
+    workers = workers or cores
     # Threads of several workers would fight for the same cores.
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    os.environ.update(dict.fromkeys(THREADS, threads))
-    chosen = [plan.groups[group]] if group else list(plan.groups.values())
-    failed = []
-    if not pages:
-        failed += make_runs([c for one in chosen for c in one.configs], workers)
-    if not group and not failed:
-        failed += make_pages(plan.pages, workers)
+    os.environ.update(dict.fromkeys(THREADS, str(max(1, cores // workers))))
+    configs, names = matrix.chosen(file, size)
+    if group:
+        chosen = [pages.of_run(config) for config in plans.grouped(configs)[group]]
+    else:
+        chosen = [Page(name, name) for name in names if name != LAST]
+        for page in map(pages.of_run, configs):  # others lead to those that are there
+            if page.kept.exists() and not page.shown.exists():
+                pages.lay(page)
+    failed = execute_all(chosen, workers)
+    if LAST in names and not group:
+        failed += execute_all([Page(LAST, LAST)], 1)
     for line in failed:
         typer.echo(f"failed: {line}", err=True)
     raise typer.Exit(1 if failed else 0)

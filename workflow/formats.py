@@ -18,7 +18,7 @@ from matplotlib.image import AxesImage
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from PIL import Image
 
-INSTALL = "from vicrop import formats; formats.install()"
+INSTALL = "from workflow import formats; formats.install()"
 """What a kernel is told before a notebook, whatever the one before it has set."""
 
 SVG, PNG, JPEG = "image/svg+xml", "image/png", "image/jpeg"

@@ -1,9 +1,9 @@
 """What is run, by size: reads and checks ``workflow/matrix.yaml``."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import yaml
 from pydantic import (
     AfterValidator,
@@ -18,16 +18,16 @@ from pydantic import (
     model_validator,
 )
 
-from vicrop import adapters, methods, paths
-from vicrop.adapters.base import DTYPES
+from vicrop import methods, paths
+from vicrop.adapters import registry
 from vicrop.run import datasets
 from vicrop.run.records import RunConfig
 
 
 def _model(name: str) -> str:
-    found = adapters.resolve(name)
-    if found not in adapters.MODELS:
-        known = ", ".join(adapters.MODELS)
+    found = registry.resolve(name)
+    if found not in registry.MODELS:
+        known = ", ".join(registry.MODELS)
         raise ValueError(f"unknown model {name!r}; known: {known}")
     return found
 
@@ -69,19 +69,17 @@ class _Strict(BaseModel):
     @field_validator("dtype", check_fields=False)
     @classmethod
     def _is_dtype(cls, name: str) -> str:
-        if name not in DTYPES:
-            raise ValueError(f"unknown dtype {name!r}; known: {', '.join(DTYPES)}")
+        if name not in registry.DTYPES:
+            known = ", ".join(registry.DTYPES)
+            raise ValueError(f"unknown dtype {name!r}; known: {known}")
         return name
 
     @field_validator("device", check_fields=False)
     @classmethod
     def _is_device(cls, name: str) -> str:
-        try:
-            return str(torch.device(name))
-        except RuntimeError:
-            raise ValueError(
-                f"unknown device {name!r}; known: cpu, cuda, cuda:1, …"
-            ) from None
+        if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", name):
+            raise ValueError(f"unknown device {name!r}; known: cpu, cuda, cuda:1, …")
+        return name
 
 
 NAMED = ("model", "method", "dataset", "shard", "shards")

@@ -1,119 +1,94 @@
-"""What a size of the matrix will do: the workflow's jobs, and a summary to read first.
+"""What a size of the matrix will do: its groups of runs as jobs, and what they lack.
 
-``python -m workflow.plans --size table2`` prints the summary and writes the plan, which
-``workflow/Snakefile`` reads (``workflow.planned``).
+``python -m workflow.plans --size table2`` says it; ``workflow/Snakefile`` makes jobs of
+the groups. Models, tables and figures are not imported: planning takes no second.
 """
 
-import shlex
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
-from vicrop import adapters, paths
-from vicrop.run import datasets, results
-from vicrop.run.progress import duration
+from vicrop import methods, paths
+from vicrop.adapters import registry
+from vicrop.run import datasets
+from vicrop.run.cli import FIELDS, to_arguments
+from vicrop.run.datasets import askable
+from vicrop.run.folder import META, RunFolder
 from vicrop.run.records import HOW, RunConfig
-from workflow import matrix, preflight
-from workflow.planned import Group, Plan, write
+from workflow import matrix
 
 MATRIX = paths.ROOT / "workflow" / "matrix.yaml"
 
-
-Speeds = Mapping[tuple[str, str, str], float]
-"""Seconds an answer, by model, method and kind of device."""
-
-
-def make(
-    size: str, configs: Iterable[RunConfig], pages: list[str], found: preflight.Survey
-) -> Plan:
-    """The plan of a size.
-
-    Args:
-        size: its name.
-        configs: of its runs.
-        pages: that read their records.
-        found: which data are here.
-    """
-    speeds = seconds_an_answer()
-    groups = {
-        name: _group(runs, found, speeds) for name, runs in grouped(configs).items()
-    }
-    return Plan(size=size, groups=groups, pages=pages)
+NAMING = tuple(name for name in FIELDS if name not in HOW)
+MAKING = tuple(name for name in HOW if name not in ("shard", "shards"))
+"""Parameters that name a run, and those that say how it is made but for its shard."""
 
 
 def grouped(configs: Iterable[RunConfig]) -> dict[str, list[RunConfig]]:
-    """Runs that can be made together, by a name for them."""
+    """Runs that differ in their method only, and are made together, by a name."""
     found: dict[str, list[RunConfig]] = {}
     for config in configs:
-        shared = config.model_copy(update={"method": "all"})
-        found.setdefault(shared.run_id, []).append(config)
+        name = config.model_copy(update={"method": "all"}).run_id
+        found.setdefault(name, []).append(config)
     return found
 
 
-def _group(configs: list[RunConfig], found: preflight.Survey, speeds: Speeds) -> Group:
-    first = configs[0]
-    on_gpu = first.device.startswith("cuda")
-    weights = adapters.MODELS[first.model].size_gb
-    seconds = expected(configs, found, speeds)
-    return Group(
-        configs=configs,
-        shards=first.shards,
-        arguments=shlex.join(arguments(configs)),
-        how=shlex.join(how(first)),
-        inputs=[str(_data_file(first.dataset)), *_weights(first.model)],
-        runs=[config.run_id for config in configs],
-        gpu=int(on_gpu),
-        # Weights pass through main memory; 2 GB for Python and the libraries.
-        memory_mb=2000 + int(1200 * weights),
-        minutes=None
-        if seconds is None
-        else 10 + int(seconds * 1.5 / 60 / first.shards),
+def data_of(config: RunConfig) -> Path:
+    """Folder of a run's data set."""
+    name = config.dataset
+    return paths.data() / name if name in datasets.MAKERS else Path(name)
+
+
+def inputs(config: RunConfig) -> list[str]:
+    """Files that records depend on: data, and weights of this repository.
+
+    What the weights of the hub are, a record's identity tells.
+    """
+    folder = registry.MODELS[config.model].folder
+    weights = [] if folder is None else sorted(folder.glob("*.safetensors"))
+    return [str(file) for file in (data_of(config) / "data.json", *weights)]
+
+
+def memory_mb(config: RunConfig) -> int:
+    """Main memory of a job: weights pass through it, and 2 GB for Python."""
+    return 2000 + int(1200 * registry.MODELS[config.model].size_gb)
+
+
+def minutes(configs: list[RunConfig]) -> int | None:
+    """That a shard of a group may take, with room; None if it was never timed."""
+    speeds = seconds_an_answer()
+    known = all(_kind(config) in speeds for config in configs)
+    if not (known and (data_of(configs[0]) / "data.json").is_file()):
+        return None
+    seconds = sum(
+        len(askable(runs[0])) * sum(speeds[_kind(config)] for config in runs)
+        for runs in _alike(configs)
     )
+    return 10 + int(seconds * 1.5 / 60 / configs[0].shards)
 
 
 def arguments(configs: list[RunConfig]) -> list[str]:
     """What names runs that differ in their method only, for the shell."""
-    first = configs[0]
-    told = [f"--method={config.method}" for config in configs]
-    left = {"method", *HOW, "options"}
-    for key, value in first.model_dump(exclude=left, exclude_defaults=True).items():
-        told.append(f"--{key.replace('_', '-')}={value}")
-    told += [f"--option={key}={value}" for key, value in first.options.items()]
-    return told
+    return to_arguments(configs, NAMING)
 
 
 def how(config: RunConfig) -> list[str]:
     """What says how a run is made, for the shell."""
-    told = [] if config.batch_size == 1 else [f"--batch-size={config.batch_size}"]
-    told += [f"--sample-timeout={config.sample_timeout}"] * bool(config.sample_timeout)
-    return told + ["--save-maps"] * config.save_maps
+    return to_arguments([config], MAKING)
 
 
-def _data_file(dataset: str) -> Path:
-    if dataset in datasets.MAKERS:
-        return paths.data() / dataset / "data.json"
-    return Path(dataset) / "data.json"
-
-
-def _weights(model: str) -> list[str]:
-    """Files of embedded weights; of the hub's, a record's identity tells."""
-    folder = adapters.MODELS[model].folder
-    return [] if folder is None else sorted(map(str, folder.glob("*.safetensors")))
-
-
-# How long it will take.
-
-
-def seconds_an_answer() -> Speeds:
+def seconds_an_answer() -> Mapping[tuple[str, str, str], float]:
     """What an answer took in finished runs, by model, method and kind of device."""
     spent: dict[tuple[str, str, str], list[float]] = {}
-    for run in results.find():
-        meta = run.meta()
-        total = spent.setdefault(_kind(RunConfig(**meta["config"])), [0.0, 0.0])
-        total[0] += meta["seconds"]
-        total[1] += meta["answered"]
+    for file in paths.runs().glob(f"*/{META}"):
+        meta = RunFolder(file.parent).meta()
+        if meta.get("finished"):
+            total = spent.setdefault(_kind(RunConfig(**meta["config"])), [0.0, 0.0])
+            total[0] += meta["seconds"]
+            total[1] += meta["answered"]
     return {kind: seconds / count for kind, (seconds, count) in spent.items() if count}
 
 
@@ -121,43 +96,111 @@ def _kind(config: RunConfig) -> tuple[str, str, str]:
     return config.model, config.method, config.device.partition(":")[0]
 
 
-def expected(
-    configs: Iterable[RunConfig], found: preflight.Survey, speeds: Speeds
-) -> float | None:
-    """Seconds that runs will take at speeds that were seen; None if one was not."""
-    total = 0.0
+def _alike(configs: Iterable[RunConfig]) -> list[list[RunConfig]]:
+    """Runs that ask the same questions, side by side."""
+    found: dict[tuple, list[RunConfig]] = {}
     for config in configs:
-        count, speed = found.count(config), speeds.get(_kind(config))
-        if count is None or speed is None:
-            return None
-        total += count * speed
-    return total
+        truth = config.method in methods.NEEDS_TRUTH
+        asks = (config.dataset, config.limit, config.seed, truth)
+        found.setdefault(asks, []).append(config)
+    return list(found.values())
 
 
-def summary(plan: Plan, found: preflight.Survey) -> list[str]:
-    """What a plan would do, a line each."""
-    speeds = seconds_an_answer()
-    shards = sum(group.shards for group in plan.groups.values())
-    told = [
-        f"{plan.size}: {len(plan.configs)} runs in {len(plan.groups)} groups, "
-        f"{shards} shards; {found.answers} answers from the data that are here"
+# What is missing, told before the first run.
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What runs would do, as far as it can be told.
+
+    Attributes:
+        questions: of each data set that is here, those of the run that asks most.
+        answers: of all runs whose data are here.
+        missing: what is not here, a line each, with the command that gets it.
+    """
+
+    questions: dict[str, int]
+    answers: int
+    missing: list[str]
+
+
+def needs(configs: Iterable[RunConfig], devices: bool = False) -> Needs:
+    """Read the data that runs need, and look for their weights.
+
+    Args:
+        configs: of the runs.
+        devices: whether to look for their devices too, for which torch is asked.
+    """
+    configs = list(configs)
+    questions: dict[str, int] = {}
+    answers, missing = 0, []
+    for runs in _alike(configs):
+        name = runs[0].dataset
+        try:
+            count = len(askable(runs[0]))
+        except (OSError, ValueError) as error:
+            missing.append(_data_fault(name, error))
+            continue
+        questions[name] = max(count, questions.get(name, 0))
+        answers += len(runs) * count
+    models = dict.fromkeys(config.model for config in configs)
+    missing += filter(None, map(_weights_fault, models))
+    if devices:
+        places = dict.fromkeys(config.device for config in configs)
+        missing += filter(None, map(_device_fault, places))
+    return Needs(questions, answers, list(dict.fromkeys(missing)))
+
+
+def _data_fault(dataset: str, error: Exception) -> str:
+    command = datasets.MAKERS.get(dataset, "")
+    again = f"; to make it anew: `{command}`" if command not in str(error) else ""
+    return f"data set {dataset}: {error}{again}"
+
+
+def _weights_fault(model: str) -> str:
+    """What to do about a model without weights here; empty if it has them."""
+    name = registry.ALIASES.get(model, model)
+    spec = registry.MODELS[name]
+    if spec.is_here():
+        return ""
+    if spec.folder is not None:
+        return f"model {name}: no weights in {spec.folder}; make them: `make train`"
+    return (
+        f"model {name}: no weights here; get them with `{spec.command()}` "
+        f"({spec.size_gb:g} GB, {spec.licence})"
+    )
+
+
+def _device_fault(device: str) -> str:
+    """What to do about a device that cannot be used here; empty if it can."""
+    import torch
+
+    place = torch.device(device)
+    # Counted only: a tensor would take memory of the GPU that the workers need.
+    counts = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count}
+    if place.type == "cpu" or (place.index or 0) < counts[place.type]():
+        return ""
+    return (
+        f"device {device}: torch does not see it; run this on a machine that has it "
+        "(with a torch built for it), or name another `device` in the matrix"
+    )
+
+
+def summary(size: str, configs: list[RunConfig], found: Needs) -> list[str]:
+    """What a size would do and what it lacks, a line each."""
+    groups = grouped(configs).values()
+    shards = sum(group[0].shards for group in groups)
+    return [
+        f"{size}: {len(configs)} runs in {len(groups)} groups, {shards} shards; "
+        f"{found.answers} answers from the data that are here",
+        *(f"  {name}: {count} questions" for name, count in found.questions.items()),
+        *(f"  missing: {line}" for line in found.missing),
     ]
-    told += [f"  {name}: {count} questions" for name, count in found.questions.items()]
-    each = [expected(one.configs, found, speeds) for one in plan.groups.values()]
-    known = [seconds for seconds in each if seconds is not None]
-    if known:
-        unknown = len(each) - len(known)
-        rest = f"; {unknown} groups were never timed" if unknown else ""
-        told.append(f"  expected, one after the other: {duration(sum(known))}{rest}")
-    else:
-        told.append("  expected time: unknown, no run of these has been timed yet")
-    return told
 
 
-def _stop(told: list[str], code: int) -> NoReturn:
-    for line in told:
-        typer.echo(line, err=True)
-    raise typer.Exit(code)
+def _stop(line: str) -> NoReturn:
+    typer.echo(line, err=True)
+    raise typer.Exit(2)
 
 
 def main(
@@ -167,18 +210,15 @@ def main(
         bool, typer.Option("--check", help="Stop if weights, data or device lack.")
     ] = False,
 ) -> None:
-    """Say what a size would do and what it lacks, and write its plan."""
+    """Say what a size would do and what it lacks; with --check, for this machine."""
     try:
-        configs, pages = matrix.chosen(file, size)
+        configs, _ = matrix.chosen(file, size)
     except (OSError, ValueError) as error:
-        _stop([f"workflow.plans: {error}"], 2)
-    found = preflight.survey(configs)
-    plan = make(size, configs, pages, found)
-    told = summary(plan, found)
-    typer.echo("\n".join([*told, *(f"  missing: {line}" for line in found.missing)]))
+        _stop(f"workflow.plans: {error}")
+    found = needs(configs, devices=check)
+    typer.echo("\n".join(summary(size, configs, found)))
     if check and found.missing:
-        _stop([f"{size}: nothing was run; get what is missing first"], 2)
-    typer.echo(f"  plan: {write(plan)}")
+        _stop(f"{size}: nothing was run; get what is missing first")
 
 
 if __name__ == "__main__":

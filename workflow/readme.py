@@ -59,7 +59,7 @@ def measured() -> Numbers:
 
 
 def _of_model(runs: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    gains = stats.gains({name: runs[name] for name in METHODS})
+    gains = {name: stats.summary(runs[name]).gain for name in METHODS}
     return {
         "plain": _plain(stats.summary(runs[PLAIN]).score),
         "gains": {name: _plain(found) for name, found in gains.items()},

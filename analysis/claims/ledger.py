@@ -7,293 +7,248 @@ from functools import lru_cache
 
 import pandas as pd
 
-from analysis.claims import probing, readings
+from analysis import FEWEST
 from analysis.claims.claims import CLAIMS, Claim
-from analysis.claims.evidence import EMBEDDED, GPU, Evidence, Probe, Run, size_of
-from analysis.claims.readings import CANNOT, Reading, Verdict
+from analysis.claims.evidence import EMBEDDED, GPU, Evidence, size_of
+from analysis.claims.readings import CANNOT, WORDS, Reading
 from analysis.figures.tables import Links
 from vicrop import paths
-from vicrop.run import stats
+from vicrop.run.cli import to_arguments
 from vicrop.run.records import RunConfig
+from vicrop.run.stats import Estimate
 from workflow import matrix, plans
 
-PAPERS = ("llava-1.5-7b", "instructblip-vicuna-7b")
-"""The models whose crops the paper measures."""
+MODELS = {"llava": "llava-1.5-7b", "instructblip": "instructblip-vicuna-7b"}
+"""The models whose crops the paper measures, and their keys here."""
+
+PROBES = (
+    "papermill notebooks/claims.ipynb claims-gpu.ipynb -k python3 -p dataset textvqa "
+    "-p device cuda -p dtype bfloat16 -y 'models: [{models}]'"
+)
+"""Makes the probes of models that need a GPU."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class Verdict:
     """A reading of one model, judged.
 
     Attributes:
         claim: that it is of.
         reading: what was measured.
         model: key.
-        found: None if something that it needs is missing.
-        verdict: what the reading's rule says.
+        found: the measurement.
+        word: of ``readings.WORDS``: what it says of the claim.
         runs: ids of the runs behind it.
     """
 
     claim: Claim
     reading: Reading
     model: str
-    found: stats.Estimate | None
-    verdict: Verdict
-    runs: tuple[str, ...]
+    found: Estimate
+    word: str
+    runs: tuple[str, ...] = ()
 
 
-def entries(
-    evidence: Evidence, models: Iterable[str], claims: Sequence[Claim] = CLAIMS
-) -> list[Entry]:
-    """All readings of some models: the claims in their order, then the models."""
-    return [
-        _entry(evidence, claim, reading, model)
-        for claim in claims
-        for model in models
-        for reading in claim.of(model)
-    ]
-
-
-def _entry(evidence: Evidence, claim: Claim, reading: Reading, model: str) -> Entry:
-    found = reading.of(evidence, model)
-    verdict = readings.judge(found, reading.rule, reading.unit)
-    folders = [
-        evidence.folder(need, model) for need in reading.needs if isinstance(need, Run)
-    ]
-    runs = dict.fromkeys(one.folder.name for one in folders if one is not None)
-    return Entry(claim, reading, model, found, verdict, tuple(runs))
+def verdicts(evidence: Evidence, models: Iterable[str]) -> list[Verdict]:
+    """All that can be read off of some models: the claims in their order, then they."""
+    made = []
+    for claim in CLAIMS:
+        for model in models:
+            for one in claim.of(model):
+                if (found := one.of(evidence, model)) is not None:
+                    runs = one.runs(evidence, model)
+                    word = one.judge(found)
+                    made.append(Verdict(claim, one, model, found, word, runs))
+    return made
 
 
 def with_records(evidence: Evidence, embedded: Sequence[str]) -> list[str]:
     """The models that a ledger is of: some embedded ones, all others with records."""
-    others = (name for name in evidence.models if size_of(name) == GPU)
-    return list(dict.fromkeys([*embedded, *others]))
+    others = {model for model, _, _ in evidence.runs if size_of(model) == GPU}
+    return list(dict.fromkeys([*embedded, *sorted(others)]))
 
 
-def outcome(judged: Iterable[Entry]) -> str:
-    """Verdicts of several readings as one; counted where they differ."""
-    measured = [one for one in judged if one.found is not None]
-    told = [one.verdict for one in measured]
-    why = f": {_why(measured)}" if CANNOT in told else ""
-    counts = {word: told.count(word) for word in readings.VERDICTS if word in told}
-    if len(counts) == 1:
-        return told[0] + (why or f" ({len(told)} of {len(told)} readings)")
-    first, *others = (f"{word} in {count}" for word, count in counts.items())
-    return f"{MIXED}: " + ", ".join([f"{first} of {len(told)} readings", *others]) + why
+def at(size: str, judged: Iterable[Verdict]) -> list[Verdict]:
+    """The verdicts of models of one size."""
+    return [one for one in judged if size_of(one.model) == size]
 
 
-def standing(judged: Iterable[Entry], claim: Claim, size: str = EMBEDDED) -> str:
-    """A claim's verdict at a size, in a word: one of ``STANDINGS``."""
-    if claim.true:
-        return BUILT
-    told = {
-        one.verdict
-        for one in judged
-        if one.claim.key == claim.key and one.reading.size == size and one.found
-    }
-    return MIXED if len(told) > 1 else next(iter(told), CANNOT)
-
-
-def standings(
-    judged: Sequence[Entry], claims: Sequence[Claim] = CLAIMS, size: str = EMBEDDED
-) -> dict[str, int]:
-    """How many claims have each standing."""
-    found = [standing(judged, claim, size) for claim in claims]
-    return {word: found.count(word) for word in STANDINGS}
+def counted(judged: Iterable[Verdict]) -> dict[str, int]:
+    """How many readings say each word."""
+    said = [one.word for one in judged]
+    return {word: said.count(word) for word in WORDS}
 
 
 BUILT, MIXED = "by construction", "mixed"
-STANDINGS = (*readings.VERDICTS, MIXED, BUILT)
+STANDINGS = (*WORDS, MIXED, BUILT)
+"""What a claim's row begins with."""
 
 
-def _why(measured: Iterable[Entry]) -> str:
+def standings(judged: Sequence[Verdict]) -> dict[str, str]:
+    """Each claim's verdicts as one word of ``STANDINGS``, by its key."""
+    found = {}
+    for claim in CLAIMS:
+        told = {one.word for one in judged if one.claim.key == claim.key}
+        one = MIXED if len(told) > 1 else next(iter(told), CANNOT)
+        found[claim.key] = BUILT if claim.true else one
+    return found
+
+
+def outcome(mine: Sequence[Verdict]) -> str:
+    """A claim's verdicts as one, in words; counted where they differ."""
+    why = f": {_why(mine)}" if any(one.word == CANNOT for one in mine) else ""
+    counts = {word: count for word, count in counted(mine).items() if count}
+    if len(counts) == 1:
+        return mine[0].word + (why or f" ({len(mine)} of {len(mine)} readings)")
+    first, *others = (f"{word} in {count}" for word, count in counts.items())
+    return f"{MIXED}: " + ", ".join([f"{first} of {len(mine)} readings", *others]) + why
+
+
+def _why(mine: Iterable[Verdict]) -> str:
     """Why some readings cannot be judged."""
-    counts = [one.found.n for one in measured if one.found and one.verdict == CANNOT]
-    few = sum(count < readings.FEWEST for count in counts)
+    counts = [one.found.n for one in mine if one.word == CANNOT]
+    few = sum(count < FEWEST for count in counts)
     if few == len(counts):
-        return f"fewer than {readings.FEWEST} such questions"
+        return f"fewer than {FEWEST} such questions"
     span = " to ".join(map(str, sorted({min(counts), max(counts)})))
     wide = f"wider than its margin (n = {span})"
     return f"the interval is {wide}" + (f", or too few ({few})" if few else "")
 
 
-def written(found: stats.Estimate | None, unit: str = "points") -> str:
+def written(found: Estimate, unit: str = "points") -> str:
     """An estimate with its interval, unit and n."""
-    if found is None or not found.n:
-        return "–"
-    return f"{found.format(1, sign=unit in SIGNED)} {unit}, n = {found.n}"
+    return f"{interval(found, unit)} {unit}, n = {found.n}" if found.n else "–"
 
 
-SIGNED = ("points", "log₂")
+def interval(found: Estimate, unit: str) -> str:
+    """An estimate with its interval; with its sign, if it is a difference."""
+    return found.format(1, sign=unit in ("points", "log₂"))
 
 
 # The ledger's tables.
 
 
-def summary(
-    evidence: Evidence, judged: Sequence[Entry], claims: Sequence[Claim] = CLAIMS
-) -> pd.DataFrame:
+def summary(evidence: Evidence, judged: Sequence[Verdict]) -> pd.DataFrame:
     """One row a claim: the paper's number, ours by size, and the page."""
-    return pd.DataFrame([_summed(evidence, judged, claim) for claim in claims])
+    rows = []
+    for claim in CLAIMS:
+        mine = [one for one in judged if one.claim.key == claim.key]
+        built = f"{BUILT}: {claim.true}" if claim.true else ""
+        rows.append(
+            {
+                "claim": claim.key,
+                "what it says": claim.statement,
+                "the paper's number": claim.paper,
+                "embedded size": built or _embedded(claim, at(EMBEDDED, mine)),
+                "GPU size": built or _gpu(evidence, claim, at(GPU, mine)),
+                "page": claim.page,
+            }
+        )
+    return pd.DataFrame(rows)
 
 
-def _summed(evidence: Evidence, judged: Sequence[Entry], claim: Claim) -> dict:
-    mine = [one for one in judged if one.claim.key == claim.key]
-    return {
-        "claim": claim.key,
-        "what it says": claim.statement,
-        "the paper's number": f"{claim.place}: {claim.paper}",
-        "embedded size": _embedded(mine, claim),
-        "GPU size": _gpu(evidence, mine, claim),
-        "page": claim.page,
-    }
+def _embedded(claim: Claim, mine: Sequence[Verdict]) -> str:
+    why = claim.cannot or ("" if mine else "its runs are missing")
+    told = f"{CANNOT}: {why}" if why else outcome(mine)
+    return f"{told}; {_first(mine)}" if mine else told
 
 
-def _embedded(mine: Sequence[Entry], claim: Claim) -> str:
-    if claim.true:
-        return f"{BUILT}: {claim.true}"
-    here = [one for one in mine if one.reading.size == EMBEDDED and one.found]
-    why = claim.cannot or ("" if here else "its runs are missing")
-    told = f"{CANNOT}: {why}" if why else outcome(here)
-    return f"{told}; {_first(here)}" if here else told
-
-
-def _first(judged: Sequence[Entry]) -> str:
-    """The first reading of each model and those to be told, in words."""
-    models: set[str] = set()
-    named: dict[str, list[str]] = {}
-    for one in judged:
-        if one.found is None or (one.model in models and not one.reading.told):
-            continue
-        models.add(one.model)
-        said = f"{one.model} {written(one.found, one.reading.unit)}"
-        named.setdefault(one.reading.name, []).append(said)
-    return "; ".join(f"{name}: {'; '.join(said)}" for name, said in named.items())
-
-
-def _gpu(evidence: Evidence, mine: Sequence[Entry], claim: Claim) -> str:
-    if claim.true:
-        return f"{BUILT}: {claim.true}"
-    there = [one for one in mine if one.reading.size == GPU and one.found is not None]
+def _gpu(evidence: Evidence, claim: Claim, mine: Sequence[Verdict]) -> str:
     made = "; ".join(commands(evidence, claim))
-    if not there:
+    if not mine:
         return f"no records: {made}" if made else claim.cannot_gpu
-    names = ", ".join(dict.fromkeys(one.model for one in there))
-    told = f"{names}: {outcome(there)}; {_first(there)}"
+    names = ", ".join(dict.fromkeys(one.model for one in mine))
+    told = f"{names}: {outcome(mine)}; {_first(mine)}"
     return f"{told}; missing: {made}" if made else told
 
 
-def details(judged: Iterable[Entry]) -> pd.DataFrame:
+def _first(mine: Iterable[Verdict]) -> str:
+    """The first reading of each model and those to be told, in words."""
+    models: set[str] = set()
+    named: dict[str, list[str]] = {}
+    for one in mine:
+        if one.model not in models or one.reading.told:
+            models.add(one.model)
+            told = f"{one.model} {written(one.found, one.reading.unit)}"
+            named.setdefault(one.reading.name, []).append(told)
+    return "; ".join(f"{name}: {'; '.join(said)}" for name, said in named.items())
+
+
+def details(judged: Iterable[Verdict]) -> pd.DataFrame:
     """One row a reading and model, with its interval, rule and runs."""
     rows = [
         {
             "claim": one.claim.key,
             "model": one.model,
             "measured": one.reading.name,
-            "size": SIZES[one.reading.size],
+            "size": size_of(one.model),
             "n": one.found.n,
-            "95 % interval": one.found.format(1, sign=one.reading.unit in SIGNED),
+            "95 % interval": interval(one.found, one.reading.unit),
             "unit": one.reading.unit,
-            "seen if": one.reading.rule.says,
-            "verdict": one.verdict,
-            "records": ", ".join(one.runs) or _source(one.reading),
+            "seen if": one.reading.seen_if,
+            "verdict": one.word,
+            "records": ", ".join(one.runs or _made_by(one.reading)),
         }
         for one in judged
-        if one.found is not None
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows)
 
 
-def _source(reading: Reading) -> str:
-    return "make bench" if Probe("cost") in reading.needs else "this page"
+def _made_by(reading: Reading) -> list[str]:
+    return ["make bench" if "cost" in reading.needs else "this page"]
 
 
-SIZES = {EMBEDDED: "embedded", GPU: "GPU"}
-COLUMNS = (
-    "claim,model,measured,size,n,95 % interval,unit,seen if,verdict,records".split(",")
-)
-
-
-def counted(judged: Sequence[Entry], size: str = EMBEDDED) -> dict[str, int]:
-    """How many readings of a size got each verdict."""
-    said = [one.verdict for one in judged if one.reading.size == size and one.found]
-    return {word: said.count(word) for word in readings.VERDICTS}
-
-
-def links(judged: Iterable[Entry] = (), claims: Iterable[Claim] = CLAIMS) -> Links:
+def links(judged: Iterable[Verdict] = ()) -> Links:
     """Where pages are, from one in ``book/executed``; of runs those that have one."""
-    found = {claim.page: _address(claim.page) for claim in claims}
+    found = {}
+    for claim in CLAIMS:
+        name, hash_, figure = claim.page.partition("#")
+        found[claim.page] = f"{name}.html{hash_}{figure}"
     for run in (run for one in judged for run in one.runs):
         if (paths.executed() / "runs" / f"{run}.ipynb").is_file():
             found[run] = f"runs/{run}.html"
     return found | {"make bench": "06_cost.html"}
 
 
-def _address(page: str) -> str:
-    name, hash_, figure = page.partition("#")
-    return f"{name}.html{hash_}{figure}"
-
-
 # What would make what is missing.
 
 
-def commands(
-    evidence: Evidence, claim: Claim, models: Sequence[str] = PAPERS
-) -> list[str]:
-    """The shell's commands for the records that a claim lacks at GPU size.
+def commands(evidence: Evidence, claim: Claim) -> list[str]:
+    """The shell's commands for the records that a claim lacks at GPU size."""
+    needs = [
+        (model, need)
+        for model in MODELS.values()
+        for need in (need for reading in claim.of(model) for need in reading.needs)
+        if evidence.frame(need, model) is None
+    ]
+    probed = dict.fromkeys(model for model, need in needs if isinstance(need, str))
+    runs: dict[tuple[str, str], dict[str, None]] = {}
+    for model, need in needs:
+        if not isinstance(need, str):
+            where = need.model or model, need.dataset
+            runs.setdefault(where, {})[need.method] = None
+    pages = [PROBES.format(models=", ".join(probed))] if probed else []
+    return pages + for_runs(runs)
+
+
+def for_runs(runs: Mapping[tuple[str, str], Iterable[str]]) -> list[str]:
+    """Commands that make whole runs.
 
     ``make run`` if a size of the matrix has all of them; otherwise ``vicrop run``, a
     command a model and data set.
-    """
-    runs: dict[tuple[str, str], list[str]] = {}
-    probed = []
-    for model in models:
-        for reading in claim.of(model):
-            for need in evidence.missing(reading.needs, model):
-                if isinstance(need, Probe):
-                    probed.append(model)
-                    continue
-                methods = runs.setdefault((need.of(model), need.dataset), [])
-                methods += [need.method] * (need.method not in methods)
-    made = (
-        [probing.COMMAND.format(models=", ".join(dict.fromkeys(probed)))]
-        if probed
-        else []
-    )
-    return made + for_runs(runs)
-
-
-def for_runs(runs: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
-    """Commands that make whole runs.
 
     Args:
         runs: methods by model and data set.
     """
-    if not runs:
-        return []
-    wanted = {
-        RunConfig(model=model, dataset=dataset, method=method).run_id
-        for (model, dataset), methods in runs.items()
-        for method in methods
-    }
-    sizes = [size for size, ids in _sizes() if wanted <= ids]
-    if sizes:
-        return [f"make run SIZE={sizes[0]}"]
-    return [_run(*where, methods) for where, methods in runs.items()]
-
-
-def _run(model: str, dataset: str, methods: Sequence[str]) -> str:
-    configs = [
-        RunConfig(
-            model=model,
-            dataset=dataset,
-            method=method,
-            device="cuda",
-            dtype="bfloat16",
-        )
-        for method in methods
-    ]
-    return f"vicrop run {shlex.join(plans.arguments(configs))}"
+    asked = []
+    for (model, dataset), methods in runs.items():
+        whole = RunConfig(model=model, dataset=dataset, device="cuda", dtype="bfloat16")
+        asked.append([whole.model_copy(update={"method": m}) for m in methods])
+    wanted = {config.run_id for configs in asked for config in configs}
+    for size, made in _sizes() if wanted else ():
+        if wanted <= made:
+            return [f"make run SIZE={size}"]
+    return [f"vicrop run {shlex.join(to_arguments(one))}" for one in asked]
 
 
 @lru_cache(maxsize=1)

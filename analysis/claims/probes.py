@@ -1,34 +1,99 @@
-"""Small measurements that no run records: a question asked in several ways."""
+"""Probes: what no run records and a page measures itself, with the model loaded.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+In all of them ``dataset`` is the key or folder that the samples are of, and samples
+have a ground-truth box. Scores are in [0, 1].
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis import crops, looking
-from vicrop import attribution, boxes, geometry, scoring
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from analysis import costs, crops, looking
+from analysis.claims.evidence import Answers, Evidence
+from vicrop import adapters, attribution, boxes, scoring
+from vicrop.adapters.adapter import Adapter
+from vicrop.attribution import GENERAL_QUESTION
+from vicrop.run import datasets
 from vicrop.run.records import Sample
 from vicrop.types import Box, Map
 from vicrop.view import View
+
+
+def measured(
+    models: Sequence[str],
+    dataset: str,
+    n: int,
+    bench: costs.Measured,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> Evidence:
+    """Finished runs, and the probes of some models that the claims need.
+
+    Those that need the run ``no-crop`` (for what was answered rightly) or ``rel-att``
+    (whose crops are shown alone) are left out where it is missing.
+
+    Args:
+        models: keys, to be loaded.
+        dataset: key, with ground-truth boxes.
+        n: questions of a probe; 0 for all.
+        bench: measured costs, of models that it has.
+        device: of the models.
+        dtype: of the models.
+    """
+    runs = Evidence()
+    found: dict[tuple[str, str], pd.DataFrame] = {}
+    for model in models:
+        vlm = adapters.load(model, device=device, dtype=dtype)
+        said = [runs.frame(Answers(dataset, m), model) for m in ("no-crop", "rel-att")]
+        for name, table in of_model(vlm, dataset, n, *said).items():
+            found[model, name] = table
+        spent = costs.methods(bench).query("model == @model")
+        if {"no-crop", "rel-att"} <= set(spent["method"]):
+            found[model, "cost"] = spent
+    return Evidence(found)
+
+
+def of_model(
+    vlm: Adapter,
+    dataset: str,
+    n: int,
+    plain: pd.DataFrame | None = None,
+    cropped: pd.DataFrame | None = None,
+) -> dict[str, pd.DataFrame]:
+    """A model's, by name; of small objects, if not of all sizes (see ``measured``)."""
+    samples = crops.small_samples(dataset, n)
+    looked = looking.looks(vlm, dataset, samples)
+    small = looking.layer_table(looked, vlm.crop_px)
+    every = looking.by_layer(vlm, dataset, datasets.load(dataset, n))
+    said = layer_answers(vlm, dataset, looked, [vlm.layer])
+    made = {
+        "layers": small,
+        "layers, all sizes": every,
+        "map's layer, all sizes": every[every["layer"] == vlm.layer],
+        "chosen layer": said.replace({layer_name(vlm.layer): crops.ONE}),
+        "zoom": zoom(vlm, dataset, samples),
+    }
+    if plain is not None:
+        at = looking.with_answers(small, plain)
+        made["map's layer"] = at[at["layer"] == vlm.layer]
+    if cropped is not None:
+        made["crop alone"] = alone(vlm, dataset, samples, cropped)
+    return made
+
+
+# A question asked in several ways.
 
 ZOOMS = 5
 """Views of a zoom, the whole image first."""
 
 
-def zoom(
-    vlm: Adapter, dataset: str, samples: Iterable[Sample], steps: int = ZOOMS
-) -> pd.DataFrame:
+def zoom(vlm: Adapter, dataset: str, samples: Iterable[Sample]) -> pd.DataFrame:
     """How likely the right answer is as one zooms in on its object, question unchanged.
 
     Each view is a square around the object *instead of* the image, in equal ratios from
     the whole image to twice the object's side.
-
-    Args:
-        vlm: the model.
-        dataset: key or folder that the samples are of.
-        samples: with a ground-truth box each.
-        steps: views a sample.
 
     Returns:
         One row a sample and view: ``id``, ``name`` (``step 0`` is the whole image) and
@@ -38,72 +103,60 @@ def zoom(
     """
     rows = []
     for sample, view in looking.views(vlm, dataset, list(samples)):
-        for number, box in enumerate(_zooms(sample, view.image.size, steps)):
+        for number, box in enumerate(_zooms(sample, view.image.size)):
             shown = view if number == 0 else vlm.look(view.image.crop(box))
             said = chance(vlm, shown, sample.question, sample.labels[0])
-            rows.append({"id": sample.id, "name": f"step {number}", "score": said})
-    return pd.DataFrame(rows)
+            rows.append((sample.id, f"step {number}", said))
+    return pd.DataFrame(rows, columns=SCORED)
 
 
-def _zooms(sample: Sample, size: tuple[int, int], steps: int) -> list[Box]:
+SCORED = ["id", "name", "score"]
+
+
+def _zooms(sample: Sample, size: tuple[int, int]) -> list[Box]:
     left, top, right, bottom = sample.boxes[0]
     last = min(2 * max(right - left, bottom - top), min(size))
-    sides = np.geomspace(min(size), last, steps)
+    sides = np.geomspace(min(size), last, ZOOMS)
     return [boxes.around(sample.boxes[0], size, side) for side in sides]
 
 
 def chance(vlm: Adapter, view: View, question: str, label: str) -> float:
     """Probability that an answer begins as a label does."""
     token = vlm.tokenizer(label, add_special_tokens=False)["input_ids"][0]
-    scores = vlm.start(view.prompt(question)).scores
+    scores = vlm.run([view.whole.ask(question)])[0].scores
     return float(scores[0].float().softmax(-1)[token])
 
 
-CropsOf = Callable[[looking.Looked], Mapping[str, Box]]
-
-
-def answered(
-    vlm: Adapter, dataset: str, looked: Sequence[looking.Looked], crops_of: CropsOf
+def layer_answers(
+    vlm: Adapter,
+    dataset: str,
+    looked: Sequence[looking.Looked],
+    layers: Collection[int] = (),
 ) -> pd.DataFrame:
-    """Answers from [image, crop] for several crops of each question.
+    """Answers with the crop of each layer's map, and of the mean over all layers.
 
     Args:
         vlm: the model.
-        dataset: key or folder that the questions are of.
-        looked: see ``gaze.looks``.
-        crops_of: the crops of a question, by name, such as ``layer_crops``.
+        dataset: key.
+        looked: see ``looking.looks``.
+        layers: only these, if any.
 
     Returns:
-        One row a sample and crop: ``id``, ``name``, ``score`` and ``coverage`` (share
-        of the object in the crop).
-    """
-    rows = []
-    views = looking.views(vlm, dataset, [one.sample for one in looked])
-    for one, (sample, view) in zip(looked, views, strict=True):
-        for name, box in crops_of(one).items():
-            said = view.ask(sample.question, box).text
-            inside = boxes.coverage(box, sample.boxes[0])
-            score = _score(dataset, sample, said)
-            rows.append((sample.id, name, score, inside))
-    return pd.DataFrame(rows, columns=["id", "name", "score", "coverage"])
-
-
-def layer_crops(vlm: Adapter) -> CropsOf:
-    """The crop of each layer's relative attention, and of the mean over all layers.
+        One row a sample and crop: ``id``, ``name`` and ``score``.
 
     Source: paper, section 6 (Table 3, left), has the mean; single layers are ours.
     """
-
-    def crops_of(one: looking.Looked) -> dict[str, Box]:
-        maps = {layer_name(number): amap for number, amap in enumerate(one.maps)}
-        mean = np.mean([amap.values for amap in one.maps], axis=0)
-        maps[crops.ALL] = Map(mean, one.maps[0].region)
-        return {
-            name: boxes.select_box(amap, one.image_size, vlm.crop_px)
-            for name, amap in maps.items()
-        }
-
-    return crops_of
+    rows = []
+    views = looking.views(vlm, dataset, [one.sample for one in looked])
+    for (sample, size, maps), (_, view) in zip(looked, views, strict=True):
+        chosen = layers or range(len(maps))
+        named = {layer_name(number): maps[number] for number in chosen}
+        named[crops.ALL] = crops.mean_of(maps)
+        for name, amap in named.items():
+            crop = boxes.select_box(amap, size, vlm.crop_px)
+            said = view.ask(sample.question, crop).text
+            rows.append((sample.id, name, _score(dataset, sample, said)))
+    return pd.DataFrame(rows, columns=SCORED)
 
 
 def layer_name(layer: int) -> str:
@@ -118,7 +171,7 @@ def alone(
 
     Args:
         vlm: the model.
-        dataset: key or folder that the samples are of.
+        dataset: key.
         samples: those of which the run has no crop are passed over.
         run: a run's table (see ``results.table``).
 
@@ -128,19 +181,17 @@ def alone(
     """
     kept = run[run["error"].isna() & run["box"].notna()]
     rows = []
-    for sample, view in looking.views(vlm, dataset, list(samples)):
-        if sample.id not in kept.index:
-            continue
+    asked = [sample for sample in samples if sample.id in kept.index]
+    for sample, view in looking.views(vlm, dataset, asked):
         there = kept.loc[sample.id]
         shown = vlm.look(view.image.crop(Box(*there["box"])))
         said = _score(dataset, sample, shown.ask(sample.question).plain)
-        for name, score in (
-            ("crop alone", said),
-            ("image and crop", there["score"]),
-            ("image alone", there["plain_score"]),
-        ):
-            rows.append({"id": sample.id, "name": name, "score": score})
-    return pd.DataFrame(rows, columns=["id", "name", "score"])
+        rows += [
+            (sample.id, "crop alone", said),
+            (sample.id, "image and crop", there["score"]),
+            (sample.id, "image alone", there["plain_score"]),
+        ]
+    return pd.DataFrame(rows, columns=SCORED)
 
 
 def _score(dataset: str, sample: Sample, said: str) -> float:
@@ -164,75 +215,57 @@ DEFINED, ROUNDED, POOLED, RAW = (
 def ratios(vlm: Adapter, dataset: str, samples: Iterable[Sample]) -> pd.DataFrame:
     """The attention ratio at the map's layer, in each of the ways it may be meant.
 
-    Args:
-        vlm: the model.
-        dataset: key or folder that the samples are of.
-        samples: with a ground-truth box each.
-
     Returns:
         One row a sample and way: ``id``, ``name`` and ``ratio``.
 
     Source: paper, section 4, leaves the rounding open. An author's answer in an issue
     of their code has the largest cell where the paper has the sum.
     """
-    rows = []
-    for sample, view in looking.views(vlm, dataset, list(samples)):
-        rows += [(sample.id, *found) for found in _ratios(vlm, view, sample)]
+    rows = [
+        (sample.id, *found)
+        for sample, view in looking.views(vlm, dataset, list(samples))
+        for found in _ratios(vlm, view, sample)
+    ]
     return pd.DataFrame(rows, columns=["id", "name", "ratio"])
 
 
 def _ratios(vlm: Adapter, view: View, sample: Sample) -> Iterator[tuple[str, float]]:
-    asked, size, target = looking.asked(sample), view.image.size, sample.boxes[0]
-    about = _attention(vlm, view, asked)
-    ours = _placed(view, attribution.relative(about, _attention(vlm, view)))
-    yield DEFINED, boxes.attention_ratio(ours, target, size)
-    cells = whole_cells(ours, target, size)
-    yield ROUNDED, cell_ratio(ours.values, cells, np.sum)
-    yield POOLED, cell_ratio(ours.values, cells, np.max)
-    yield RAW, boxes.attention_ratio(_placed(view, about), target, size)
-    for text in PROMPTS:
-        other = attribution.relative(about, _attention(vlm, view, text))
-        yield f"“{text}”", boxes.attention_ratio(_placed(view, other), target, size)
-
-
-def _attention(vlm: Adapter, view: View, text: str = GENERAL_QUESTION) -> np.ndarray:
-    return attribution.attention_to_image(vlm, view.prompt(text))[0]
-
-
-def _placed(view: View, values: np.ndarray) -> Map:
-    return Map(*geometry.place(values, view.fit, view.image.size))
-
-
-def whole_cells(
-    amap: Map, target: Sequence[float], size: tuple[int, int]
-) -> tuple[slice, slice]:
-    """(rows, cols) of a map's cells that a box touches; empty where it lies outside."""
-    rows, cols = amap.shape
-    left, top, right, bottom = amap.region or (0, 0, *size)
-    x = (np.array(target[0::2], float) - left) * cols / (right - left)
-    y = (np.array(target[1::2], float) - top) * rows / (bottom - top)
-    if min(x[0], y[0]) < 0 or x[1] > cols or y[1] > rows:
-        return slice(0, 0), slice(0, 0)
-    return (
-        slice(int(np.floor(y[0])), int(np.ceil(y[1]))),
-        slice(int(np.floor(x[0])), int(np.ceil(x[1]))),
+    target, size = sample.boxes[0], view.image.size
+    about, general, *others = (
+        attribution.attention_to_image(vlm, [view.whole.ask(text)])[0][0]
+        for text in (looking.asked(sample), GENERAL_QUESTION, *PROMPTS)
     )
+    ours = view.placed(attribution.relative(about, general))
+    yield DEFINED, looking.attention_ratio(ours, target, size)
+    yield ROUNDED, cell_ratio(ours, target, size, np.sum)
+    yield POOLED, cell_ratio(ours, target, size, np.max)
+    yield RAW, looking.attention_ratio(view.placed(about), target, size)
+    for text, other in zip(PROMPTS, others, strict=True):
+        amap = view.placed(attribution.relative(about, other))
+        yield f"“{text}”", looking.attention_ratio(amap, target, size)
 
 
 def cell_ratio(
-    values: np.ndarray,
-    cells: tuple[slice, slice],
+    amap: Map,
+    target: Sequence[float],
+    size: tuple[int, int],
     pool: Callable[..., np.ndarray],
 ) -> float:
-    """A pool of the cells over its mean at all places; NaN where there are none.
+    """A pool of the cells that a box touches, over its mean at all places.
 
     Args:
-        values: (rows, cols) importance.
-        cells: (rows, cols), see ``whole_cells``.
+        amap: importance map.
+        target: (left, top, right, bottom), original pixels.
+        size: (width, height) of the image, pixels.
         pool: takes ``axis``, such as ``np.sum``.
+
+    Returns:
+        NaN if the map's region does not contain the box.
     """
-    shape = tuple(one.stop - one.start for one in cells)
-    if 0 in shape:
-        return float("nan")
-    windows = np.lib.stride_tricks.sliding_window_view(values, shape)
-    return float(pool(values[cells]) / pool(windows, axis=(2, 3)).mean())
+    inside = looking.in_cells(amap, target, size)
+    if inside is None:
+        return math.nan
+    across, down = (slice(math.floor(low), math.ceil(high)) for low, high in inside)
+    cells = amap.values[down, across]
+    windows = np.lib.stride_tricks.sliding_window_view(amap.values, cells.shape)
+    return float(pool(cells) / pool(windows, axis=(2, 3)).mean())

@@ -1,155 +1,128 @@
-"""How a claim is read off: what is measured of it, and when it counts as seen."""
+"""Readings: what is measured of a claim, and when it counts as seen.
 
+Measures take tables and give an estimate: a difference of accuracy, in points, unless
+said otherwise.
+"""
+
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import numpy as np
+import pandas as pd
 
+from analysis import FEWEST, looking
 from analysis.claims.evidence import Evidence, Need, family_of, size_of
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
 
-Verdict = Literal[
-    "seen", "the opposite is seen", "not seen", "cannot be seen at this size"
-]
-SEEN: Verdict = "seen"
-OPPOSITE: Verdict = "the opposite is seen"
-NOT_SEEN: Verdict = "not seen"
-CANNOT: Verdict = "cannot be seen at this size"
-VERDICTS = (SEEN, OPPOSITE, NOT_SEEN, CANNOT)
-
-FEWEST = 10
-"""With fewer samples an interval of resamples says nothing."""
-
-
-class Rule(Protocol):
-    """When a claim counts as seen; an interval in, a verdict out."""
-
-    @property
-    def says(self) -> str:
-        """The rule in words."""
-
-    def __call__(self, found: Estimate) -> Verdict:
-        """The verdict, of an interval that can be judged."""
+SEEN, OPPOSITE, NOT_SEEN = "seen", "the opposite is seen", "not seen"
+CANNOT = "cannot be seen at this size"
+WORDS = (SEEN, OPPOSITE, NOT_SEEN, CANNOT)
+"""What a reading can say of its claim."""
 
 
 @dataclass(frozen=True)
-class Above:
-    """Seen if the whole interval lies above a value, its opposite if below it."""
+class Rule:
+    """A claim's side: where an interval must lie for the claim to count as seen.
 
-    null: float = 0.0
-
-    @property
-    def says(self) -> str:
-        """The rule in words."""
-        return f"above {self.null:g}"
-
-    def __call__(self, found: Estimate) -> Verdict:
-        """Seen, its opposite, or neither."""
-        return _side(found.low > self.null, found.high < self.null)
-
-
-@dataclass(frozen=True)
-class Below:
-    """Seen if the whole interval lies below a value, its opposite if above it."""
-
-    null: float = 0.0
-
-    @property
-    def says(self) -> str:
-        """The rule in words."""
-        return f"below {self.null:g}"
-
-    def __call__(self, found: Estimate) -> Verdict:
-        """Seen, its opposite, or neither."""
-        return _side(found.high < self.null, found.low > self.null)
-
-
-def _side(seen: bool, opposite: bool) -> Verdict:
-    return SEEN if seen else OPPOSITE if opposite else NOT_SEEN
-
-
-@dataclass(frozen=True)
-class NoLoss:
-    """Seen if a loss of a margin is excluded, its opposite if a larger loss is sure.
-
-    Not seen if the interval is one of loss on both sides of the margin. One that
-    reaches beyond both the margin and 0 is too wide to tell.
+    Attributes:
+        says: the rule in words.
+        low: the side's lower end.
+        high: its upper end.
+        margin: whether its ends are a margin around no effect (0). Then an interval
+            that reaches across an end and holds 0 is too wide to tell.
     """
 
-    margin: float
+    says: str
+    low: float = -np.inf
+    high: float = np.inf
+    margin: bool = False
 
-    @property
-    def says(self) -> str:
-        """The rule in words."""
-        return f"above −{self.margin:g}"
-
-    def __call__(self, found: Estimate) -> Verdict:
-        """Any of the four."""
-        if found.low > -self.margin:
+    def word(self, found: Estimate) -> str:
+        """Seen if the interval is on the side, its opposite if it is off it."""
+        if self.low < found.low and found.high < self.high:
             return SEEN
-        if found.high < -self.margin:
+        if found.high < self.low or self.high < found.low:
             return OPPOSITE
-        return NOT_SEEN if found.high < 0 else CANNOT
+        return CANNOT if self.margin and not found.excludes(0) else NOT_SEEN
+
+
+def above(value: float = 0) -> Rule:
+    """The whole interval lies above a value."""
+    return Rule(f"above {value:g}", low=value)
+
+
+def below(value: float = 0) -> Rule:
+    """The whole interval lies below a value."""
+    return Rule(f"below {value:g}", high=value)
+
+
+def no_loss(margin: float) -> Rule:
+    """A loss of a margin is excluded."""
+    return Rule(f"above −{margin:g}", low=-margin, margin=True)
+
+
+def same(margin: float, words: str = "") -> Rule:
+    """A difference of a margin is excluded, either way."""
+    said = f"within ±{margin:g} of 0"
+    return Rule(f"{words} ({said})" if words else said, -margin, margin, True)
 
 
 @dataclass(frozen=True)
-class Same:
-    """Seen if the interval lies within a margin, its opposite if wholly beyond it.
+class Reading:
+    """One measurement that speaks for or against a claim.
 
-    Not seen if it excludes equality but not the margin. One that reaches beyond the
-    margin and holds equality is too wide to tell.
+    Attributes:
+        name: what is measured, on what.
+        needs: tables to measure on.
+        measure: of these, in their order.
+        size: of the models that it is of; empty for both.
+        rule: when the claim counts as seen, in the measure's unit; None if the number
+            is shown and never judged, being of another unit or machine.
+        families: of models; empty for all.
+        unit: of the measure.
+        told: whether it stands in the claim's own row even if it is not the first.
     """
 
-    margin: float
-    null: float = 0.0
-    words: str = ""
+    name: str
+    needs: tuple[Need, ...]
+    measure: Callable[..., Estimate]
+    size: str = ""
+    rule: Rule | None = above()
+    families: tuple[str, ...] = ()
+    unit: str = "points"
+    told: bool = False
 
     @property
-    def says(self) -> str:
-        """The rule in words."""
-        said = f"within ±{self.margin:g} of {self.null:g}"
-        return f"{self.words} ({said})" if self.words else said
+    def seen_if(self) -> str:
+        """Its rule in words."""
+        return self.rule.says if self.rule else "not to be compared"
 
-    def __call__(self, found: Estimate) -> Verdict:
-        """Any of the four."""
-        low, high = found.low - self.null, found.high - self.null
-        if -self.margin < low and high < self.margin:
-            return SEEN
-        if low > self.margin or high < -self.margin:
-            return OPPOSITE
-        return NOT_SEEN if found.excludes(self.null) else CANNOT
+    def concerns(self, model: str) -> bool:
+        """Whether it is of this model."""
+        fits = not self.families or family_of(model) in self.families
+        return fits and self.size in ("", size_of(model))
 
+    def of(self, evidence: Evidence, model: str) -> Estimate | None:
+        """What is measured of a model; None if something that it needs is missing."""
+        frames = [evidence.frame(need, model) for need in self.needs]
+        if any(frame is None for frame in frames):
+            return None
+        return self.measure(*frames)
 
-@dataclass(frozen=True)
-class Shown:
-    """Never judged: the number stands there, but is of another unit or machine."""
+    def runs(self, evidence: Evidence, model: str) -> tuple[str, ...]:
+        """Ids of the runs behind it."""
+        needs = (need for need in self.needs if not isinstance(need, str))
+        folders = (evidence.folder(need, model) for need in needs)
+        return tuple(dict.fromkeys(one.folder.name for one in folders if one))
 
-    says: str = "not to be compared"
-
-    def __call__(self, found: Estimate) -> Verdict:
-        """None of a claim's side."""
-        return CANNOT
-
-
-COUNTED = ("points", "%")
-"""Units in which one sample can make a difference of 100 at most."""
-
-
-def judge(found: Estimate | None, rule: Rule, unit: str = "points") -> Verdict:
-    """What a rule says of a measurement.
-
-    Nothing measured, or fewer than ``FEWEST`` samples, cannot be judged.
-
-    Args:
-        found: in the unit.
-        rule: of the claim.
-        unit: in points and percent an interval without width is widened first.
-    """
-    if found is None or found.n < FEWEST or np.isnan(found.value):
-        return CANNOT
-    return rule(widened(found) if unit in COUNTED else found)
+    def judge(self, found: Estimate) -> str:
+        """The verdict's word; of fewer than ``FEWEST`` samples there is none."""
+        if self.rule is None or found.n < FEWEST or np.isnan(found.value):
+            return CANNOT
+        counted = self.unit in ("points", "%")  # a sample can make 100 at most
+        return self.rule.word(widened(found) if counted else found)
 
 
 def widened(found: Estimate) -> Estimate:
@@ -165,43 +138,116 @@ def widened(found: Estimate) -> Estimate:
 
 def fewest_changes(level: float = 0.05) -> int:
     """How many answers must change, all one way, for McNemar's exact p to be below."""
-    return next(
-        count
-        for count in range(1, 100)
-        if stats.changes(np.zeros(count), np.ones(count)).p < level
+    return math.floor(math.log2(2 / level)) + 1  # p is 2 / 2ⁿ
+
+
+# Measures of runs.
+
+
+def gain(run: pd.DataFrame) -> Estimate:
+    """Paired gain of a method over the image alone."""
+    return stats.gain(run["plain_score"], run["score"]).times(100)
+
+
+def _gains(run: pd.DataFrame) -> pd.Series:
+    return run["score"] - run["plain_score"]
+
+
+def gains_apart(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
+    """A gain on one group of questions less that on another group."""
+    return stats.between(_gains(one), _gains(other)).times(100)
+
+
+def gains_over(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
+    """Paired difference of two models' gains on the same questions."""
+    return stats.difference(_gains(other), _gains(one)).times(100)
+
+
+def fall(small: pd.DataFrame, large: pd.DataFrame) -> Estimate:
+    """How much more is right of large objects than of small ones, image alone."""
+    return stats.between(large["plain_score"], small["plain_score"]).times(100)
+
+
+def over(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
+    """Paired difference of two methods' answers to the same questions."""
+    return stats.difference(other["score"], one["score"]).times(100)
+
+
+def found_when_wrong(run: pd.DataFrame, control: pd.DataFrame) -> Estimate:
+    """How much more often a crop than a control's holds what was answered wrongly."""
+    wrong = run[run["plain_score"] < 0.5]
+    held, by_chance = (
+        (f["coverage"] >= looking.COVERED).astype(float) for f in (wrong, control)
     )
+    return stats.difference(by_chance, held).times(100)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One measurement that speaks for or against a claim.
+def read_when_found(
+    run: pd.DataFrame, crop: pd.DataFrame, control: pd.DataFrame
+) -> Estimate:
+    """What a true crop repairs beyond a second image, where the map was right already.
 
-    Attributes:
-        name: what is measured, on what.
-        size: of the models that it is of.
-        needs: runs and probes.
-        measure: of their tables, in that order.
-        rule: when it counts as seen; in the measure's unit.
-        families: of models; empty for all.
-        unit: of the measure.
-        told: whether it stands in the claim's own row even if it is not the first.
+    On questions that were answered wrongly although the run's crop holds the object.
     """
+    missed = run[(run["plain_score"] < 0.5) & (run["coverage"] >= looking.COVERED)]
+    one, other = (f["score"].reindex(missed.index) for f in (crop, control))
+    return stats.difference(other, one).times(100)
 
-    name: str
-    size: str
-    needs: tuple[Need, ...]
-    measure: Callable[..., Estimate]
-    rule: Rule
-    families: tuple[str, ...] = ()
-    unit: str = "points"
-    told: bool = False
 
-    def concerns(self, model: str) -> bool:
-        """Whether it is of this model."""
-        fits = not self.families or family_of(model) in self.families
-        return fits and size_of(model) == self.size
+def missed_when_left(run: pd.DataFrame) -> Estimate:
+    """Of what a method leaves wrong, the share whose crop missed the object, percent.
 
-    def of(self, evidence: Evidence, model: str) -> Estimate | None:
-        """What is measured of a model; None if something that it needs is missing."""
-        frames = evidence.frames(self.needs, model)
-        return None if frames is None else self.measure(*frames)
+    Those without a crop are left out.
+    """
+    left = run[(run["score"] < 0.5) & run["coverage"].notna()]
+    return stats.accuracy(left["coverage"] < looking.COVERED).times(100)
+
+
+def oracle(*runs: pd.DataFrame) -> Estimate:
+    """How much the best answer of several methods beats the best method's."""
+    scores = pd.concat([run["score"] for run in runs], axis=1, join="inner").dropna()
+    best = scores.iloc[:, int(scores.mean().to_numpy().argmax())]
+    return stats.gain(best, scores.max(axis=1)).times(100)
+
+
+# Measures of probes.
+
+
+def named(one: str, other: str) -> Callable[[pd.DataFrame], Estimate]:
+    """Measure of a probe: paired difference of one name over another, points."""
+
+    def measure(probe: pd.DataFrame) -> Estimate:
+        wide = probe.pivot(index="id", columns="name", values="score")
+        return stats.difference(wide[other], wide[one]).times(100)
+
+    return measure
+
+
+def mean_ratio(layer: pd.DataFrame) -> Estimate:
+    """Mean attention ratio, as the paper's Figure 3 has it."""
+    return stats.bootstrap(layer["ratio"].dropna())
+
+
+def wrong_over_right(layer: pd.DataFrame) -> Estimate:
+    """Difference of the mean base-2 logarithm of the ratio, wrong minus right."""
+    logs = np.log2(layer["ratio"].where(layer["ratio"] > 0))
+    wrong, right = (logs[layer["answer"] == name] for name in ("wrong", "right"))
+    return stats.between(wrong, right)
+
+
+def layers_above(layers: pd.DataFrame) -> Estimate:
+    """Mean share of layers whose ratio of a question is above 1, percent."""
+    known = layers.dropna(subset=["ratio"])
+    shares = (known["ratio"] > 1).groupby(known["id"]).mean()
+    return stats.bootstrap(shares.to_numpy()).times(100)
+
+
+def answer_tokens(costs: pd.DataFrame) -> Estimate:
+    """What rel-att and its answer add to a plain one, in answer tokens' time."""
+    seconds, token = (
+        costs.set_index("method")[name] for name in ("seconds", "answer_token_seconds")
+    )
+    both, plain = (
+        np.array(seconds[name]) / token["rel-att"] for name in ("rel-att", "no-crop")
+    )
+    return stats.between(both, plain, np.median)

@@ -1,8 +1,8 @@
 """Where a model looks, by layer, head and prompt: saved once, looked at anywhere.
 
-``collect`` asks models and saves what they say; ``store`` is the files, ``tiles`` what
-is drawn of them, ``page`` the block of HTML. Only ``collect`` needs a model, and none
-is loaded before it is needed.
+``collect`` asks models and saves what they say; ``store`` is the files, ``sprites``
+what is drawn of them, ``page`` the block of HTML. Only ``collect`` needs a model, and
+none is loaded before it is needed.
 """
 
 from importlib import import_module

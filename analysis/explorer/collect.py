@@ -11,7 +11,10 @@ from analysis import crops, looking
 from analysis.explorer import store
 from analysis.explorer.store import Asked, Cropped, Index, Said, Saved
 from vicrop import adapters, attribution, boxes, images, scoring
-from vicrop.adapters.base import GENERAL_QUESTION, Adapter
+from vicrop.adapters.adapter import Adapter
+from vicrop.adapters.decoder import Decoder
+from vicrop.attribution import GENERAL_QUESTION
+from vicrop.methods import PAPER
 from vicrop.prompts import Prompt
 from vicrop.run import datasets
 from vicrop.run.provenance import file_hash
@@ -192,7 +195,7 @@ def _methods(
 ) -> tuple[dict[str, Cropped], dict[str, np.ndarray]]:
     """Each method's crop with its answer, and its map."""
     found, maps = {}, {}
-    for method in crops.METHODS:
+    for method in PAPER:
         amap = view.importance(question.short, method)
         box = boxes.select_box(amap, view.image.size, view.vlm.crop_px)
         answer = view.ask(question.asked.question, box)
@@ -207,7 +210,7 @@ def _attention(view: View, question: Question) -> Iterator[tuple[str, np.ndarray
         yield name, by_head(view.vlm, view.whole.prompt(text))
 
 
-def by_head(vlm: Adapter, prompt: Prompt) -> np.ndarray:
+def by_head(vlm: Decoder, prompt: Prompt) -> np.ndarray:
     """Attention from the starting answer token to the image, layer by layer.
 
     Args:
@@ -219,10 +222,9 @@ def by_head(vlm: Adapter, prompt: Prompt) -> np.ndarray:
         ``attribution.attention_to_image`` gives: a connector's heads are averaged
         before it is multiplied in, as there.
     """
-    first, *connector = vlm.attend(prompt, range(len(vlm.attention)))
-    layers, _, heads, _ = first.shape
-    # Heads take the place of layers, so that each is folded by itself.
-    rows = first.transpose(1, 2).flatten(0, 1)
-    chain = [rows, *(step.mean(1) for step in connector)]
-    values = attribution.to_image(chain, prompt)[:, 0]
-    return values.reshape(layers, heads, *prompt.grid)
+    (read,) = vlm.attend([prompt], range(len(vlm.attention)))
+    layers, _, heads, keys = read.shape
+    # Heads and layers take the place of images, so that each is folded by itself.
+    chain, step = [read.reshape(-1, keys)], prompt.prefix.connector
+    chain += [] if step is None else [step.mean(1)]
+    return attribution.to_image(chain, prompt).reshape(layers, heads, *prompt.grid)

@@ -11,10 +11,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from analysis.explorer import tiles
+from analysis import figures
+from analysis.explorer import sprites
+from analysis.explorer.sprites import PROMPTS, Sheet
 from analysis.explorer.store import Asked, Said, Saved
-from analysis.explorer.tiles import PROMPTS, Tiles
-from analysis.figures import panels
 from vicrop.types import Box, Map
 
 MOST_BYTES = 3_000_000
@@ -130,7 +130,7 @@ def contents(saved: Saved, every: int = 1) -> dict[str, Any]:
     for said in saved.index.said:
         looks.setdefault(said.sample, {})[said.model] = _look(saved, said, every)
     return {
-        "scale": tiles.SCALE,
+        "scale": sprites.SCALE,
         "samples": [
             _sample(asked, image)
             for asked, image in zip(saved.index.asked, saved.images, strict=True)
@@ -152,9 +152,9 @@ def _sample(asked: Asked, image: bytes) -> dict[str, Any]:
 
 def _look(saved: Saved, said: Said, every: int) -> dict[str, Any]:
     count = len(saved.array(said, PROMPTS[0]))
-    layers = tiles.shown_layers(count, said.layer, every)
-    made = {name: tiles.of_prompt(saved, said, name, layers) for name in PROMPTS}
-    made["methods"] = tiles.of_methods(saved, said)
+    layers = sprites.shown_layers(count, said.layer, every)
+    made = {name: sprites.of_prompt(saved, said, name, layers) for name in PROMPTS}
+    made["methods"] = sprites.of_methods(saved, said)
     return {
         "layer": said.layer,
         "layers": layers,
@@ -165,11 +165,11 @@ def _look(saved: Saved, said: Said, every: int) -> dict[str, Any]:
     }
 
 
-def picture(made: Tiles) -> dict[str, Any]:
+def picture(made: Sheet) -> dict[str, Any]:
     """A sprite, with the values, crops and ratios of its maps."""
     lines, columns, rows, cols = made.values.shape
     return {
-        "png": data_uri(tiles.sprite(made.values), "png"),
+        "png": data_uri(sprites.sprite(made.values), "png"),
         "lines": lines,
         "columns": columns,
         "rows": rows,
@@ -177,7 +177,7 @@ def picture(made: Tiles) -> dict[str, Any]:
         "region": made.region,
         "peaks": _rounded(made.peaks.tolist()),
         "places": made.places.tolist(),
-        "values": tiles.packed(made.values),
+        "values": sprites.packed(made.values),
         "crops": made.crops(),
         "ratios": _rounded(made.ratios()),
     }
@@ -206,17 +206,17 @@ def figure(saved: Saved, sample: int = 0, most: int = 5) -> Figure:
     asked = saved.index.asked[sample]
     said = [one for one in saved.index.said if one.sample == sample]
     rows = {one.model: _row(saved, one, most) for one in said}
-    return panels.grid(saved.image(sample), rows, asked.boxes, side=1.7)
+    return figures.grid(saved.image(sample), rows, asked.boxes, side=1.7)
 
 
 def _row(saved: Saved, said: Said, most: int) -> dict[str, tuple[Map, Box | None]]:
     count = len(saved.array(said, PROMPTS[0]))
-    layers = tiles.shown_layers(count, said.layer, -(-count // most))
-    maps = [line[0] for line in tiles.of_prompt(saved, said, "ratio", layers).maps()]
+    layers = sprites.shown_layers(count, said.layer, -(-count // most))
+    lines = sprites.of_prompt(saved, said, "ratio", layers).each(lambda amap: amap)
     shown: dict[str, tuple[Map, Box | None]] = {
-        f"layer {n}{' (map)' if n == said.layer else ''}": (amap, None)
-        for n, amap in zip(layers, maps, strict=True)
-        if amap is not None
+        f"layer {n}{' (map)' if n == said.layer else ''}": (mean, None)
+        for n, (mean, *_) in zip(layers, lines, strict=True)
+        if mean is not None
     }
     for method, crop in said.crops.items():
         shown[f"{method}: “{crop.text}”"] = saved.amap(said, method), crop.box

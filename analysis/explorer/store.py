@@ -106,17 +106,6 @@ class Saved:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     images: list[bytes] = field(default_factory=list)
 
-    def of(self, sample: int, model: str) -> Said:
-        """What a model said to a question.
-
-        Raises:
-            ValueError: if it was not asked.
-        """
-        for said in self.index.said:
-            if (said.sample, said.model) == (sample, model):
-                return said
-        raise ValueError(f"{model} was not asked question {sample}; save it first")
-
     @property
     def models(self) -> list[str]:
         """Keys of the models, in the order in which they were asked."""

@@ -2,25 +2,46 @@
 
 from analysis.figures.charts import (
     bars,
+    binned,
+    by_layers,
     curves,
-    embedded,
-    fits,
     forest,
     forests,
+    heat,
     histogram,
+    in_percent,
+    ladders,
     layers,
+    panels,
+    shares,
+    size_histograms,
+    stacks,
+    trade,
 )
+from analysis.figures.pictures import embedded, fits, gallery, grid
 from analysis.figures.tables import numbers, table
 
 __all__ = [
     "bars",
+    "binned",
+    "by_layers",
     "curves",
     "embedded",
     "fits",
     "forest",
     "forests",
+    "gallery",
+    "grid",
+    "heat",
     "histogram",
+    "in_percent",
+    "ladders",
     "layers",
     "numbers",
+    "panels",
+    "shares",
+    "size_histograms",
+    "stacks",
     "table",
+    "trade",
 ]

@@ -1,54 +1,73 @@
-"""Charts of the book's pages: each draws into an axes (or makes a figure)."""
+"""Charts of estimates and counts: each draws into an axes, or makes a figure."""
 
-import base64
-import html
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython.display import HTML
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
-from vicrop.plots import BLUE, CROP, GREY, ORANGE, TRUTH, _beside, show_box, show_image
+from analysis import FEWEST
+from vicrop.plots import BLUE, CROP, GREY, ORANGE, TRUTH
 from vicrop.run.stats import Estimate
-from vicrop.types import Region
+
+Group = TypeVar("Group")
+
+# Okabe and Ito's, apart for colour-blind readers: green is won, grey unchanged.
+COLORS = ("#009e73", "#8fd8c0", "#cccccc", "#56b4e9", "#0072b2", "#e69f00", "#d55e00")
+FAILED = "#222222"
+DARK = ("#0072b2", FAILED)
+"""Colours on which numbers are white."""
 
 
-def fits(
-    image: Image.Image,
-    shown: Mapping[str, tuple[Region, Image.Image]],
-    truth: Sequence[float] = (),
+def panels(
+    groups: Mapping[str, Group],
+    draw: Callable[[Group, Axes], Any],
+    size: tuple[float, float],
+    name: Callable[..., Any] = Axes.set_title,
+    columns: int = 0,
+    **how: Any,
 ) -> Figure:
-    """A column a fit: what of the image is seen (the rest dimmed), the model's input.
+    """A panel a group, side by side.
 
     Args:
-        image: the original image.
-        shown: by fit, the region that is seen and the input (see ``gaze.inputs``).
-        truth: box of an object to mark.
+        groups: by what their panels are called.
+        draw: (group, axes), draws one.
+        size: (width, height) of the figure, inches.
+        name: how a panel is given its name.
+        columns: after which a new line begins; 0 for all in one.
+        how: for ``plt.subplots``, such as ``sharey``.
     """
-    figure, grid = plt.subplots(
-        2, len(shown), figsize=(2.6 * len(shown), 4.4), layout="constrained"
+    columns = columns or len(groups)
+    lines = -(-len(groups) // columns)
+    figure, axes = plt.subplots(
+        lines, columns, figsize=size, squeeze=False, layout="constrained", **how
     )
-    for axes, (fit, (region, picture)) in zip(grid.T, shown.items(), strict=True):
-        show_image(image, axes[0]).set_xlabel(f"{fit}: {image.width}×{image.height} px")
-        axes[0].imshow(_veil(image, region), extent=(0, image.width, image.height, 0))
-        show_box(region, axes[0], BLUE)
-        if truth:
-            show_box(_beside(truth, image.width), axes[0], TRUTH, linestyle="--")
-        show_image(picture, axes[1])
-        axes[1].set_xlabel(f"input: {picture.width}×{picture.height} px")
+    for ax, (title, group) in zip(axes.flat, groups.items(), strict=False):
+        draw(group, ax)
+        name(ax, title, fontsize="medium")
+    for ax in axes.flat[len(groups) :]:
+        ax.set_axis_off()
     return figure
 
 
-def _veil(image: Image.Image, region: Region) -> np.ndarray:
-    """(height, width, 4): white over what lies outside a region, nothing over it."""
-    veil = np.full((image.height, image.width, 4), (1, 1, 1, 0.75))
-    left, top, right, bottom = (round(edge) for edge in region)
-    veil[top:bottom, left:right, 3] = 0
-    return veil
+def in_percent(shares: Any) -> Any:
+    """Estimates of shares in percent: one, or mappings and lists of them, as deep.
+
+    >>> in_percent({"a": [Estimate(0.5, 0.25, 0.75, 9)]})
+    {'a': [Estimate(value=50.0, low=25.0, high=75.0, n=9)]}
+    """
+    if isinstance(shares, Estimate):
+        return shares.times(100)
+    if isinstance(shares, Mapping):
+        return {key: in_percent(found) for key, found in shares.items()}
+    return [in_percent(found) for found in shares]
+
+
+# Estimates.
 
 
 def bars(
@@ -67,10 +86,10 @@ def bars(
     """
     colors = (GREY, BLUE, ORANGE, TRUTH)
     width = 0.8 / len(series)
-    for number, (name, estimates) in enumerate(series.items()):
+    for number, (name, estimates) in enumerate(in_percent(series).items()):
         x = np.arange(len(groups)) + (number - (len(series) - 1) / 2) * width
-        y = np.array([100 * e.value for e in estimates])
-        ends = np.array([[100 * e.low, 100 * e.high] for e in estimates]).T
+        y = np.array([e.value for e in estimates])
+        ends = np.array([[e.low, e.high] for e in estimates]).T
         ax.bar(x, y, width * 0.9, label=name, color=colors[number % 4])
         ax.errorbar(x, y, abs(ends - y), fmt="none", color="black", capsize=3, lw=1)
     ax.set_xticks(range(len(groups)), groups)
@@ -115,22 +134,18 @@ def forests(
         null: value of no effect.
     """
     labels = list(dict.fromkeys(name for rows in groups.values() for name in rows))
-    figure, axes = plt.subplots(
-        1,
-        len(groups),
-        figsize=(2 + 2.4 * len(groups), 1.2 + 0.28 * len(labels)),
+    nothing = dict.fromkeys(labels, Estimate(np.nan, np.nan, np.nan, 0))
+    figure = panels(
+        {title: {**nothing, **rows} for title, rows in groups.items()},
+        partial(forest, xlabel="", null=null),
+        (2 + 2.4 * len(groups), 1.2 + 0.28 * len(labels)),
         sharex=True,
         sharey=True,
-        squeeze=False,
-        layout="constrained",
     )
-    nothing = Estimate(np.nan, np.nan, np.nan, 0)
-    for ax, (title, rows) in zip(axes[0], groups.items(), strict=True):
-        forest({name: rows.get(name, nothing) for name in labels}, ax, "", null)
-        ax.set_title(title, fontsize="medium")
-    axes[0, 0].set_ylim(len(labels) - 0.5, -0.5)
-    if np.ptp(axes[0, 0].get_xlim()) < 1e-6:  # all the same: no axis of rounding errors
-        axes[0, 0].set_xlim(null - 1, null + 1)
+    ax = figure.axes[0]
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    if np.ptp(ax.get_xlim()) < 1e-6:  # all the same: no axis of rounding errors
+        ax.set_xlim(null - 1, null + 1)
     figure.supxlabel(xlabel, fontsize="medium")
     return figure
 
@@ -176,6 +191,246 @@ def layers(
     return ax
 
 
+def by_layers(
+    groups: Mapping[str, Mapping[str, Sequence[Estimate]]],
+    chosen: Mapping[str, int],
+    ylabel: str,
+    language_layers: Mapping[str, int],
+    null: float | None = 1.0,
+) -> Figure:
+    """A panel a model: curves over its layers; all over the same values.
+
+    Args:
+        groups: by model, then by legend entry: one estimate a layer.
+        chosen: by model, the map's layer, marked.
+        ylabel: with its unit.
+        language_layers: by model; where a panel has more, they are pairs with those
+            of a connector.
+        null: value of no effect, marked.
+    """
+
+    def draw(model: str, ax: Axes) -> None:
+        series, own = groups[model], language_layers[model]
+        layers(series, ax, chosen[model], ylabel, null)
+        if list(series) == [model]:  # the title says so
+            ax.legend().remove()
+        ax.label_outer()
+        count = max(map(len, series.values()))
+        if count > own:
+            ax.set_xlabel(f"l = m + {own}k (m: language, k: connector)")
+            for border in range(own, count, own):
+                ax.axvline(border - 0.5, color=GREY, lw=0.6)
+
+    size = (3.4 * len(groups), 3.4)
+    return panels({model: model for model in groups}, draw, size, sharey=True)
+
+
+def ladders(groups: Mapping[str, Mapping[str, Estimate]], ylabel: str) -> Figure:
+    """Values that follow each other as steps, a panel a group.
+
+    Args:
+        groups: by title, then by step, lowest first: estimates in [0, 1].
+        ylabel: with its unit, percent.
+    """
+    size = (1 + 3.2 * len(groups), 3.4)
+    figure = panels(in_percent(groups), ladder, size, sharey=True)
+    figure.axes[0].set_ylabel(ylabel)
+    return figure
+
+
+def ladder(rungs: Mapping[str, Estimate], ax: Axes) -> Axes:
+    """One panel of ``ladders``: what each step adds stands on the step before."""
+    values = [found.value for found in rungs.values()]
+    before = [0.0, *values[:-1]]
+    for x, (start, end) in enumerate(zip(before, values, strict=True)):
+        won = BLUE if end >= start else ORANGE
+        ax.bar(x, end - start, 0.7, start, color=won if x else GREY)
+        if x:
+            text = f"{end - start:+.1f}".replace("-", "−")
+            ax.text(x, 2, text, ha="center", fontsize="small")
+            ax.plot([x - 0.65, x + 0.35], [start, start], color="black", lw=0.8)
+    _whiskers(range(len(values)), list(rungs.values()), ax, "black")
+    _slanted(ax, list(rungs))
+    ax.set_ylim(0, 105)
+    return ax
+
+
+def _slanted(ax: Axes, names: Sequence[str]) -> None:
+    """Labels of the x axis that may be longer than what they stand under is wide."""
+    ax.set_xticks(range(len(names)), names, rotation=30)
+    for label in ax.get_xticklabels():
+        label.set(ha="right", rotation_mode="anchor")
+
+
+def _whiskers(
+    x: Sequence[float], estimates: Sequence[Estimate], ax: Axes, color: str
+) -> None:
+    for place, found in zip(x, estimates, strict=True):
+        faint = 0.35 if found.n < FEWEST else 1
+        ends = [found.low, found.high]
+        ax.plot([place, place], ends, color=color, lw=1.5, alpha=faint)
+
+
+def binned(
+    groups: Mapping[str, Mapping[str, Mapping[str, Estimate]]],
+    xlabel: str,
+    ylabel: str,
+) -> Figure:
+    """Estimates by bin as dots with intervals, a panel a group, a colour a series.
+
+    Args:
+        groups: by title, then by legend entry (four at most), then by bin, in order.
+        xlabel: what the bins are of.
+        ylabel: with its unit.
+    """
+    figure = panels(groups, bins, (1 + 3.4 * len(groups), 3.4), sharey=True)
+    figure.axes[0].set_ylabel(ylabel)
+    figure.supxlabel(xlabel, fontsize="medium")
+    return figure
+
+
+def bins(series: Mapping[str, Mapping[str, Estimate]], ax: Axes) -> Axes:
+    """One panel of ``binned``; bins of few are hollow, of no sample left blank."""
+    colors = (BLUE, ORANGE, GREY, TRUTH)
+    names = list(dict.fromkeys(name for found in series.values() for name in found))
+    gap = 0.6 / max(len(series), 1)
+    for number, (name, found) in enumerate(series.items()):
+        shift = (number - (len(series) - 1) / 2) * gap
+        x = [names.index(key) + shift for key in found]
+        _whiskers(x, list(found.values()), ax, colors[number % 4])
+        color, mark = colors[number % 4], "os^D"[number % 4]
+        faces = ["white" if one.n < FEWEST else color for one in found.values()]
+        y = [one.value for one in found.values()]
+        ax.scatter(x, y, c=faces, edgecolors=color, marker=mark, zorder=3)
+        ax.scatter([], [], color=color, marker=mark, label=name)
+    ax.axhline(0, color="black", lw=0.8, linestyle=":")
+    _slanted(ax, names)
+    if series:
+        ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def trade(
+    series: Mapping[str, Mapping[str, tuple[Estimate, Estimate]]],
+    ax: Axes,
+    marks: Mapping[str, str],
+) -> Axes:
+    """How much crops cover against how large they are; a curve a model.
+
+    Args:
+        series: by model, then by way to choose the crop: its side in pixels, and the
+            share of objects in it.
+        ax: where to draw.
+        marks: markers of the ways that are drawn apart from the curve.
+    """
+    colors = (BLUE, ORANGE, GREY, TRUTH)
+    for color, (model, ways) in zip(colors, series.items(), strict=False):
+        fixed = [ways[name] for name in ways if name not in marks]
+        x, y = [side.value for side, _ in fixed], [100 * s.value for _, s in fixed]
+        ax.plot(x, y, ".-", color=color, lw=1, label=model)
+        for name, mark in marks.items():
+            side, share = ways[name][0], in_percent(ways[name][1])
+            ends = [[share.value - share.low], [share.high - share.value]]
+            ax.errorbar(
+                side.value,
+                share.value,
+                ends,
+                fmt=mark,
+                ms=9,
+                color=color,
+                capsize=3,
+                mec="black",
+            )
+    for name, mark in marks.items():
+        ax.plot([], [], mark, color="white", mec="black", ms=9, label=name)
+    ax.set(xlabel="mean side of the crop, px", ylabel="small objects in the crop, %")
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+# Counts.
+
+
+def stacks(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
+    """Counts as stacked bars in percent of their row, a panel a group.
+
+    Args:
+        groups: by title: a row a bar (topmost first), a column a part; the columns are
+            the same in all groups, eight at most.
+        xlabel: with its unit.
+    """
+    most = max(map(len, groups.values()))
+    figure = panels(groups, stack, (2 + 3 * len(groups), 1.8 + 0.36 * most))
+    for ax in figure.axes:
+        ax.set_xlabel(xlabel)
+    names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*names, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def stack(counts: pd.DataFrame, ax: Axes) -> Axes:
+    """One panel of ``stacks``: numbers are counts, lengths are percent."""
+    labels = [f"{name}, n = {n}" for name, n in counts.sum(axis=1).items()]
+    percent = 100 * counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
+    left = np.zeros(len(counts))
+    for color, name in zip((*COLORS, FAILED), counts.columns, strict=False):
+        width = percent[name].to_numpy()
+        drawn = ax.barh(labels, width, left=left, color=color, label=str(name))
+        shown = np.where(width >= 6, counts[name].astype(str), "")
+        ink = "white" if color in DARK else "black"
+        ax.bar_label(drawn, shown, label_type="center", color=ink, fontsize="small")
+        left += width
+    ax.invert_yaxis()
+    ax.set_xlim(0, 100)
+    return ax
+
+
+def shares(counts: pd.DataFrame, ax: Axes, xlabel: str) -> Axes:
+    """Counts as parts of a bar each, with their numbers.
+
+    Args:
+        counts: a row for each bar, topmost first; a column for each of up to 3 parts.
+        ax: where to draw.
+        xlabel: what is counted.
+    """
+    left = np.zeros(len(counts))
+    colors = {BLUE: "white", GREY: "white", ORANGE: "black"}
+    for (color, ink), (name, part) in zip(colors.items(), counts.items(), strict=False):
+        drawn = ax.barh(counts.index, part, left=left, color=color, label=str(name))
+        ax.bar_label(drawn, [n or "" for n in part], label_type="center", color=ink)
+        left += part.to_numpy()
+    ax.invert_yaxis()
+    ax.set(xlabel=xlabel)
+    ax.legend(frameon=False, ncols=len(counts.columns), loc="lower left",
+              bbox_to_anchor=(0, 1))  # fmt: skip
+    return ax
+
+
+def heat(groups: Mapping[str, pd.DataFrame]) -> Figure:
+    """Counts as tables whose cells are the darker the larger their share, a group each.
+
+    Args:
+        groups: by title: counts, a row and a column each thing.
+    """
+    told = {f"{title}, n = {int(c.to_numpy().sum())}": c for title, c in groups.items()}
+    return panels(told, _shaded, (1.5 + 3.4 * len(groups), 2.8))
+
+
+def _shaded(counts: pd.DataFrame, ax: Axes) -> None:
+    """One panel of ``heat``."""
+    numbers = counts.to_numpy(int)
+    share = 100 * numbers / max(numbers.sum(), 1)
+    rows, columns = (np.arange(count + 1) - 0.5 for count in share.shape)
+    ax.pcolormesh(columns, rows, share, cmap="Blues", vmin=0, vmax=100)
+    for (row, column), value in np.ndenumerate(share):
+        text = f"{numbers[row, column]}\n{value:.0f} %"
+        ink = "white" if value > 60 else "black"
+        ax.text(column, row, text, ha="center", va="center", color=ink)
+    _slanted(ax, list(counts.columns))
+    ax.set_yticks(range(counts.shape[0]), list(counts.index))
+    ax.invert_yaxis()
+
+
 def histogram(
     values: Sequence[float], ax: Axes, marks: Sequence[float], xlabel: str
 ) -> Axes:
@@ -189,6 +444,22 @@ def histogram(
     return ax
 
 
+def size_histograms(
+    sizes: Mapping[str, Sequence[float]], borders: Sequence[float], columns: int = 3
+) -> Figure:
+    """Object sizes of several data sets, a histogram each.
+
+    Args:
+        sizes: S of every question with a box, by data set.
+        borders: of the size groups, marked.
+        columns: of the figure.
+    """
+    told = {f"size S, {name} (n = {len(part)})": part for name, part in sizes.items()}
+    draw = partial(histogram, marks=borders, xlabel="")
+    size = (12, 2.9 * -(-len(sizes) // columns))
+    return panels(told, draw, size, Axes.set_xlabel, columns)
+
+
 def curves(
     history: Sequence[Mapping[str, float]], names: Sequence[str], ax: Axes
 ) -> Axes:
@@ -199,11 +470,3 @@ def curves(
     ax.set(xlabel="training step")
     ax.legend(frameon=False, fontsize="small")
     return ax
-
-
-def embedded(figure: Figure, alt: str) -> HTML:
-    """A figure as an image with a text instead, for pages that glue it elsewhere."""
-    file = io.BytesIO()
-    figure.savefig(file, format="jpeg", dpi=110, pil_kwargs={"quality": 88})
-    data = base64.b64encode(file.getvalue()).decode()
-    return HTML(f'<img alt="{html.escape(alt)}" src="data:image/jpeg;base64,{data}">')

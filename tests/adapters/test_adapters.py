@@ -6,11 +6,12 @@ import huggingface_hub
 import pytest
 import torch
 from PIL import Image
+from twins import prompt_of, tokens_of
 
 from embedded import scenes
 from embedded.words import WORDS
 from vicrop import adapters, images, paths
-from vicrop.adapters import FAMILIES, GENERAL_QUESTION, MODELS
+from vicrop.adapters import FAMILIES, MODELS, loading, registry
 from vicrop.adapters.llava import prompt_text
 from vicrop.prompts import Words
 
@@ -54,7 +55,7 @@ def test_answers_equal_stock_generate_token_by_token(
                 inputs = stock_inputs(processor, question, shown)
                 stock = stock_answer(vlm, inputs, max_new_tokens=8)
                 wanted = stock[:-1] if stock[-1] in ends else stock
-                assert vlm.generate(view.prompt(question, crop), 8) == wanted
+                assert tokens_of(vlm, prompt_of(view, question, crop), 8) == wanted
                 said.add(tuple(stock))
     assert len(said) > 6
     assert {len(answer) for answer in said} > {8}  # some were ended, some cut
@@ -63,7 +64,7 @@ def test_answers_equal_stock_generate_token_by_token(
 
 
 @pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("question", [*QUESTIONS, GENERAL_QUESTION, "wörds , . ?"])
+@pytest.mark.parametrize("question", [*QUESTIONS, "wörds , . ?"])
 def test_token_ids_are_the_processors(vlm, processor, pictures, count, question):
     shown = pictures[:count]
     seen = [vlm.look_at([picture]) for picture in shown]
@@ -73,13 +74,13 @@ def test_token_ids_are_the_processors(vlm, processor, pictures, count, question)
 
 def test_pixels_are_the_processors(vlm, processor, pictures):
     inputs = stock_inputs(processor, QUESTIONS[0], pictures[:2])
-    pixels, grid = vlm.pixels(pictures[:2])
+    pixels, grid = vlm.facts.pixels(pictures[:2])
     assert torch.equal(pixels, inputs["pixel_values"])
     assert grid == (12, 12)
 
 
 def test_image_features_are_the_models(vlm, pictures):
-    pixels, _ = vlm.pixels(pictures)
+    pixels, _ = vlm.facts.pixels(pictures)
     with torch.no_grad():
         wanted = vlm.model.get_image_features(pixel_values=pixels).pooler_output
     together = vlm.look_at(pictures)
@@ -90,35 +91,34 @@ def test_image_features_are_the_models(vlm, pictures):
         torch.testing.assert_close(together.features[number], wanted[number])
 
 
-def test_hidden_states_behind_a_prefix_equal_the_whole_prompts(
-    vlm, processor, pictures
-):
+def test_scores_behind_a_prefix_equal_the_whole_prompts(vlm, processor, pictures):
     inputs = stock_inputs(processor, QUESTIONS[0], pictures[:1])
     with torch.no_grad():
         wanted = vlm.model(**inputs).logits[0, -1]
-        hidden, _ = vlm.run(vlm.look(pictures[0]).prompt(QUESTIONS[0]))
-        logits = vlm.logits(hidden[:, -1:])[0, 0]
+    (first,) = vlm.run([prompt_of(vlm.look(pictures[0]), QUESTIONS[0])])
+    logits = first.scores[0]
     assert (logits - wanted).abs().max() < 1e-4 * (wanted.max() - wanted.min())
 
 
 def test_prefix_is_never_grown(vlm, pictures):
     view = vlm.look(pictures[0])
     view.ask(QUESTIONS[0], max_new_tokens=3)
-    cache = view.prompt(QUESTIONS[0]).prefix.cache
+    cache = prompt_of(view, QUESTIONS[0]).prefix.cache
     keys = cache.layers[1].keys.clone()
     view.ask(QUESTIONS[0], crop=(0, 0, 99, 99), max_new_tokens=3)
     for method in ("rel-att", "grad-att", "pure-grad"):
         view.importance(QUESTIONS[1], method)
-    assert view.prompt(QUESTIONS[1]).prefix.cache is cache
+    assert prompt_of(view, QUESTIONS[1]).prefix.cache is cache
     assert cache.get_seq_length() == 145
     assert torch.equal(cache.layers[1].keys, keys)
 
 
 def test_answer_has_at_most_the_tokens_asked_for(vlm, view):
     for question in QUESTIONS:
-        whole = vlm.generate(view.prompt(question), 8)
-        assert vlm.generate(view.prompt(question), 1) == whole[:1]
-        assert vlm.generate(view.prompt(question), 3) == whole[:3]
+        prompt = prompt_of(view, question)
+        whole = tokens_of(vlm, prompt, 8)
+        assert tokens_of(vlm, prompt, 1) == whole[:1]
+        assert tokens_of(vlm, prompt, 3) == whole[:3]
 
 
 @pytest.mark.parametrize(("end", "ids"), [(7, {7}), ([7, 9], {7, 9}), (None, {2})])
@@ -129,11 +129,11 @@ def test_end_tokens_may_be_one_or_several(vlm, monkeypatch, end, ids):
 
 
 def test_prompt_that_does_not_begin_with_the_prefix_is_refused(vlm, view):
-    prompt = view.prompt(QUESTIONS[0])
+    prompt = prompt_of(view, QUESTIONS[0])
     ids = prompt.words.ids.clone()
     ids[0, 3] = 9
     with pytest.raises(RuntimeError, match="does not begin with the kept image"):
-        vlm.follow(Words(ids), [view.seen], prompt.prefix)
+        vlm.follow([(Words(ids), [view.whole.seen], prompt.prefix)])
 
 
 @pytest.mark.parametrize("count", [0, 12, 143])
@@ -142,13 +142,13 @@ def test_prompt_with_too_few_image_tokens_is_refused(vlm, view, count):
     with pytest.raises(
         ValueError, match=f"holds {count} image tokens, expected 144 an"
     ):
-        vlm.image_span(torch.tensor([ids]), view.seen)
+        vlm.begin(Words(torch.tensor([ids])), view.whole.seen)
 
 
 def test_span_is_the_first_images(vlm, view):
-    for seen in ([view.seen], [view.seen, view.seen]):
-        ids = vlm.words(QUESTIONS[0], seen).ids
-        assert vlm.image_span(ids, view.seen) == slice(1, 145)
+    for seen in ([view.whole.seen], [view.whole.seen, view.whole.seen]):
+        words = vlm.words(QUESTIONS[0], seen)
+        assert vlm.begin(words, view.whole.seen).span == slice(1, 145)
 
 
 def test_image_placeholder_in_a_question_is_refused(view):
@@ -283,8 +283,8 @@ def test_pinned_model_that_is_here_is_not_asked_for_on_the_hub(hub, monkeypatch)
         asked.append((source, revision, local_files_only))
         raise OSError("stop here")
 
-    monkeypatch.setattr(adapters, "is_offline_mode", lambda: False)
-    monkeypatch.setattr(adapters.AutoConfig, "from_pretrained", read)
+    monkeypatch.setattr(loading, "is_offline_mode", lambda: False)
+    monkeypatch.setattr(loading.AutoConfig, "from_pretrained", read)
     with pytest.raises(FileNotFoundError, match="stop here"):
         adapters.load("qwen2.5-vl-3b")
     with pytest.raises(FileNotFoundError, match="stop here"):
@@ -347,7 +347,7 @@ def test_every_registered_model_is_of_a_known_family():
 
 
 def test_aliases_lead_to_registered_models():
-    assert {adapters.resolve(key) for key in adapters.ALIASES} <= set(MODELS)
+    assert {adapters.resolve(key) for key in registry.ALIASES} <= set(MODELS)
     assert adapters.resolve("tiny-llava") == "tiny-llava"
 
 
@@ -360,8 +360,8 @@ def test_image_of_one_patch_is_looked_at(vlm, size):
 def test_look_takes_paths_and_arrays(vlm, picture, tmp_path):
     picture.save(tmp_path / "a.png")
     views = [vlm.look(tmp_path / "a.png"), vlm.look(picture)]
-    wanted = views[1].seen.features
-    assert torch.equal(views[0].seen.features, wanted)
+    wanted = views[1].whole.seen.features
+    assert torch.equal(views[0].whole.seen.features, wanted)
     assert views[0].image.size == images.load(picture).size
 
 
@@ -369,7 +369,7 @@ def test_squashing_processor_sees_the_whole_image(vlm, processor):
     squashing = copy.deepcopy(processor)
     squashing.image_processor.do_center_crop = False
     other = adapters.wrap(vlm.model, squashing, layer=2)
-    assert (vlm.fit, other.fit) == ("centre-crop", "squash")
+    assert (vlm.facts.fit, other.facts.fit) == ("centre-crop", "squash")
     assert other.visible((100, 50)) == (0, 0, 100, 50)
     assert vlm.visible((100, 50)) == (25, 0, 75, 50)
 

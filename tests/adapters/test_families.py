@@ -15,10 +15,13 @@ from transformers import (
     OPTConfig,
     T5Config,
 )
+from twins import prompt_of, tokens_of
 
 from vicrop import adapters, attribution, capture
-from vicrop.adapters import GENERAL_QUESTION, instructblip, llava
-from vicrop.view import Look
+from vicrop.adapters import FAMILIES, instructblip, llava
+from vicrop.adapters.facts import Facts
+from vicrop.attribution import GENERAL_QUESTION
+from vicrop.view import Pictures
 
 KEYS = {
     "llava": "llava-1.5-7b",
@@ -64,6 +67,20 @@ def pictures():
         Image.fromarray(pixels).resize(size)
         for pixels, size in zip(noise, sizes, strict=True)
     ]
+
+
+# What a family says.
+
+
+def test_every_familys_facts_are_its_own():
+    for key, family in FAMILIES.items():
+        assert family.facts.family == key
+        assert set(family.refused).isdisjoint({family.facts.architecture.__name__})
+
+
+def test_there_are_few_names_to_know_of_a_family(vlm):
+    said = {*vars(Facts), *Facts.__annotations__, *vars(vlm.facts)}
+    assert len({name for name in said if not name.startswith("_")}) <= 15
 
 
 # What the processor writes.
@@ -114,16 +131,16 @@ def test_words_are_the_processors(vlm, pictures, count):
 
 def test_pixels_are_the_processors(vlm, pictures):
     inputs = stock_inputs(vlm, QUESTION, pictures[:2])
-    pixels, _ = vlm.pixels(pictures[:2])
+    pixels, _ = vlm.facts.pixels(pictures[:2])
     assert torch.equal(pixels, inputs["pixel_values"])
 
 
 def test_two_images_placeholders_are_each_ones(vlm, pictures):
     seen = [vlm.look_at([pictures[0]]), vlm.look_at([pictures[3]])]
-    ids = vlm.words(QUESTION, seen).ids
+    words = vlm.words(QUESTION, seen)
     counts = [vlm.token_count(one) for one in seen]
-    assert (ids == vlm.image_token_id).sum() == sum(counts)
-    span = vlm.image_span(ids, seen[0])
+    assert (words.ids == vlm.image_token_id).sum() == sum(counts)
+    span = vlm.begin(words, seen[0]).span
     assert span.stop - span.start == counts[0]
 
 
@@ -144,7 +161,7 @@ def test_answers_equal_stock_generate_token_by_token(vlm, pictures):
         view = vlm.look(picture)
         for question in QUESTIONS:
             wanted = stock_answer(vlm, stock_inputs(vlm, question, [picture]))
-            assert vlm.generate(view.prompt(question), 6) == wanted
+            assert tokens_of(vlm, prompt_of(view, question), 6) == wanted
             said.add(tuple(wanted))
     assert len(said) > 2  # else equality says little
 
@@ -157,7 +174,7 @@ def test_answers_from_two_images_equal_the_plain_computation(vlm, pictures):
     for question in QUESTIONS:
         given = [pictures[0], pictures[0].crop(box)]
         wanted = plain(vlm, question, given)
-        assert vlm.generate(view.prompt(question, box), 6) == wanted
+        assert tokens_of(vlm, prompt_of(view, question, box), 6) == wanted
         said.add(tuple(wanted))
     assert len(said) > 1
 
@@ -198,8 +215,8 @@ def plain_two_images(vlm, question, given):
 )
 def test_qwens_grid_keeps_the_images_ratio(qwen, size, grid):
     view = qwen.look(Image.new("RGB", size, "teal"))
-    assert view.seen.grid == grid
-    assert view.seen.features.shape[:2] == (1, grid[0] * grid[1])
+    assert view.whole.seen.grid == grid
+    assert view.whole.seen.features.shape[:2] == (1, grid[0] * grid[1])
     assert view.importance(QUESTION, "raw-att").shape == grid
 
 
@@ -232,14 +249,14 @@ def test_qwens_positions_behind_a_prefix_are_the_whole_prompts(qwen, pictures):
     length = prompt.prefix.ids.shape[1]
     assert torch.equal(prompt.positions, wanted[..., length:])
     assert torch.equal(
-        qwen.positions(prompt.prefix.ids, seen[:1]), wanted[..., :length]
+        qwen.facts.positions(prompt.prefix.ids, [seen[0].grid]), wanted[..., :length]
     )
     assert prompt.positions.max() < inputs["input_ids"].shape[1]  # rows, not tokens
 
 
 def test_pictures_of_several_shapes_are_no_batch_for_qwen(qwen, pictures):
     with pytest.raises(ValueError, match="images of several shapes cannot be one"):
-        qwen.pixels([pictures[0], pictures[3]])
+        qwen.facts.pixels([pictures[0], pictures[3]])
 
 
 # Maps, the plain way: everything eager, no prefix, the whole graph.
@@ -313,7 +330,7 @@ def plain_pure(vlm, picture):
         score, _, pixels, _ = whole_pass(vlm, question, picture, pixels_need=True)
         (gradient,) = torch.autograd.grad(score, pixels)
         grid = vlm.look_at([picture]).grid
-        norms.append(vlm.picture(gradient, grid).norm(dim=1)[0].numpy())
+        norms.append(vlm.facts.picture(gradient, grid).norm(dim=1)[0].numpy())
     mask = attribution.detail_mask(vlm.fitted(picture), norms[0].shape)
     cells = norms[0] / norms[1] * mask
     return attribution.cell_means(cells[None], grid)
@@ -330,9 +347,9 @@ def test_map_equals_the_plain_way(vlm, pictures, method):
 
 @pytest.mark.parametrize("method", attribution.MAPS)
 def test_pictures_looked_at_together_equal_one_by_one(vlm, pictures, method):
-    together = Look(vlm, pictures[:3]).maps(QUESTION, method)
+    together = Pictures(vlm, pictures[:3]).maps(QUESTION, method)
     for values, picture in zip(together, pictures[:3], strict=True):
-        alone = Look(vlm, [picture]).maps(QUESTION, method)[0]
+        alone = Pictures(vlm, [picture]).maps(QUESTION, method)[0]
         assert np.abs(values - alone).max() < 1e-4 * np.ptp(alone)
     assert np.abs(together[0] - together[1]).max() > 1e-3 * np.ptp(together[0])
 
@@ -396,9 +413,8 @@ def test_interrupted_map_leaves_nothing_behind(
 def test_wrong_processor_is_named(vlm, family_vlm):
     others = {"llava": "instructblip", "instructblip": "qwen2.5-vl"}
     other = family_vlm(others.get(vlm.family, "llava"))
-    with pytest.raises(
-        ValueError, match=f"'{vlm.family}' wants a {vlm.processor_class}"
-    ):
+    wanted = vlm.facts.processor_class.__name__
+    with pytest.raises(ValueError, match=f"'{vlm.family}' wants a {wanted}"):
         adapters.wrap(vlm.model, other.processor, vlm.family, 2)
 
 
@@ -468,17 +484,6 @@ def test_placeholder_in_a_question_is_refused(vlm, pictures):
     token = vlm.tokenizer.decode([vlm.image_token_id])
     with pytest.raises(ValueError, match="stands for an image; leave it out"):
         vlm.look(pictures[0]).ask(f"what is {token}?")
-
-
-def test_family_of_one_image_says_that_it_cannot_take_a_crop(vlm, pictures):
-    class OneImage(type(vlm)):
-        most_images = 1
-
-    one = OneImage(vlm.model, vlm.processor, 2)
-    view = one.look(pictures[0])
-    assert isinstance(view.ask(QUESTION, max_new_tokens=1).text, str)
-    with pytest.raises(ValueError, match="takes 1 image in a prompt, got 2"):
-        view.ask(QUESTION, (0, 0, 84, 84))
 
 
 def test_any_resolution_model_is_refused_with_the_reason():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import Idefics3ForConditionalGeneration
+from twins import prompt_of, tokens_of
 
 from embedded import idefics3
 from vicrop import adapters, attribution
@@ -48,7 +49,7 @@ def test_answer_is_that_of_the_stock_model(vlm, picture, images):
     wanted = vlm.model.generate(**inputs, max_new_tokens=6, do_sample=False)
     wanted = wanted[0, inputs["input_ids"].shape[1] :].tolist()
     seen = [vlm.look_at([one]) for one in pictures]
-    found = vlm.generate(vlm.prompt(QUESTION, seen), max_new_tokens=6)
+    found = tokens_of(vlm, vlm.prompt(QUESTION, seen), 6)
     ended = wanted[-1] in vlm.end_ids
     assert found == (wanted[:-1] if ended else wanted)
 
@@ -60,7 +61,7 @@ def test_row_is_that_of_output_attentions(vlm, picture):
     plain.set_attn_implementation("eager")
     with torch.no_grad():
         wanted = plain(**inputs, output_attentions=True).attentions[2][0, :, -1]
-    (rows,) = vlm.attend(vlm.look(picture).prompt(QUESTION), [2])
+    (rows,) = vlm.attend([prompt_of(vlm.look(picture), QUESTION)], [2])
     torch.testing.assert_close(rows[0, 0], wanted, rtol=1e-4, atol=1e-7)
 
 
@@ -70,9 +71,10 @@ def test_pixel_gradient_is_that_of_autograd_through_the_stock_model(vlm, picture
     logits = vlm.model(**{**inputs, "pixel_values": pixels}).logits[0, -1]
     logits.log_softmax(-1).max().backward()
     wanted = pixels.grad[0, 0].norm(dim=0)
-    found = attribution.pixel_gradient(vlm, vlm.look(picture).prompt(QUESTION))[0]
+    prompt = prompt_of(vlm.look(picture), QUESTION)
+    (found,) = attribution.pixel_gradient(vlm, [prompt])
     np.testing.assert_allclose(
-        found, wanted, rtol=1e-3, atol=1e-6 * float(wanted.max())
+        found[0], wanted, rtol=1e-3, atol=1e-6 * float(wanted.max())
     )
 
 
@@ -87,7 +89,8 @@ def test_every_map_is_finite(vlm, picture, method, dtype):
 
 
 def test_cell_is_a_square_of_shuffled_patches(vlm, picture):
-    assert (vlm.crop_px, vlm.patch_px, vlm.grid) == (128, 16, (8, 8))
+    facts = vlm.facts
+    assert (facts.crop_px, facts.patch_px, facts.grid) == (128, 16, (8, 8))
     assert vlm.visible((300, 100)) == (0, 0, 300, 100)
 
 
@@ -101,7 +104,7 @@ def test_side_that_is_no_whole_number_of_patches_is_cut(picture):
     vlm = adapters.wrap(model, processor, "idefics3", layer=2)
     seen = vlm.look_at([picture])
     assert seen.pixels.shape[-2:] == (132, 132) and seen.grid == (8, 8)
-    assert vlm.picture(seen.pixels, seen.grid).shape == (1, 3, 128, 128)
+    assert vlm.facts.picture(seen.pixels, seen.grid).shape == (1, 3, 128, 128)
     assert vlm.look(picture).importance(QUESTION, "pure-grad").shape == (8, 8)
 
 
@@ -117,5 +120,5 @@ def test_random_model_is_the_same_every_time():
 
 
 def test_no_word_of_a_prompt_is_unknown(vlm, picture):
-    ids = vlm.look(picture).prompt(QUESTION).words.ids[0].tolist()
+    ids = prompt_of(vlm.look(picture), QUESTION).words.ids[0].tolist()
     assert vlm.tokenizer.unk_token_id not in ids

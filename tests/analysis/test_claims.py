@@ -9,18 +9,19 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis import figures
-from analysis.claims import claims, evidence, ledger, measures, readings
-from analysis.claims.evidence import EMBEDDED, GPU, Evidence, Probe, Run
+from analysis.claims import ledger, readings
+from analysis.claims.claims import CLAIMS
+from analysis.claims.evidence import EMBEDDED, GPU, Answers, Evidence, size_of
 from analysis.claims.readings import (
     CANNOT,
     NOT_SEEN,
     OPPOSITE,
     SEEN,
-    Above,
-    Below,
-    NoLoss,
-    Same,
-    Shown,
+    Reading,
+    above,
+    below,
+    no_loss,
+    same,
 )
 from vicrop.cli import app
 from vicrop.run import stats
@@ -69,49 +70,50 @@ def estimate(low, high, n=100):
 # Rules: an interval in, a verdict out.
 
 
+def judge(found, rule, unit="points"):
+    return Reading("x", (), readings.gain, rule=rule, unit=unit).judge(found)
+
+
 @pytest.mark.parametrize(
     ("rule", "low", "high", "verdict"),
     [
-        (Above(), 1, 3, SEEN),
-        (Above(), -1, 3, NOT_SEEN),
-        (Above(), -3, -1, OPPOSITE),
-        (Above(1), 0.5, 3, NOT_SEEN),
-        (Below(), -3, -1, SEEN),
-        (Below(), -3, 1, NOT_SEEN),
-        (Below(), 1, 3, OPPOSITE),
-        (Below(50), 60, 90, OPPOSITE),
-        (NoLoss(2), -1, 3, SEEN),
-        (NoLoss(2), -1.9, -0.1, SEEN),
-        (NoLoss(2), -5, -1, NOT_SEEN),
-        (NoLoss(2), -5, -3, OPPOSITE),
-        (NoLoss(2), -5, 4, CANNOT),
-        (Same(5), -4, 4, SEEN),
-        (Same(5), 1, 4, SEEN),
-        (Same(5), 1, 9, NOT_SEEN),
-        (Same(5), 6, 9, OPPOSITE),
-        (Same(5), -9, -6, OPPOSITE),
-        (Same(5), -1, 9, CANNOT),
-        (Same(2, 5), 4, 6, SEEN),
-        (Same(2, 5), 9, 12, OPPOSITE),
-        (Shown(), 1, 3, CANNOT),
+        (above(), 1, 3, SEEN),
+        (above(), -1, 3, NOT_SEEN),
+        (above(), -3, -1, OPPOSITE),
+        (above(1), 0.5, 3, NOT_SEEN),
+        (below(), -3, -1, SEEN),
+        (below(), -3, 1, NOT_SEEN),
+        (below(), 1, 3, OPPOSITE),
+        (below(50), 60, 90, OPPOSITE),
+        (no_loss(2), -1, 3, SEEN),
+        (no_loss(2), -1.9, -0.1, SEEN),
+        (no_loss(2), -5, -1, NOT_SEEN),
+        (no_loss(2), -5, -3, OPPOSITE),
+        (no_loss(2), -5, 4, CANNOT),
+        (same(5), -4, 4, SEEN),
+        (same(5), 1, 4, SEEN),
+        (same(5), 1, 9, NOT_SEEN),
+        (same(5), 6, 9, OPPOSITE),
+        (same(5), -9, -6, OPPOSITE),
+        (same(5), -1, 9, CANNOT),
+        (None, 1, 3, CANNOT),
     ],
 )
 def test_verdict_comes_from_the_interval(rule, low, high, verdict):
-    assert readings.judge(estimate(low, high), rule) == verdict
+    assert judge(estimate(low, high), rule) == verdict
 
 
 def test_nothing_measured_and_too_few_questions_cannot_be_judged():
-    assert readings.judge(None, Above()) == CANNOT
-    assert readings.judge(estimate(1, 2, n=9), Above()) == CANNOT
-    assert readings.judge(Estimate(np.nan, np.nan, np.nan, 0), Above()) == CANNOT
+    assert judge(estimate(1, 2, n=9), above()) == CANNOT
+    assert judge(Estimate(np.nan, np.nan, np.nan, 0), above()) == CANNOT
 
 
 def test_unchanged_answers_exclude_a_loss_only_where_there_are_enough_of_them():
     """Rule of three: 36 unchanged answers leave 8 points, 200 leave 1.5."""
-    assert readings.judge(estimate(0, 0, n=36), NoLoss(2)) == CANNOT
-    assert readings.judge(estimate(0, 0, n=200), NoLoss(2)) == SEEN
-    assert readings.judge(estimate(0, 0, n=200), Above()) == NOT_SEEN
-    assert readings.judge(estimate(3, 3, n=20), Above(1), unit="×") == SEEN
+    assert judge(estimate(0, 0, n=36), no_loss(2)) == CANNOT
+    assert judge(estimate(0, 0, n=200), no_loss(2)) == SEEN
+    assert judge(estimate(0, 0, n=200), above()) == NOT_SEEN
+    assert judge(estimate(3, 3, n=20), above(1), unit="×") == SEEN
 
 
 # Measures.
@@ -124,27 +126,27 @@ def frame(plain, score, **columns):
 
 def test_measures_are_in_points():
     zeros, ones = [0.0] * 4, [1.0] * 4
-    assert measures.gain(frame(zeros, ones)).value == 100
-    assert measures.fall(frame(zeros, zeros), frame(ones, ones)).value == 100
-    assert measures.gains_apart(frame(zeros, ones), frame(ones, ones)).value == 100
-    assert measures.over(frame(zeros, ones), frame(zeros, zeros)).value == 100
-    assert measures.gains_over(frame(zeros, zeros), frame(zeros, ones)).value == -100
+    assert readings.gain(frame(zeros, ones)).value == 100
+    assert readings.fall(frame(zeros, zeros), frame(ones, ones)).value == 100
+    assert readings.gains_apart(frame(zeros, ones), frame(ones, ones)).value == 100
+    assert readings.over(frame(zeros, ones), frame(zeros, zeros)).value == 100
+    assert readings.gains_over(frame(zeros, zeros), frame(zeros, ones)).value == -100
 
 
 def test_looking_is_measured_on_wrong_answers_alone():
     run = frame([0, 0, 1, 0], [1, 0, 1, 0], coverage=[1, 1, 0, 0])
     control = frame([0, 0, 1, 0], [0, 0, 1, 0], coverage=[0, 1, 1, 0])
-    found = measures.found_when_wrong(run, control)
+    found = readings.found_when_wrong(run, control)
     assert (found.n, found.value) == (3, pytest.approx(100 / 3))
     crop = frame([0, 0, 1, 0], [1, 1, 1, 1])
-    repaired = measures.read_when_found(run, crop, control)
+    repaired = readings.read_when_found(run, crop, control)
     assert (repaired.n, repaired.value) == (2, 100)
 
 
 def test_what_is_left_wrong_was_missed_or_not():
     """Of three left wrong, one has no crop and one crop missed the object."""
     run = frame([0] * 4, [0, 0, 0, 1], coverage=[1, 0.5, np.nan, 0])
-    found = measures.missed_when_left(run)
+    found = readings.missed_when_left(run)
     assert (found.n, found.value) == (2, 50)
 
 
@@ -158,8 +160,8 @@ def test_so_few_changes_that_no_exact_test_could_be_sure():
 
 def test_oracle_beats_the_best_method_by_what_only_others_get():
     one, two = frame([0] * 4, [1, 1, 1, 0]), frame([0] * 4, [0, 0, 0, 1])
-    assert measures.oracle(one, two).value == 25
-    assert measures.oracle(one, one).value == 0
+    assert readings.oracle(one, two).value == 25
+    assert readings.oracle(one, one).value == 0
 
 
 def test_independent_groups_are_resampled_apart(rng):
@@ -176,7 +178,7 @@ def test_ratios_of_wrong_and_right_answers_are_compared_in_doublings():
     layer = pd.DataFrame(
         {"ratio": [4.0, 4, 2, 2], "answer": ["wrong"] * 2 + ["right"] * 2}
     )
-    assert measures.wrong_over_right(layer).value == 1
+    assert readings.wrong_over_right(layer).value == 1
 
 
 # Made-up records.
@@ -187,20 +189,24 @@ def by_size(small, large, n=40):
     return [(*small, 0.001)] * n + [(*large, 0.2)] * n
 
 
-def judged(models, key):
-    return ledger.entries(Evidence(), models, [claims.get(key)])
+BY_KEY = {one.key: one for one in CLAIMS}
+
+
+def judged(models, key, evidence=None):
+    found = ledger.verdicts(evidence or Evidence(), models)
+    return [one for one in found if one.claim.key == key]
 
 
 def test_a_claim_is_seen_not_seen_or_cannot_be_seen(write_run):
     write_run(LLAVA, "no-crop", "plates", by_size((0, 0), (1, 1)))
     write_run(LLAVA, "rel-att", "plates", by_size((0, 1), (1, 1)))
     write_run(LLAVA, "grad-att", "plates", by_size((1, 0), (1, 0)))
-    assert [one.verdict for one in judged([LLAVA], "C2")] == [SEEN]
-    gains = {one.reading.name: one.verdict for one in judged([LLAVA], "C8")}
+    assert [one.word for one in judged([LLAVA], "C2")] == [SEEN]
+    gains = {one.reading.name: one.word for one in judged([LLAVA], "C8")}
     assert gains["gain of rel-att, small objects, plates"] == SEEN
     assert gains["gain of grad-att, small objects, plates"] == OPPOSITE
-    assert gains["gain of pure-grad, small objects, plates"] == CANNOT
-    harms = {one.reading.name: one.verdict for one in judged([LLAVA], "C9")}
+    assert "gain of pure-grad, small objects, plates" not in gains  # no record
+    harms = {one.reading.name: one.word for one in judged([LLAVA], "C9")}
     assert harms["gain of rel-att, large objects, plates"] == CANNOT  # 40 are few
     assert harms["gain of grad-att, large objects, plates"] == OPPOSITE
 
@@ -211,7 +217,7 @@ def test_failed_samples_are_in_no_measure(write_run):
     run = write_run(LLAVA, "rel-att", "plates", answers)
     line = Record(id="x", question="q", labels=("a",), size=0.001, **failed).line()
     run.records_file.write_text(run.records_file.read_text() + line)
-    [first] = [one for one in judged([LLAVA], "C8") if one.found]
+    [first] = judged([LLAVA], "C8")
     assert first.found.n == 40
 
 
@@ -219,14 +225,14 @@ def test_difficult_answers_count_no_more_than_in_the_official_score(write_run):
     hard = {"meta": {"difficult_direct_answer": True}}
     answers = [(0, 1, None), (1, 0, None, hard)] * 20
     write_run(SEVEN, "rel-att", "aokvqa", answers)
-    [found] = [one for one in judged([SEVEN], "C9") if one.found]
+    [found] = judged([SEVEN], "C9")
     assert (found.found.n, found.found.value) == (20, 100)
 
 
-def summary_of(models, key):
-    evidence = Evidence()
-    found = ledger.entries(evidence, models, [claims.get(key)])
-    [row] = ledger.summary(evidence, found, [claims.get(key)]).to_dict("records")
+def summary_of(models, key, evidence=None):
+    evidence = evidence or Evidence()
+    table = ledger.summary(evidence, ledger.verdicts(evidence, models))
+    [row] = table[table["claim"] == key].to_dict("records")
     return row
 
 
@@ -249,7 +255,7 @@ def test_made_up_records_of_a_7b_model_join_the_ledger_by_themselves(write_run):
     models = ledger.with_records(evidence, [LLAVA])
     assert (before, models) == ([LLAVA], [LLAVA, SEVEN])
 
-    found = ledger.entries(evidence, models)
+    found = ledger.verdicts(evidence, models)
     rows = ledger.details(found)
     theirs = rows[rows["model"] == SEVEN]
     assert set(theirs["size"]) == {"GPU"}
@@ -283,28 +289,27 @@ def test_pages_and_the_runs_that_have_one_are_linked(write_run, tmp_path, monkey
 
 def test_records_of_a_subset_count_until_the_whole_is_there(write_run):
     write_run(SEVEN, "rel-att", "textvqa", [(0, 1, 0.001)] * 20, limit=20)
-    [found] = [one for one in judged([SEVEN], "C8") if one.found]
+    [found] = judged([SEVEN], "C8")
     assert (found.found.n, found.runs) == (
         20,
         ("llava-1.5-7b__rel-att__textvqa__n20-s0",),
     )
     write_run(SEVEN, "rel-att", "textvqa", [(0, 1, 0.001)] * 50)
-    [found] = [one for one in judged([SEVEN], "C8") if one.found]
+    [found] = judged([SEVEN], "C8")
     assert found.found.n == 50
 
 
 def test_unfinished_and_changed_runs_are_no_evidence(write_run):
     write_run(SEVEN, "rel-att", "textvqa", [(0, 1, 0.001)] * 20, finished=False)
     write_run(SEVEN, "grad-att", "textvqa", [(0, 1, 0.001)] * 20, geometry="upstream")
-    assert [one for one in judged([SEVEN], "C8") if one.found] == []
+    assert judged([SEVEN], "C8") == []
 
 
 def test_a_claim_about_two_models_reads_the_sister_of_the_same_size(write_run):
-    assert evidence.sister(LLAVA, "instructblip") == "tiny-instructblip"
-    assert evidence.sister(SEVEN, "instructblip") == BLIP
+    assert (size_of("tiny-instructblip"), size_of(BLIP)) == (EMBEDDED, GPU)
     write_run(SEVEN, "rel-att", "docvqa", [(0, 1, None)] * 20)
     write_run(BLIP, "rel-att", "docvqa", [(0, 0, None)] * 20)
-    [apart] = [one for one in judged([SEVEN], "C10") if one.found]
+    [apart] = judged([SEVEN], "C10")
     assert apart.found.value == 100
     assert apart.runs == (
         "llava-1.5-7b__rel-att__docvqa",
@@ -318,15 +323,15 @@ def test_relations_are_told_apart_by_category(write_run):
         (0, 0, None, {"meta": {"category": "relative_position"}}),
     ]
     write_run(SEVEN, "rel-att-high", "vstar", kinds * 20)
-    [found] = [one for one in judged([SEVEN], "C21") if one.found]
-    assert (found.found.value, found.verdict) == (100, SEEN)
+    [found] = judged([SEVEN], "C21")
+    assert (found.found.value, found.word) == (100, SEEN)
 
 
 # Commands.
 
 
 def missing(key):
-    return ledger.commands(Evidence(), claims.get(key))
+    return ledger.commands(Evidence(), BY_KEY[key])
 
 
 def test_a_size_of_the_matrix_is_named_where_it_has_all_that_is_missing(results_folder):
@@ -375,43 +380,42 @@ def test_what_no_run_records_is_a_page_to_execute(results_folder):
 
 
 def test_there_is_one_row_a_claim_in_order():
-    assert [one.key for one in claims.CLAIMS] == [f"C{n}" for n in range(1, 23)]
-    with pytest.raises(ValueError, match="unknown claim 'C99'; known: C1 to C22"):
-        claims.get("C99")
+    assert [one.key for one in CLAIMS] == [f"C{n}" for n in range(1, 23)]
 
 
-@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda one: one.key)
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda one: one.key)
 def test_every_claim_is_read_off_or_says_why_not(claim):
-    sizes = {one.size for one in claim.measures}
-    judged = {one.size for one in claim.measures if not isinstance(one.rule, Shown)}
-    assert [EMBEDDED in judged, bool(claim.cannot), bool(claim.true)].count(True) == 1
-    assert [GPU in sizes, bool(claim.cannot_gpu), bool(claim.true)].count(True) == 1
-    assert claim.place and claim.paper and claim.page
-    names = [(one.size, one.name, one.families) for one in claim.measures]
+    here = any(one.rule for one in claim.readings if one.size in ("", EMBEDDED))
+    there = any(one.size in ("", GPU) for one in claim.readings)
+    assert [here, bool(claim.cannot), bool(claim.true)].count(True) == 1
+    assert [there, bool(claim.cannot_gpu), bool(claim.true)].count(True) == 1
+    place, _, number = claim.paper.partition(": ")
+    assert place and number and claim.page
+    names = [(one.size, one.name, one.families) for one in claim.readings]
     assert len(set(names)) == len(names)
 
 
 def test_embedded_readings_need_runs_that_the_book_makes():
     configs, _ = matrix.chosen(plans.MATRIX, "embedded")
     made = {config.run_id for config in configs}
-    for claim in claims.CLAIMS:
-        for reading in claim.of(LLAVA):
-            for need in reading.needs:
-                assert isinstance(need, Probe) or need.run_id(LLAVA) in made
+    for need in (n for one in CLAIMS for r in one.of(LLAVA) for n in r.needs):
+        if isinstance(need, Answers):
+            asked = {"dataset": need.dataset, "method": need.method}
+            assert RunConfig(model=need.model or LLAVA, **asked).run_id in made
 
 
 def test_verdicts_are_counted_by_size(write_run):
     write_run(LLAVA, "no-crop", "plates", by_size((0, 0), (1, 1)))
     found = judged([LLAVA], "C2")
-    none = dict.fromkeys(readings.VERDICTS, 0)
-    assert ledger.counted(found) == none | {SEEN: 1}
-    assert ledger.counted(found, GPU) == none
+    none = dict.fromkeys(readings.WORDS, 0)
+    assert ledger.counted(ledger.at(EMBEDDED, found)) == none | {SEEN: 1}
+    assert ledger.counted(ledger.at(GPU, found)) == none
 
 
 def test_mixed_outcomes_are_counted():
-    claim, [reading, *_] = claims.get("C8"), claims.get("C8").measures
-    entry = lambda verdict, n=50: ledger.Entry(  # noqa: E731
-        claim, reading, LLAVA, estimate(0, 1, n), verdict, ()
+    claim, [reading, *_] = BY_KEY["C8"], BY_KEY["C8"].readings
+    entry = lambda word, n=50: ledger.Verdict(  # noqa: E731
+        claim, reading, LLAVA, estimate(0, 1, n), word
     )
     assert ledger.outcome([entry(SEEN)]) == "seen (1 of 1 readings)"
     assert ledger.outcome([entry(NOT_SEEN)]) == "not seen (1 of 1 readings)"
@@ -429,34 +433,34 @@ def test_every_claim_has_one_standing_and_its_row_begins_with_it(write_run):
     """Words and counts agree: both come from the same entries."""
     write_run(LLAVA, "no-crop", "plates", by_size((0, 0), (1, 1)))
     write_run(LLAVA, "rel-att", "plates", by_size((0, 1), (1, 1)))
-    found = ledger.entries(Evidence(), [LLAVA])
-    counts = ledger.standings(found)
-    assert sum(counts.values()) == len(claims.CLAIMS)
-    cells = ledger.summary(Evidence(), found)["embedded size"]
-    for word in ledger.STANDINGS:
-        assert (
-            sum(cell.startswith((f"{word} (", f"{word}:")) for cell in cells)
-            == (counts[word])
-        )
-    assert counts[ledger.BUILT] == 2
+    found = ledger.verdicts(Evidence(), [LLAVA])
+    words = ledger.standings(found)
+    table = ledger.summary(Evidence(), found).set_index("claim")["embedded size"]
+    assert list(words) == list(table.index)
+    assert set(words.values()) <= set(ledger.STANDINGS)
+    for key, word in words.items():
+        assert table[key].startswith((f"{word} (", f"{word}:"))
+    assert list(words.values()).count(ledger.BUILT) == 2
 
 
 def test_a_claim_seen_in_some_models_and_too_uncertain_in_others_is_mixed():
-    claim = claims.get("C6")
+    claim = BY_KEY["C6"]
     found = [
-        ledger.Entry(claim, claim.of(LLAVA)[0], LLAVA, estimate(0, 1), verdict, ())
-        for verdict in (SEEN, CANNOT)
+        ledger.Verdict(claim, claim.of(LLAVA)[0], LLAVA, estimate(0, 1), word)
+        for word in (SEEN, CANNOT)
     ]
-    assert ledger.standing(found, claim) == ledger.MIXED
-    assert ledger.standing(found[1:], claim) == CANNOT
+    assert ledger.standings(found)["C6"] == ledger.MIXED
+    assert ledger.standings(found[1:])["C6"] == CANNOT
 
 
 def test_a_number_that_is_only_shown_has_no_verdict(results_folder):
-    table = pd.DataFrame({"what": ["plain"] * 10 + ["map"] * 10, "tokens": range(20)})
+    table = pd.DataFrame({"method": ["no-crop", "rel-att"]})
+    table["seconds"] = [list(range(10)), list(range(20, 30))]
+    table["answer_token_seconds"] = 2.0
     evidence = Evidence({(LLAVA, "cost"): table})
-    found = ledger.entries(evidence, [LLAVA], [claims.get("C14")])
-    assert ledger.standing(found, claims.get("C14")) == CANNOT
-    [row] = ledger.summary(evidence, found, [claims.get("C14")]).to_dict("records")
+    found = judged([LLAVA], "C14", evidence)
+    assert ledger.standings(found)["C14"] == CANNOT
+    row = summary_of([LLAVA], "C14", evidence)
     assert row["embedded size"].startswith(f"{CANNOT}: a CPU's answer token")
     assert f"{LLAVA} 10.0" in row["embedded size"]
     assert ledger.details(found)["seen if"].tolist() == ["not to be compared"]
@@ -474,7 +478,7 @@ def test_the_row_of_c4_tells_the_papers_crop_and_ours_apart(write_run):
 
 def test_equal_attention_is_read_off_equality_alone():
     """That a ratio lies above 1 is another claim's."""
-    rules = {one.rule.says for one in claims.get("C6").measures}
+    rules = {one.seen_if for one in BY_KEY["C6"].readings}
     assert rules == {"from half to double (within ±1 of 0)"}
 
 
@@ -482,13 +486,12 @@ def test_what_stays_wrong_because_it_was_missed_speaks_against_seeing(write_run)
     missed = {"box": (0, 0, 1, 1), "coverage": 0.0}
     answers = [(0, 0, 0.001, missed)] * 20 + [(0, 1, 0.001, missed)] * 20
     write_run(LLAVA, "rel-att", "plates", answers)
-    [found] = [one for one in judged([LLAVA], "C7") if one.found]
-    assert (found.found.n, found.found.value, found.verdict) == (20, 100, OPPOSITE)
+    [found] = judged([LLAVA], "C7")
+    assert (found.found.n, found.found.value, found.word) == (20, 100, OPPOSITE)
 
 
-def test_needs_name_their_runs(results_folder):
-    need = Run("plates", "rel-att", family="instructblip")
-    assert need.run_id(LLAVA) == "tiny-instructblip__rel-att__plates"
-    assert Evidence().missing([need, Probe("zoom")], LLAVA) == [need, Probe("zoom")]
-    with pytest.raises(ValueError, match="no model of family 'nothing'"):
-        evidence.sister(LLAVA, "nothing")
+def test_what_is_not_there_is_no_evidence(results_folder):
+    need = Answers("plates", "rel-att")
+    assert Evidence().frame(need, LLAVA) is None
+    assert Evidence().frame("zoom", LLAVA) is None
+    assert Evidence().rows(need, LLAVA) is None

@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 
 from analysis import crops, looking
-from analysis.claims import probes, probing, questions
-from analysis.claims.evidence import Evidence
+from analysis.claims import probes
 from vicrop import boxes
-from vicrop.run import datasets, stats
+from vicrop.run import datasets
 from vicrop.types import Box, Map
 
 
@@ -27,7 +26,7 @@ def samples(data):
 
 
 def test_a_zoom_ends_near_the_object_and_starts_with_the_whole_image(samples):
-    views = probes._zooms(samples[0], (448, 448), 5)
+    views = probes._zooms(samples[0], (448, 448))
     assert views[0] == Box(0, 0, 448, 448)
     sides = [view.width for view in views]
     assert sides == sorted(sides, reverse=True)
@@ -36,8 +35,8 @@ def test_a_zoom_ends_near_the_object_and_starts_with_the_whole_image(samples):
 
 
 def test_a_zoom_gives_a_probability_a_view(vlm, data, samples):
-    table = probes.zoom(vlm, data, samples, steps=3)
-    assert list(table["name"]) == ["step 0", "step 1", "step 2"] * 2
+    table = probes.zoom(vlm, data, samples)
+    assert list(table["name"]) == [f"step {n}" for n in range(probes.ZOOMS)] * 2
     assert table["score"].between(0, 1).all()
 
 
@@ -53,12 +52,12 @@ def test_the_chance_of_an_answer_is_the_softmax_of_its_first_token(vlm, picture)
 
 def test_every_layers_crop_is_answered_and_the_means(vlm, data, samples):
     looked = looking.looks(vlm, data, samples)
-    table = probes.answered(vlm, data, looked, probes.layer_crops(vlm))
+    table = probes.layer_answers(vlm, data, looked)
     count = len(looked[0].maps)
     names = [*(probes.layer_name(number) for number in range(count)), crops.ALL]
     assert list(table["name"][: count + 1]) == names
     assert len(table) == 2 * (count + 1)
-    assert questions.best_layer(table, names[:-1]) in names
+    assert table["score"].isin([0, 1]).all()
 
 
 def test_a_crop_is_shown_alone_beside_what_the_run_recorded(vlm, data, samples):
@@ -83,137 +82,67 @@ def test_the_ratio_is_taken_in_every_way(vlm, data, samples):
     ways = [probes.DEFINED, probes.ROUNDED, probes.POOLED, probes.RAW]
     assert list(table["name"][:4]) == ways
     looked = looking.looks(vlm, data, samples)[0]
-    expected = boxes.attention_ratio(
+    expected = looking.attention_ratio(
         looked.maps[vlm.layer], samples[0].boxes[0], looked.image_size
     )
     assert table["ratio"][0] == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_uniform_map_has_ratio_one_in_every_way():
-    amap = Map(np.ones((6, 6)))
-    cells = probes.whole_cells(amap, (10, 10, 25, 25), (60, 60))
-    assert cells == (slice(1, 3), slice(1, 3))
-    for pool in (np.sum, np.max):
-        assert probes.cell_ratio(amap.values, cells, pool) == 1
+@pytest.mark.parametrize("pool", [np.sum, np.max])
+def test_a_uniform_map_has_ratio_one_in_every_way(pool):
+    assert (
+        probes.cell_ratio(Map(np.ones((6, 6))), (10, 10, 25, 25), (60, 60), pool) == 1
+    )
 
 
-def test_cells_are_counted_like_a_loop(rng):
-    values = rng.random((5, 7))
-    cells = (slice(1, 3), slice(2, 5))
+def test_touched_cells_are_pooled_like_in_a_loop(rng):
+    """The box touches rows 1 and 2 of 5, columns 2 to 4 of 7; a cell is 10 pixels."""
+    amap = Map(rng.random((5, 7)))
     every = [
-        values[top : top + 2, left : left + 3].sum()
+        amap.values[top : top + 2, left : left + 3].sum()
         for top in range(4)
         for left in range(5)
     ]
-    expected = values[cells].sum() / np.mean(every)
-    assert probes.cell_ratio(values, cells, np.sum) == pytest.approx(expected)
+    expected = amap.values[1:3, 2:5].sum() / np.mean(every)
+    found = probes.cell_ratio(amap, (21, 10, 50, 29), (70, 50), np.sum)
+    assert found == pytest.approx(expected)
 
 
 def test_a_box_outside_the_map_has_no_ratio():
     amap = Map(np.ones((4, 4)), (20, 0, 40, 20))
-    cells = probes.whole_cells(amap, (0, 0, 10, 10), (60, 20))
-    assert np.isnan(probes.cell_ratio(amap.values, cells, np.sum))
+    assert np.isnan(probes.cell_ratio(amap, (0, 0, 10, 10), (60, 20), np.sum))
 
 
-def test_only_what_is_wanted_and_can_be_made_is_probed(vlm, data, results_folder):
-    made = probing.probe(vlm, "m", data, 0, Evidence(), ("layers", "crop alone"))
-    assert list(made) == [("m", "layers")]
-    chosen = probing.probe(vlm, "m", data, 1, Evidence(), ("chosen layer",))
-    assert set(chosen["m", "chosen layer"]["name"]) == {crops.ONE, crops.ALL}
-
-
-def test_attention_is_also_probed_on_objects_of_all_sizes(
-    vlm, data, results_folder, monkeypatch
-):
+@pytest.fixture
+def small(monkeypatch):
+    """The first question's object counts as small."""
     monkeypatch.setattr(crops, "small_samples", lambda of, n: datasets.load(of)[:1])
-    made = probing.probe(vlm, "m", data, 0, Evidence(), ("layers", *probing.ALL))
-    small, every, at = (made["m", name] for name in ("layers", *probing.ALL))
+
+
+def test_what_needs_a_run_is_probed_where_it_is_there(vlm, data, small):
+    made = probes.of_model(vlm, data, 0)
+    assert not {"map's layer", "crop alone"} & set(made)
+    assert set(made["chosen layer"]["name"]) == {crops.ONE, crops.ALL}
+    run = pd.DataFrame({"error": [None], "box": [(0, 0, 9, 9)]}, index=["a"])
+    run[["score", "plain_score"]] = 1.0
+    made = probes.of_model(vlm, data, 0, plain=run, cropped=run)
+    assert made["map's layer"]["answer"].tolist() == ["right"]
+    assert len(made["crop alone"]) == 3
+
+
+def test_attention_is_also_probed_on_objects_of_all_sizes(vlm, data, small):
+    names = ("layers", "layers, all sizes", "map's layer, all sizes")
+    made = probes.of_model(vlm, data, 0)
+    small, every, at = (made[name] for name in names)
     boxed = {sample.id for sample in datasets.load(data) if sample.boxes}
     assert set(small["id"]) < set(every["id"]) == boxed
     assert set(at["layer"]) == {vlm.layer}
     assert len(at) == len(boxed)
 
 
-# Questions.
-
-
-def layer_of(ratios, answers, sizes):
-    groups = ["small"] * len(sizes)
-    return pd.DataFrame(
-        {"ratio": ratios, "answer": answers, "size": sizes, "group": groups}
-    )
-
-
-def test_a_difference_that_is_only_of_size_vanishes_at_like_sizes(rng):
-    """Ratio follows size exactly; wrong answers are about smaller objects."""
-    sizes = rng.uniform(0.0001, 0.005, 800)
-    wrong = rng.random(800) > sizes / 0.005
-    layer = layer_of(1 / sizes, np.where(wrong, "wrong", "right"), sizes)
-    logs = np.log2(layer["ratio"])
-    raw = logs[wrong].mean() - logs[~wrong].mean()
-    like = questions.like_sized(layer, bins=16)
-    assert raw > 0.8
-    assert abs(like.value) < 0.15
-    assert like.n <= 800
-
-
-def test_bins_of_few_answers_are_left_out():
-    layer = layer_of([1.0, 2.0, 3.0, 4.0], ["right", "wrong"] * 2, [1, 2, 3, 4])
-    found = questions.like_sized(layer)
-    assert found.n == 0
-    assert questions.told({"m": {"x": found}})["effect"].tolist() == ["no samples"]
-
-
-def test_an_interval_of_too_few_samples_is_none():
-    few, enough = stats.bootstrap([4.0] * 3), stats.bootstrap([4.0] * 10)
-    table = questions.told({"m": {"few": few, "enough": enough}}, "×", null=1)
-    assert table["effect"].tolist() == ["too few", "positive"]
-    assert table["×, 95 %"].tolist() == ["4.0", "4.0 [4.0, 4.0]"]
-
-
-def test_scorers_differ_where_the_label_is_in_a_longer_answer():
-    run = pd.DataFrame(
-        {
-            "error": [None] * 2,
-            "plain": ["x", "x"],
-            "answer": ["a cat", "cat"],
-            "labels": [("cat",)] * 2,
-            "question": ["q"] * 2,
-        }
-    )
-    found = questions.scorers(run)
-    assert found["equality"].value == 50
-    assert found["label in answer"].value == 100
-    assert found["label in answer over equality"].value == 50
-
-
-def test_a_ratio_of_medians_is_resampled_in_each():
-    over, under = np.array([2.0, 2.2, 1.8]), np.array([1.0, 1.1, 0.9])
-    found = questions.times(over, under)
-    assert found.value == pytest.approx(2)
-    assert found.low < 2 < found.high
-
-
-def test_half_a_width_shrinks_with_the_root_of_n():
-    one = pd.DataFrame({"score": [0.0, 1, 1, 0] * 10})
-    other = pd.DataFrame({"score": [0.0, 0, 1, 1] * 10})
-    wide = questions.half_width(one, other, 100)
-    assert questions.half_width(one, other, 400) == pytest.approx(wide / 2)
-
-
-def test_every_question_is_measured_or_says_what_it_needs():
-    table = questions.listed()
-    assert list(table["question"]) == list(range(1, 14))
-    assert (table["measured here"] == "yes").sum() >= 9
-    assert (table["needs, or leaves open"] != "").all()
-
-
-def test_differences_of_a_probe_are_paired():
-    table = pd.DataFrame(
-        {"id": ["a", "a", "b", "b"], "name": ["x", "y"] * 2, "score": [1, 0, 1, 1]}
-    )
-    [found] = questions.by_name(table, [("x", "y")]).values()
-    assert (found.value, found.n) == (50, 2)
-    shares = questions.scores(table)
-    assert shares["x"].value == 100
-    assert isinstance(shares["y"], stats.Estimate)
+def test_the_answers_with_some_layers_crops_are_those_of_all(vlm, data, samples):
+    looked = looking.looks(vlm, data, samples)
+    every = probes.layer_answers(vlm, data, looked)
+    some = probes.layer_answers(vlm, data, looked, [vlm.layer])
+    kept = every[every["name"].isin([probes.layer_name(vlm.layer), crops.ALL])]
+    pd.testing.assert_frame_equal(some, kept.reset_index(drop=True))

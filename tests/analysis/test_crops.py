@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from analysis import crops, looking
-from vicrop import boxes
+from vicrop import boxes, methods
 from vicrop.run import datasets, stats
 from vicrop.types import Box, Map
 
@@ -151,19 +151,19 @@ def test_agreement_counts_boxes_that_both_methods_have():
 
 def test_every_pair_of_the_three_methods_is_a_row():
     run = run_table([0, 0, 0, 0], [1.0, 1.0, 1.0, 1.0])
-    table = crops.agreement({"m": dict.fromkeys(crops.METHODS, run)})
+    table = crops.agreement({"m": dict.fromkeys(methods.PAPER, run)})
     pairs = ["rel-att, grad-att", "rel-att, pure-grad", "grad-att, pure-grad"]
     assert table["methods"].tolist() == pairs
     assert table["both cover, %"][0].startswith("100.0 [")
 
 
-def test_together_counts_any_and_all():
+def test_held_by_counts_any_and_all():
     places = [0, 0, 0, None]
     runs = {
         "x": run_table(places, [1.0, 1.0, 0.0, None]),
         "y": run_table(places, [1.0, 0.0, 0.0, None]),
     }
-    found = crops.together(runs, keys=("x", "y"))
+    found = crops.held_by(runs, keys=("x", "y"))
     assert {name: round(3 * one.value, 6) for name, one in found.items()} == {
         "x": 2,
         "y": 1,
@@ -210,3 +210,37 @@ def test_runs_of_some_methods_are_kept_in_the_order_asked_for():
     kept = crops.of_methods(runs, ["c", "a"])
     assert kept == {"m": {"c": 3, "a": 1}, "other": {"c": 4}}
     assert list(kept["m"]) == ["c", "a"]
+
+
+def answered_run(coverage, score):
+    """A run's table of samples a, b, c, …"""
+    ids = list("abcdef"[: len(score)])
+    columns = {"coverage": coverage, "score": score, "plain_score": [0.0] * len(ids)}
+    return pd.DataFrame(columns, index=ids, dtype=float)
+
+
+def test_runs_are_compared_sample_by_sample_and_measure_by_measure():
+    before = answered_run([0.9, 0.5, None, 0.0], [1, 0, 0, 0])
+    after = answered_run([0.8, 1.0, None, 1.0], [1, 1, 0, 0])
+    found = crops.compare(before, after)
+    assert {name: (round(e.value, 6), e.n) for name, e in found.items()} == {
+        "share of the object in the crop": (round((2.8 - 1.4) / 3, 6), 3),
+        "object in the crop": (round(1 / 3, 6), 3),
+        "right with the crop": (0.25, 4),
+        "right without": (0, 4),
+    }
+
+
+def test_comparison_has_a_row_a_measure_and_run():
+    frames = {
+        "exact": answered_run([1, 1], [1, 1]),
+        "other": answered_run([0, 0], [0, 0]),
+    }
+    table = crops.comparison(frames, "exact")
+    assert table["run"].tolist() == ["exact", "other"] * 4
+    assert table["measure"].tolist()[::2] == list(crops.outcomes(frames["exact"]))
+    other = table[table["run"] == "other"].set_index("measure")
+    assert other["effect"].tolist() == ["negative", "negative", "negative", "none"]
+    apart = other.loc["object in the crop", "against exact, points"]
+    assert apart == "−100.0 [−100.0, −100.0]"
+    assert (table[table["run"] == "exact"]["effect"] == "").all()

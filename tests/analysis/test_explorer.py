@@ -19,7 +19,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
 
 from analysis import explorer as package  # noqa: E402
-from analysis.explorer import collect, page, store, tiles  # noqa: E402
+from analysis import looking  # noqa: E402
+from analysis.explorer import collect, page, sprites, store  # noqa: E402
 from vicrop import attribution, boxes
 from vicrop.run import datasets  # noqa: E402
 from vicrop.types import Map  # noqa: E402
@@ -127,18 +128,13 @@ def test_answers_are_a_row_a_question_and_model(saved):
     assert saved.missed("one") == 1
 
 
-def test_a_model_that_was_not_asked_is_refused(saved):
-    with pytest.raises(ValueError, match="nobody was not asked question 0"):
-        saved.of(0, "nobody")
-
-
-# Tiles.
+# Sheets of maps.
 
 
 def test_first_column_is_the_mean_and_the_others_are_the_heads(saved):
-    said = saved.of(0, "one")
+    said = explored.said(saved, 0, "one")
     heads = saved.array(said, "question")
-    values = tiles.of_prompt(saved, said, "question").values
+    values = sprites.of_prompt(saved, said, "question").values
     assert values.shape == (4, 4, 4, 6)
     for layer in range(4):
         assert values[layer, 0] == pytest.approx(heads[layer].mean(0))
@@ -147,9 +143,9 @@ def test_first_column_is_the_mean_and_the_others_are_the_heads(saved):
 
 
 def test_ratio_of_the_mean_divides_means(saved):
-    said = saved.of(0, "one")
+    said = explored.said(saved, 0, "one")
     question, general = (saved.array(said, name) for name in ("question", "general"))
-    values = tiles.of_prompt(saved, said, "ratio").values
+    values = sprites.of_prompt(saved, said, "ratio").values
     for layer in range(4):
         plain = question[layer].mean(0) / general[layer].mean(0)
         assert values[layer, 0] == pytest.approx(plain)
@@ -158,47 +154,50 @@ def test_ratio_of_the_mean_divides_means(saved):
 
 def test_a_cell_that_nobody_looks_at_in_general_has_no_ratio():
     about, described = np.ones((1, 2)), np.array([[0.0, 2.0]])
-    assert tiles.relative(about, described).tolist() == [[0, 0.5]]
+    assert sprites.relative(about, described).tolist() == [[0, 0.5]]
 
 
 def test_maps_lie_where_the_model_sees_the_image(saved):
-    region = tiles.of_prompt(saved, saved.of(0, "other"), "ratio").region
+    region = sprites.of_prompt(saved, explored.said(saved, 0, "other"), "ratio").region
     assert region == (20, 0, 100, 80)  # the middle square of 120 × 80
 
 
 def test_crops_and_ratios_are_those_of_each_map(saved):
-    said = saved.of(0, "other")
-    made = tiles.of_prompt(saved, said, "ratio")
+    said = explored.said(saved, 0, "other")
+    made = sprites.of_prompt(saved, said, "ratio")
     asked = saved.index.asked[0]
     for line in range(2):
         for column in range(3):
             amap = Map(made.values[line, column], made.region)
             crop = boxes.select_box(amap, asked.size, said.crop_px)
-            ratio = boxes.attention_ratio(amap, asked.boxes[0], asked.size)
+            ratio = looking.attention_ratio(amap, asked.boxes[0], asked.size)
             assert made.crops()[line][column] == crop
             assert made.ratios()[line][column] == ratio
 
 
 def test_a_map_of_zeros_points_nowhere(saved):
     saved.arrays[store.key(0, "one", "question")][2, 1] = 0
-    made = tiles.of_prompt(saved, saved.of(0, "one"), "question")
+    made = sprites.of_prompt(saved, explored.said(saved, 0, "one"), "question")
     assert made.crops()[2][2] is None and made.ratios()[2][2] is None
     assert made.crops()[2][1] is not None
     page.Explorer(saved)
 
 
 def test_without_a_ground_truth_box_there_is_no_ratio(saved):
-    assert tiles.of_prompt(saved, saved.of(1, "one"), "ratio").ratios() is None
+    assert (
+        sprites.of_prompt(saved, explored.said(saved, 1, "one"), "ratio").ratios()
+        is None
+    )
 
 
 def test_every_so_many_layers_and_the_maps_own():
-    assert tiles.shown_layers(10, 5, 4) == [0, 4, 5, 8]
-    assert tiles.shown_layers(3, 1, 1) == [0, 1, 2]
+    assert sprites.shown_layers(10, 5, 4) == [0, 4, 5, 8]
+    assert sprites.shown_layers(3, 1, 1) == [0, 1, 2]
 
 
 def test_sprite_is_what_a_loop_over_cells_paints(saved):
-    values = tiles.of_prompt(saved, saved.of(0, "one"), "ratio").values
-    with Image.open(io.BytesIO(tiles.sprite(values))) as file:
+    values = sprites.of_prompt(saved, explored.said(saved, 0, "one"), "ratio").values
+    with Image.open(io.BytesIO(sprites.sprite(values))) as file:
         assert file.mode == "P"
         pixels = np.asarray(file.convert("RGB"))
     viridis = matplotlib.colormaps["viridis"]
@@ -212,16 +211,18 @@ def test_sprite_is_what_a_loop_over_cells_paints(saved):
 
 
 def test_values_come_back_to_three_digits_however_small(saved):
-    values = tiles.of_prompt(saved, saved.of(0, "one"), "question").values.copy()
+    values = sprites.of_prompt(
+        saved, explored.said(saved, 0, "one"), "question"
+    ).values.copy()
     values[0, 0, 0, 0] = 1e-8 * values[0, 0].max()
-    raw = np.frombuffer(base64.b64decode(tiles.packed(values)), "<f2").astype(float)
+    raw = np.frombuffer(base64.b64decode(sprites.packed(values)), "<f2").astype(float)
     peaks = values.max((2, 3), keepdims=True)
-    again = raw.reshape(values.shape) / tiles.SCALE * peaks
+    again = raw.reshape(values.shape) / sprites.SCALE * peaks
     assert again == pytest.approx(values, rel=6e-4)
 
 
 def test_peaks_are_at_their_places(saved):
-    made = tiles.of_prompt(saved, saved.of(0, "one"), "ratio")
+    made = sprites.of_prompt(saved, explored.said(saved, 0, "one"), "ratio")
     for line, column in np.ndindex(made.places.shape):
         row, col = divmod(made.places[line, column], made.values.shape[3])
         assert made.values[line, column, row, col] == made.peaks[line, column]
@@ -325,7 +326,7 @@ def test_mean_over_heads_is_the_methods_attention(key, picture):
     vlm = twins.wrap(key, **small)
     prompt = vlm.look(picture).whole.prompt(QUESTION)
     heads = collect.by_head(vlm, prompt)
-    plain = attribution.attention_to_image(vlm, prompt, range(len(vlm.attention)))
+    plain = attribution.attention_by_layer(vlm, prompt)
     assert heads.shape[:1] + heads.shape[2:] == plain[:, 0].shape
     assert heads.std(1).max() > 0
     assert heads.mean(1) == pytest.approx(plain[:, 0], rel=1e-5)
@@ -361,15 +362,15 @@ def asked(vlm, drawn, tmp_path):
 
 
 def test_rel_att_is_the_ratio_at_the_maps_layer(asked, vlm):
-    said = asked.of(0, "random")
-    ratio = tiles.of_prompt(asked, said, "ratio").values[vlm.layer, 0]
+    said = explored.said(asked, 0, "random")
+    ratio = sprites.of_prompt(asked, said, "ratio").values[vlm.layer, 0]
     assert ratio == pytest.approx(asked.amap(said, "rel-att").values, rel=1e-4)
 
 
 def test_answers_and_crops_are_the_models_own(asked, vlm, drawn):
     for sample, question in enumerate(asked.index.asked):
         source = datasets.load(str(drawn))[sample]
-        said = asked.of(sample, "random")
+        said = explored.said(asked, sample, "random")
         view = vlm.look(datasets.image_path(str(drawn), source))
         assert said.plain == view.ask(question.question).text
         for method, crop in said.crops.items():

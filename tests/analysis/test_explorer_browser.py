@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.explorer import page, tiles
+from analysis.explorer import page, sprites
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 playwright = pytest.importorskip(
@@ -135,7 +135,7 @@ def check(tab, made, line, column):
 
 
 def test_opens_at_the_maps_layer_ratio_and_mean(tab, saved):
-    made = tiles.of_prompt(saved, saved.of(0, "one"), "ratio")
+    made = sprites.of_prompt(saved, explored.said(saved, 0, "one"), "ratio")
     check(tab, made, 1, 0)
     assert "one, layer 1 (the map's layer), mean over heads, ratio." in status(tab)
     ratio = made.ratios()[1][0]
@@ -144,7 +144,7 @@ def test_opens_at_the_maps_layer_ratio_and_mean(tab, saved):
 
 
 def test_layer_is_chosen_by_keys(tab, saved):
-    made = tiles.of_prompt(saved, saved.of(0, "one"), "ratio")
+    made = sprites.of_prompt(saved, explored.said(saved, 0, "one"), "ratio")
     part(tab, "layer").focus()
     for line, key in ((2, "ArrowRight"), (3, "End"), (0, "Home"), (1, "ArrowUp")):
         tab.keyboard.press(key)
@@ -154,8 +154,8 @@ def test_layer_is_chosen_by_keys(tab, saved):
 
 
 def test_head_and_prompt_are_chosen(tab, saved):
-    for prompt in tiles.PROMPTS:
-        made = tiles.of_prompt(saved, saved.of(0, "one"), prompt)
+    for prompt in sprites.PROMPTS:
+        made = sprites.of_prompt(saved, explored.said(saved, 0, "one"), prompt)
         part(tab, "prompt").select_option(prompt)
         for column, name in enumerate(["mean", "0", "1", "2"]):
             part(tab, "head").select_option(label=name)
@@ -166,7 +166,9 @@ def test_head_and_prompt_are_chosen(tab, saved):
 def test_another_model_has_its_own_layers_and_heads(tab, saved):
     part(tab, "layer").fill("3")
     part(tab, "model").select_option("other")
-    check(tab, tiles.of_prompt(saved, saved.of(0, "other"), "ratio"), 1, 0)
+    check(
+        tab, sprites.of_prompt(saved, explored.said(saved, 0, "other"), "ratio"), 1, 0
+    )
     assert part(tab, "layer").get_attribute("max") == "1"
     assert part(tab, "head").locator("option").all_text_contents() == ["mean", "0", "1"]
     # A centre crop of 120 × 80 pixels: the map lies over the middle square.
@@ -177,7 +179,7 @@ def test_another_model_has_its_own_layers_and_heads(tab, saved):
 @pytest.mark.parametrize("column, method", list(enumerate(explored.METHODS)))
 def test_a_methods_map_comes_with_its_crop_and_answer(tab, saved, column, method):
     part(tab, "method").select_option(method)
-    made = tiles.of_methods(saved, saved.of(0, "one"))
+    made = sprites.of_methods(saved, explored.said(saved, 0, "one"))
     check(tab, made, 0, column)
     assert (
         f"With this map's crop: “one {method}”." in part(tab, "answers").text_content()
@@ -194,7 +196,9 @@ def test_a_methods_map_comes_with_its_crop_and_answer(tab, saved, column, method
 
 
 def test_arrow_keys_move_the_cell_and_stop_at_the_edges(tab, saved):
-    made = tiles.of_prompt(saved, saved.of(0, "one"), "ratio")  # 4 rows, 6 columns
+    made = sprites.of_prompt(
+        saved, explored.said(saved, 0, "one"), "ratio"
+    )  # 4 rows, 6 columns
     part(tab, "frame").focus()
     path = (
         "ArrowDown ArrowRight ArrowRight ArrowUp ArrowUp End ArrowRight PageDown Home"
@@ -218,7 +222,9 @@ def test_the_pointer_reads_the_cell_below_it(tab, saved):
             place["y"] + (row + 0.5) * place["height"] / 4,
         )
         assert said_value(tab)[:2] == (row, col)
-        check(tab, tiles.of_prompt(saved, saved.of(0, "one"), "ratio"), 1, 0)
+        check(
+            tab, sprites.of_prompt(saved, explored.said(saved, 0, "one"), "ratio"), 1, 0
+        )
 
 
 def test_what_is_painted_is_the_maps_color(tab, saved):
@@ -227,7 +233,9 @@ def test_what_is_painted_is_the_maps_color(tab, saved):
     part(tab, "show-crop").uncheck()
     part(tab, "show-truth").uncheck()
     part(tab, "head").select_option("2")
-    amap = tiles.of_prompt(saved, saved.of(0, "one"), "ratio").values[1, 2]
+    amap = sprites.of_prompt(saved, explored.said(saved, 0, "one"), "ratio").values[
+        1, 2
+    ]
     shot = Image.open(io.BytesIO(part(tab, "frame").screenshot())).convert("RGB")
     for row, col in np.ndindex(4, 6):
         if (row, col) == (0, 0):  # the cursor is there
@@ -271,7 +279,7 @@ def test_opacity_and_boxes_can_be_changed_by_keys(tab):
 
 
 def test_the_curve_says_each_layers_ratio_and_marks_the_chosen(tab, saved):
-    made = tiles.of_prompt(saved, saved.of(0, "one"), "ratio")
+    made = sprites.of_prompt(saved, explored.said(saved, 0, "one"), "ratio")
     part(tab, "head").select_option("3")
     told = part(tab, "curve").get_attribute("aria-label")
     for layer, line in enumerate(made.ratios()):
@@ -327,7 +335,12 @@ def test_two_explorers_on_a_page_do_not_disturb_each_other(opened, saved):
 def test_few_layers_keep_their_numbers(opened, saved):
     tab = opened(page.Explorer(saved, every=3).html())
     part(tab, "layer").fill("2")
-    check(tab, tiles.of_prompt(saved, saved.of(0, "one"), "ratio", [0, 1, 3]), 2, 0)
+    check(
+        tab,
+        sprites.of_prompt(saved, explored.said(saved, 0, "one"), "ratio", [0, 1, 3]),
+        2,
+        0,
+    )
     assert "layer 3" in status(tab)
 
 

@@ -1,11 +1,85 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+import vicrop
 from analysis import looking
-from vicrop import boxes
-from vicrop.run import datasets
+from vicrop import adapters, boxes
+from vicrop.run import datasets, stats
 from vicrop.run.stats import Estimate
+from vicrop.types import Map
+
+# The attention ratio.
+
+
+def slow_ratio(values, target, cell, steps):
+    """Attention ratio by counting pixels: each cell is drawn as cell × cell pixels."""
+    drawn = np.kron(values, np.ones((cell, cell)))
+    left, top, right, bottom = target
+    width, height = right - left, bottom - top
+    stride = cell // steps
+    sums = [
+        drawn[y : y + height, x : x + width].sum()
+        for y in range(0, drawn.shape[0] - height + 1, stride)
+        for x in range(0, drawn.shape[1] - width + 1, stride)
+    ]
+    return drawn[top:bottom, left:right].sum() / np.mean(sums)
+
+
+@pytest.mark.parametrize(
+    "target", [(0, 0, 8, 8), (12, 8, 28, 20), (4, 4, 40, 12), (0, 0, 48, 40)]
+)
+def test_attention_ratio_equals_dense_sampling_of_pixels(rng, target):
+    values = rng.uniform(0.1, 1, (5, 6)).astype(np.float32)
+    amap = Map(values)
+    ratio = looking.attention_ratio(amap, target, (48, 40), steps=4)
+    assert ratio == pytest.approx(slow_ratio(values, target, cell=8, steps=4), rel=1e-6)
+
+
+def test_attention_ratio_does_not_round_the_target_to_cells(rng):
+    values = rng.uniform(0.1, 1, (4, 4)).astype(np.float32)
+    target = (3, 5, 14, 19)  # across the borders of 8-pixel cells
+    ratio = looking.attention_ratio(Map(values), target, (32, 32), steps=8)
+    assert ratio == pytest.approx(slow_ratio(values, target, cell=8, steps=8), rel=0.02)
+
+
+def test_attention_ratio_uses_the_maps_region(rng):
+    values = rng.uniform(0.1, 1, (4, 4)).astype(np.float32)
+    plain = looking.attention_ratio(Map(values), (8, 8, 16, 24), (32, 32))
+    moved = Map(values, region=(100, 10, 132, 42))
+    assert looking.attention_ratio(moved, (108, 18, 116, 34), (232, 52)) == plain
+
+
+EDGES = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted)
+
+
+@given(across=EDGES, down=EDGES)
+def test_uniform_map_has_ratio_one(across, down):
+    target = (90 * across[0], 60 * down[0], 90 * across[1], 60 * down[1])
+    assume(target[2] - target[0] > 0.5 and target[3] - target[1] > 0.5)
+    ratio = looking.attention_ratio(Map(np.ones((6, 9))), target, (90, 60))
+    assert ratio == pytest.approx(1, rel=1e-6)
+
+
+def test_ratio_is_above_one_where_the_map_is_bright():
+    values = np.ones((6, 6))
+    values[2, 3] = 10
+    bright, dark = (30, 20, 40, 30), (0, 0, 10, 10)
+    assert looking.attention_ratio(Map(values), bright, (60, 60)) > 5
+    assert looking.attention_ratio(Map(values), dark, (60, 60)) < 1
+
+
+def test_target_outside_the_maps_region_has_no_ratio():
+    amap = Map(np.ones((4, 4)), region=(50, 0, 150, 100))
+    assert math.isnan(looking.attention_ratio(amap, (40, 10, 60, 30), (200, 100)))
+    assert looking.attention_ratio(amap, (50, 0, 150, 100), (200, 100)) == 1
+
+
+# Layer by layer.
 
 
 @pytest.fixture
@@ -33,7 +107,7 @@ def test_every_layer_of_every_boxed_sample_is_a_row(vlm, view, data):
     ):
         rows = frame[frame["id"] == name]
         for layer, amap in enumerate(view.layer_maps(question)):
-            ratio = boxes.attention_ratio(amap, truth, (448, 448))
+            ratio = looking.attention_ratio(amap, truth, (448, 448))
             crop = boxes.select_box(amap, (448, 448), vlm.crop_px)
             assert rows["ratio"].iloc[layer] == pytest.approx(ratio)
             assert rows["coverage"].iloc[layer] == boxes.coverage(crop, truth)
@@ -139,32 +213,111 @@ def test_objects_kept_in_view_are_counted_by_fit(wide):
     assert kept.loc["pad", "wholly seen, %"].startswith("100.0 [")
 
 
-def run_table(coverage, score):
-    """A run's table of samples a, b, c, …"""
-    ids = list("abcdef"[: len(score)])
-    columns = {"coverage": coverage, "score": score, "plain_score": [0.0] * len(ids)}
-    return pd.DataFrame(columns, index=ids, dtype=float)
+# Layers of a connector too.
 
 
-def test_runs_are_compared_sample_by_sample_and_measure_by_measure():
-    before = run_table([0.9, 0.5, None, 0.0], [1, 0, 0, 0])
-    after = run_table([0.8, 1.0, None, 1.0], [1, 1, 0, 0])
-    found = looking.compare(before, after)
-    assert {name: (round(e.value, 6), e.n) for name, e in found.items()} == {
-        "share of the object in the crop": (round((2.8 - 1.4) / 3, 6), 3),
-        "object in the crop": (round(1 / 3, 6), 3),
-        "right with the crop": (0.25, 4),
-        "right without": (0, 4),
-    }
+@pytest.fixture(scope="module")
+def blip():
+    return vicrop.load("tiny-instructblip")
 
 
-def test_comparison_has_a_row_a_measure_and_run():
-    frames = {"exact": run_table([1, 1], [1, 1]), "other": run_table([0, 0], [0, 0])}
-    table = looking.comparison(frames, "exact")
-    assert table["run"].tolist() == ["exact", "other"] * 4
-    assert table["measure"].tolist()[::2] == list(looking.measured(frames["exact"]))
-    other = table[table["run"] == "other"].set_index("measure")
-    assert other["effect"].tolist() == ["negative", "negative", "negative", "none"]
-    apart = other.loc["object in the crop", "against exact, points"]
-    assert apart == "−100.0 [−100.0, −100.0]"
-    assert (table[table["run"] == "exact"]["effect"] == "").all()
+@pytest.fixture
+def pair(write_data, row, picture, scene):
+    rows = [row(id="a", boxes=[scene[0].plates[0].box]), row(id="b")]
+    return str(write_data(rows, [picture]))
+
+
+def test_pairs_are_the_ratios_that_a_model_of_each_connector_layer_has(blip, pair):
+    """The twin loads the model anew for each layer of the Q-Former."""
+    samples = datasets.load(pair)
+    frame = looking.by_pair(blip, pair, samples).set_index("pair")["ratio"]
+    depth = len(blip.attention)
+    assert frame.index.tolist() == list(range(3 * depth))
+    image = datasets.image_path(pair, samples[0])
+    for number in range(3):
+        other = vicrop.load("tiny-instructblip", qformer_layer=number)
+        for layer, amap in enumerate(other.look(image).layer_maps(samples[0].question)):
+            ratio = looking.attention_ratio(amap, samples[0].boxes[0], (448, 448))
+            assert frame[layer + number * depth] == pytest.approx(ratio, rel=1e-4)
+
+
+def test_the_maps_own_pair_is_what_a_run_reads(blip, pair):
+    samples = datasets.load(pair)
+    frame = looking.by_pair(blip, pair, samples)
+    own = looking.by_layer(blip, pair, samples)
+    chosen = frame[frame["pair"] == looking.chosen_pair(blip)]
+    assert chosen["connector"].tolist() == [blip.connector_layer]
+    at = own[own["layer"] == blip.layer]["ratio"].tolist()
+    assert chosen["ratio"].tolist() == pytest.approx(at)
+
+
+def test_a_connector_without_attention_is_one_layer(vlm, pair):
+    samples = datasets.load(pair)
+    frame = looking.by_pair(vlm, pair, samples)
+    own = looking.by_layer(vlm, pair, samples)
+    pd.testing.assert_frame_equal(frame[list(own)], own)
+    assert frame["pair"].tolist() == own["layer"].tolist()
+    assert looking.chosen_pair(vlm) == vlm.layer
+
+
+def test_a_model_in_memory_is_read_with_its_own_weights(blip):
+    for number, one in enumerate(blip.by_connector()):
+        assert one.model is blip.model and one.layer == blip.layer
+        assert one.connector_layer == number
+    assert isinstance(one.facts, adapters.FAMILIES["instructblip"].facts)
+
+
+def table(right, wrong, groups=("small",)):
+    """Ratios of 12 right and 12 wrong answers, shifted a little, in two layers."""
+    rows = []
+    for group in groups:
+        for answer, ratio in (("right", right), ("wrong", wrong)):
+            rows += [
+                (f"{group}{answer}{n}", pair, answer, group, ratio + 0.01 * n)
+                for n in range(12)
+                for pair in (0, 1)
+            ]
+    return pd.DataFrame(rows, columns=["id", "pair", "answer", "group", "ratio"])
+
+
+def test_means_are_by_answer_and_layer():
+    frame = table(2.0, 5.0)
+    frame.loc[frame.index[0], "ratio"] = np.nan  # cut off by the processor
+    made = looking.mean_by_pair(frame)
+    assert list(made) == ["right, n = 12", "wrong, n = 12"]
+    for name, answer in zip(made, ("right", "wrong"), strict=True):
+        for pair, found in enumerate(made[name]):
+            rows = frame[(frame["answer"] == answer) & (frame["pair"] == pair)]
+            assert found == stats.bootstrap(rows["ratio"].dropna())
+    assert list(looking.mean_by_pair(frame[frame["answer"] == "wrong"])) == [
+        "wrong, n = 12"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        (2.0, 5.0, ["12", "2", "12", "2", "0", "2"]),
+        (5.0, 2.0, ["12", "2", "12", "2", "2", "0"]),
+        (2.0, 2.0, ["12", "2", "12", "2", "0", "0"]),
+        (0.1, 0.1, ["12", "0", "12", "0", "0", "0"]),
+    ],
+)
+def test_layers_are_counted_by_their_intervals(right, wrong, said):
+    made = looking.counted_layers({"m": table(right, wrong)})
+    assert made["model"].tolist()[0] == "the paper's 4"
+    assert made.loc[1, list(looking.HEADS)].tolist() == ["2", *said]
+    assert made.loc[2].tolist()[2:] == made.loc[1].tolist()[2:]  # all are small
+    assert made.loc[0, "layers"] == "32 to 192"
+
+
+def test_answers_are_compared_only_where_there_are_enough_of_both():
+    frame = table(2.0, 5.0, ("small", "large"))
+    few = frame[(frame["group"] == "small") | (frame["answer"] == "right")]
+    made = looking.at_map_layer({"m": (few, 1)}).set_index("objects")
+    assert made.loc["small", "wrong minus right"].startswith("+3.0 [")
+    assert made.loc["small", "effect"] == "positive"
+    assert made.loc["large", ["wrong", "wrong minus right"]].tolist() == [
+        "n = 0",
+        "too few",
+    ]

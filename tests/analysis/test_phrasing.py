@@ -3,7 +3,7 @@ import pytest
 
 from analysis import crops, looking, phrasing
 from analysis.phrasing import CHOICE, LISTED, SHORT
-from data_prep.base import ASK_LETTER, lettered
+from data_prep.originals.fields import ASK_LETTER, lettered
 from vicrop import boxes
 from vicrop.run import datasets
 

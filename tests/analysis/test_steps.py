@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from analysis import steps as anatomy
+from analysis import steps
 from vicrop import attribution, boxes, images
-from vicrop.adapters.base import GENERAL_QUESTION
-from vicrop.run import datasets
+from vicrop.attribution import GENERAL_QUESTION
 
 QUESTION = "what digit is on the red plate?"
 
@@ -14,14 +13,8 @@ def vlms(vlm):
     return {"one": vlm, "other": vlm}
 
 
-def test_picture_is_the_samples_own(write_data, row, picture):
-    data = str(write_data([row()], [picture]))
-    found = anatomy.picture(data, datasets.load(data)[0])
-    assert (np.asarray(found) == np.asarray(picture)).all()
-
-
 def test_methods_are_the_views_maps_with_the_crops_they_choose(vlms, vlm, picture):
-    made = anatomy.methods(vlms, picture, QUESTION)
+    made = steps.methods(vlms, picture, QUESTION)
     assert list(made) == ["one", "other"]
     assert list(made["one"]) == ["rel-att", "grad-att", "pure-grad"]
     view = vlm.look(picture)
@@ -33,7 +26,7 @@ def test_methods_are_the_views_maps_with_the_crops_they_choose(vlms, vlm, pictur
 
 
 def test_divisions_are_of_the_same_two_attentions(vlms, picture):
-    row = anatomy.divisions(vlms, picture, QUESTION)["one"]
+    row = steps.divisions(vlms, picture, QUESTION)["one"]
     asked, general, ratio, floor = (amap.values for amap, _ in row.values())
     np.testing.assert_allclose(ratio, asked / general, rtol=1e-5)
     even = 1 / general.size
@@ -43,12 +36,14 @@ def test_divisions_are_of_the_same_two_attentions(vlms, picture):
 
 
 def test_steps_of_pure_grad_lead_to_its_map(vlm, view, picture):
-    steps = anatomy.filter_steps(view, QUESTION)
+    made = steps.filter_steps(view, QUESTION)
     about, general, ratio, detail, mask, masked, last = (
-        amap.values for amap, _ in steps.values()
+        amap.values for amap, _ in made.values()
     )
-    asked = attribution.pixel_gradient(vlm, view.prompt(QUESTION))[0]
-    described = attribution.pixel_gradient(vlm, view.prompt(GENERAL_QUESTION))[0]
+    asked = attribution.pixel_gradient(vlm, [view.whole.ask(QUESTION)])[0][0]
+    described = attribution.pixel_gradient(vlm, [view.whole.ask(GENERAL_QUESTION)])[0][
+        0
+    ]
     np.testing.assert_allclose(about, asked, rtol=1e-5)
     np.testing.assert_allclose(general, described, rtol=1e-5)
     np.testing.assert_allclose(ratio, asked / described, rtol=1e-5)
@@ -57,20 +52,20 @@ def test_steps_of_pure_grad_lead_to_its_map(vlm, view, picture):
     np.testing.assert_allclose(masked, ratio * mask, rtol=1e-5)
     whole = view.importance(QUESTION, "pure-grad")
     np.testing.assert_allclose(last, whole.values, rtol=1e-4)
-    crops = [box for _, box in steps.values()]
+    crops = [box for _, box in made.values()]
     assert crops[:-1] == [None] * 6
     assert crops[-1] == boxes.select_box(whole, picture.size, vlm.crop_px)
 
 
 def test_fewer_steps_are_cell_means_of_fewer_factors(view):
-    maps = anatomy.filter_maps(view, QUESTION)
-    steps = {name: amap.values for name, (amap, _) in _named(view).items()}
-    grid = view.seen.grid
+    maps = steps.filter_maps(view, QUESTION)
+    made = {name: amap.values for name, (amap, _) in _named(view).items()}
+    grid = view.whole.seen.grid
     for name, pixels in (
-        ("gradient", steps["about"]),
-        ("gradient × mask", steps["about"] * steps["mask"]),
-        ("ratio", steps["ratio"]),
-        ("ratio × mask", steps["ratio"] * steps["mask"]),
+        ("gradient", made["about"]),
+        ("gradient × mask", made["about"] * made["mask"]),
+        ("ratio", made["ratio"]),
+        ("ratio × mask", made["ratio"] * made["mask"]),
     ):
         expected = attribution.cell_means(pixels[None], grid)[0]
         np.testing.assert_allclose(maps.pop(name).values, expected, rtol=1e-4)
@@ -79,10 +74,10 @@ def test_fewer_steps_are_cell_means_of_fewer_factors(view):
 
 def _named(view):
     names = "about general ratio detail mask masked last".split()
-    return dict(zip(names, anatomy.filter_steps(view, QUESTION).values(), strict=True))
+    return dict(zip(names, steps.filter_steps(view, QUESTION).values(), strict=True))
 
 
 def test_steps_of_a_wide_image_lie_where_the_model_sees_it(vlm, picture):
     view = vlm.look(picture.resize((600, 300)))
-    steps = anatomy.filter_steps(view, QUESTION)
-    assert {amap.region for amap, _ in steps.values()} == {(150, 0, 450, 300)}
+    made = steps.filter_steps(view, QUESTION)
+    assert {amap.region for amap, _ in made.values()} == {(150, 0, 450, 300)}

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from analysis.costs import counts
+from analysis import costs
 from benchmarks import __main__ as main
 from benchmarks import counting, models, shortcuts, ways
 from vicrop import attribution
@@ -31,7 +31,7 @@ def test_real_model_is_counted_on_meta(monkeypatch):
     vlm = models.real("instructblip")
     assert vlm.device.type == "meta"
     case = next(ways.cases("instructblip", "real", ways.PHOTO, (vlm, vlm), 224))
-    frame = counts.read(main.FILE).ways
+    frame = costs.read(main.FILE).ways
     rows = frame[(frame["shape"] == "real") & (frame.family == "instructblip")]
     rows = rows[rows.method == "rel-att"].set_index(["way", "question"])
     for way, call in (("told", case.told), ("ours", case.ours)):

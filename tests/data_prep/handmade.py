@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from data_prep import textvqa
-from data_prep.build import build
-from data_prep.originals import Originals
+from data_prep.originals.search import Originals
+from data_prep.unified.build import build
 from tests.fixtures.makers import draw
 
 NAME = "TextVQA_0.5.1_val.json"
@@ -57,7 +57,7 @@ def write_originals(folder: Path, count: int = 2, rows=None, boxes=None) -> Path
 def make(root: Path, *sources: Path, **options):
     """The data set in a folder of data sets."""
     originals = Originals(sources)
-    return build(textvqa.DATASET, originals, root, progress=False, **options)
+    return build(textvqa.DATASET, originals, root, **options)
 
 
 def rows_of(built) -> list[dict]:

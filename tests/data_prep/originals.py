@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import build
-from data_prep.originals import Originals
+from data_prep.originals.search import Originals
 
 FOLDER = Path(__file__).parent.parent / "fixtures"
 FIXTURES = sorted(
@@ -23,5 +22,5 @@ def key_of(fixture: Path) -> str:
 def refused(dataset, folder, match, error=ValueError):
     """The originals are refused with one line that matches."""
     with pytest.raises(error, match=match) as raised:
-        build.read(dataset, Originals([folder]))
+        dataset.items(Originals([folder]))
     assert "\n" not in str(raised.value)

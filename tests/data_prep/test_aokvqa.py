@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from data_prep import build, registry
-from data_prep.originals import Originals
+import data_prep
+from data_prep.originals.search import Originals
+from data_prep.unified import build
 from tests.fixtures.makers import draw
 from tests.fixtures.makers.aokvqa import rows
 from vicrop import scoring
@@ -14,7 +15,7 @@ PARQUET = "data/validation-00000-of-00001-0123456789abcdef.parquet"
 
 
 def read(folder, key="aokvqa"):
-    return build.read(registry.get(key), Originals([folder]))
+    return data_prep.get(key).items(Originals([folder]))
 
 
 def written(folder, values):
@@ -195,14 +196,14 @@ def test_other_split_alone_is_not_taken(tmp_path):
 def test_missing_picture_is_named_and_nothing_stays(tmp_path):
     folder = written(tmp_path / "originals", rows())
     with pytest.raises(FileNotFoundError, match=r"row 0: no picture val2017/0+461751"):
-        build.build(registry.get("aokvqa"), Originals([folder]), tmp_path / "data")
+        build.build(data_prep.get("aokvqa"), Originals([folder]), tmp_path / "data")
     assert not (tmp_path / "data" / "aokvqa").exists()
 
 
 def test_mirrored_picture_takes_its_question_s_name(tmp_path, monkeypatch):
     monkeypatch.setenv("VICROP_DATA", str(tmp_path))
     folder = mirrored(tmp_path / "originals", rows()[:1], kind="PNG")
-    build.build(registry.get("aokvqa"), Originals([folder]), tmp_path, progress=False)
+    build.build(data_prep.get("aokvqa"), Originals([folder]), tmp_path)
     [sample] = datasets.load("aokvqa")
     assert sample.image_path == "22jbM6gDxdaMaunuzgrsBB.png"
     kept = datasets.image_path("aokvqa", sample).read_bytes()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep import archives
-from data_prep.archives import CHUNK, Refused, Tar, Zip
+from data_prep.originals import archives
+from data_prep.originals.archives import CHUNK, Refused, Tar, Zip
 from tests.data_prep.handmade import one_line, tree
 
 MB = 1 << 20
@@ -302,7 +302,7 @@ def test_memory_of_a_lying_bomb_is_bounded_by_the_system_too(bomb, tmp_path):
     path.write_bytes(lie)
     code = f"""
 from pathlib import Path
-from data_prep.archives import Zip
+from data_prep.originals.archives import Zip
 from tests.data_prep.handmade import peak_kb
 before = peak_kb()
 try:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data_prep import build
-from data_prep.base import DataSet, Item, Layout
-from data_prep.originals import Originals
+from data_prep.dataset import DataSet, Item, Layout
+from data_prep.originals.search import Originals
+from data_prep.unified import build
 from tests.data_prep.handmade import (
     SIZE,
     fails,
@@ -265,7 +265,7 @@ def item(**changes):
 
 
 def made_of(items):
-    layout = Layout("made", ("*.json",), lambda originals, rng: items)
+    layout = Layout("made", ("*.json",), lambda originals, seed: items)
     return DataSet("mine", "Mine", None, None, "none", (layout,))
 
 
@@ -284,23 +284,20 @@ def made_of(items):
 )
 def test_row_that_would_not_be_read_again_is_named(root, originals, changes, told):
     with pytest.raises(ValueError, match=f"a.json row 7 ?{told}") as e:
-        build.build(
-            made_of([item(**changes)]), Originals([originals]), root, progress=False
-        )
+        build.build(made_of([item(**changes)]), Originals([originals]), root)
     one_line(e)
     assert tree(root) == {}
 
 
 def test_garbage_is_collected_again_after_an_error(root, originals):
-    def read(originals, rng):
+    def read(originals, seed):
         assert not gc.isenabled()
         raise ValueError("a.json row 7")
 
     layout = Layout("made", ("*.json",), read)
+    dataset = dataclasses.replace(made_of([]), layouts=(layout,))
     with pytest.raises(ValueError, match="row 7"):
-        build.read(
-            dataclasses.replace(made_of([]), layouts=(layout,)), Originals([originals])
-        )
+        dataset.items(Originals([originals]))
     assert gc.isenabled()
 
 

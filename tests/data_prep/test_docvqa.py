@@ -3,9 +3,10 @@ from functools import partial
 
 import pytest
 
-from data_prep import build, obtain
 from data_prep.docvqa import DATASET
-from data_prep.originals import Originals
+from data_prep.download import fetch
+from data_prep.originals.search import Originals
+from data_prep.unified import build
 from tests.data_prep import originals
 from tests.data_prep.originals import FOLDER
 from tests.fixtures.makers import draw
@@ -21,7 +22,7 @@ refused = partial(originals.refused, DATASET)
 
 
 def read(folder):
-    return build.read(DATASET, Originals([folder]))
+    return DATASET.items(Originals([folder]))
 
 
 def written(folder, values, name=NAME):
@@ -46,7 +47,7 @@ def with_pages(folder, name="spdocvqa_images"):
 
 def made(folder, out):
     """Rows of data.json."""
-    build.build(DATASET, Originals([folder]), out, progress=False)
+    build.build(DATASET, Originals([folder]), out)
     return json.loads((out / "docvqa" / "data.json").read_text())
 
 
@@ -212,7 +213,7 @@ def test_other_split_alone_is_not_taken(tmp_path):
 
 def nothing_made(folder, out, match, error):
     with pytest.raises(error, match=match) as raised:
-        build.build(DATASET, Originals([folder]), out, progress=False)
+        build.build(DATASET, Originals([folder]), out)
     assert "\n" not in str(raised.value)
     assert not (out / "docvqa").exists()
 
@@ -249,7 +250,7 @@ def test_page_s_own_name_cannot_lead_out_of_the_folder(tmp_path):
 
 def test_what_cannot_be_fetched_is_told_file_by_file(tmp_path):
     with pytest.raises(FileNotFoundError) as raised:
-        obtain.obtain(DATASET, tmp_path)
+        fetch.fetch(DATASET, tmp_path)
     told = str(raised.value)
     assert "\n" not in told and str(tmp_path / "docvqa") in told
     for part in ("rrc.cvc.uab.es", "Task 1", NAME, "spdocvqa_images.tar.gz"):
@@ -261,5 +262,5 @@ def test_what_cannot_be_fetched_is_told_file_by_file(tmp_path):
 @pytest.mark.parametrize("fixture", TYPED[:2] + ["docvqa--tarball"])
 def test_files_put_there_by_hand_are_taken(fixture, tmp_path):
     (tmp_path / "docvqa").symlink_to(FOLDER / fixture)
-    found = obtain.obtain(DATASET, tmp_path)
-    assert found == obtain.Obtained([tmp_path / "docvqa"], {})
+    found = fetch.fetch(DATASET, tmp_path)
+    assert found == fetch.Fetched([tmp_path / "docvqa"], {})

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from data_prep import registry
+import data_prep
 from tests.data_prep.originals import FIXTURES, key_of
 from vicrop.cli import app
 from vicrop.run import datasets
@@ -41,20 +41,20 @@ def test_originals_become_answers_with_scores(fixture, folders):
 
 
 def test_every_data_set_has_a_fixture():
-    assert {key_of(fixture) for fixture in FIXTURES} == set(registry.MODULES)
+    assert {key_of(fixture) for fixture in FIXTURES} == set(data_prep.MODULES)
 
 
 def test_every_layout_has_a_fixture():
-    from data_prep.originals import Originals
+    from data_prep.originals.search import Originals
 
     seen = {
-        (key_of(fixture), registry.get(key_of(fixture)).layout_of(found).name)
+        (key_of(fixture), data_prep.get(key_of(fixture)).layout_of(found).name)
         for fixture in FIXTURES
         for found in [Originals([fixture])]
     }
     known = {
         (key, layout.name)
-        for key in registry.MODULES
-        for layout in registry.get(key).layouts
+        for key in data_prep.MODULES
+        for layout in data_prep.get(key).layouts
     }
     assert seen == known

@@ -4,9 +4,10 @@ from functools import partial
 
 import pytest
 
-from data_prep import build, obtain
+from data_prep.download import fetch
 from data_prep.gqa import DATASET
-from data_prep.originals import Originals
+from data_prep.originals.search import Originals
+from data_prep.unified import build
 from tests.data_prep import originals
 from tests.data_prep.originals import FOLDER
 from tests.fixtures.makers import draw
@@ -23,7 +24,7 @@ refused = partial(originals.refused, DATASET)
 
 
 def read(folder):
-    return build.read(DATASET, Originals([folder]))
+    return DATASET.items(Originals([folder]))
 
 
 def written(folder, values):
@@ -49,7 +50,7 @@ def with_mirror(folder, asked=None, shown=tuple(SIZES)):
 
 def made(folder, out):
     """Rows of data.json."""
-    build.build(DATASET, Originals([folder]), out, progress=False)
+    build.build(DATASET, Originals([folder]), out)
     return json.loads((out / "gqa" / "data.json").read_text())
 
 
@@ -205,7 +206,7 @@ def test_missing_picture_is_named_and_nothing_stays(tmp_path):
     folder = written(tmp_path / "in", rows())
     match = f"{NAME} row 20903190: no picture images/n411121.jpg in "
     with pytest.raises(FileNotFoundError, match=match) as raised:
-        build.build(DATASET, Originals([folder]), tmp_path, progress=False)
+        build.build(DATASET, Originals([folder]), tmp_path)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "gqa").exists()
 
@@ -213,18 +214,18 @@ def test_missing_picture_is_named_and_nothing_stays(tmp_path):
 def test_only_pictures_that_are_asked_about_are_fetched(tmp_path, monkeypatch):
     asked = []
 
-    def fetch(files, folder):
+    def fetch_files(files, folder):
         with zipfile.ZipFile(FOLDER / "gqa--zip" / "questions1.2.zip") as archive:
             archive.extract(NAME, folder)
         return {files[0].name: files[0].url}
 
-    def fetch_members(url, names, folder):
+    def download(url, names, folder):
         asked.extend([url, *names])
         draw.write(folder / "images" / "n411121.jpg", b"")
 
-    monkeypatch.setattr(obtain.fetch, "fetch", fetch)
-    monkeypatch.setattr(obtain, "fetch_members", fetch_members)
-    found = obtain.obtain(DATASET, tmp_path)
+    monkeypatch.setattr(fetch, "fetch_files", fetch_files)
+    monkeypatch.setattr(fetch.zip_members, "download", download)
+    found = fetch.fetch(DATASET, tmp_path)
     assert asked[0].endswith("/gqa/images.zip")
     assert asked[1:] == [f"images/{image}.jpg" for image in SIZES]
     assert found.folders == [tmp_path / "gqa", tmp_path / "gqa-images"]

@@ -3,9 +3,10 @@ from functools import partial
 
 import pytest
 
-from data_prep import build, obtain
+from data_prep.download import fetch
 from data_prep.infographicvqa import DATASET
-from data_prep.originals import Originals
+from data_prep.originals.search import Originals
+from data_prep.unified import build
 from tests.data_prep import originals
 from tests.data_prep.originals import FOLDER
 from tests.fixtures.makers import draw
@@ -21,7 +22,7 @@ refused = partial(originals.refused, DATASET)
 
 
 def read(folder):
-    return build.read(DATASET, Originals([folder]))
+    return DATASET.items(Originals([folder]))
 
 
 def written(folder, values, name=NAME):
@@ -39,7 +40,7 @@ def with_change(folder, **change):
 
 def made(folder, out):
     """Rows of data.json."""
-    build.build(DATASET, Originals([folder]), out, progress=False)
+    build.build(DATASET, Originals([folder]), out)
     return json.loads((out / "infographicvqa" / "data.json").read_text())
 
 
@@ -170,7 +171,7 @@ def test_other_split_alone_is_not_taken(tmp_path):
 
 def nothing_made(folder, out, match, error):
     with pytest.raises(error, match=match) as raised:
-        build.build(DATASET, Originals([folder]), out, progress=False)
+        build.build(DATASET, Originals([folder]), out)
     assert "\n" not in str(raised.value)
     assert not (out / "infographicvqa").exists()
 
@@ -193,7 +194,7 @@ def test_picture_s_name_cannot_lead_out_of_the_folder(tmp_path):
 
 def test_what_cannot_be_fetched_is_told_file_by_file(tmp_path):
     with pytest.raises(FileNotFoundError) as raised:
-        obtain.obtain(DATASET, tmp_path)
+        fetch.fetch(DATASET, tmp_path)
     told = str(raised.value)
     assert "\n" not in told and str(tmp_path / "infographicvqa") in told
     for part in ("rrc.cvc.uab.es", "Task 3", NAME, "infographicsvqa_images"):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 
-from data_prep import locate as module
-from data_prep.locate import locate
+from data_prep.originals import locate as module
+from data_prep.originals.locate import locate
 
 
 def noise(shape, seed=0):

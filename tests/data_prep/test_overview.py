@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from data_prep import overview, registry
+import data_prep
+from data_prep import overview
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def put(data, key, rows):
 
 def test_every_data_set_has_a_row(data):
     table = overview.table().set_index("key")
-    assert list(table.index) == list(registry.MODULES)
+    assert list(table.index) == list(data_prep.MODULES)
     assert set(table["here"]) == {"no"}
     assert table.loc["gqa", "in the paper"] == "10,781 / 398"
 

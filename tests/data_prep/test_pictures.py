@@ -6,10 +6,10 @@ import zlib
 import pytest
 from PIL import Image
 
-from data_prep import pictures
-from data_prep.base import Item
-from data_prep.originals import Originals
-from data_prep.tables import ParquetCells
+from data_prep.dataset import Item
+from data_prep.originals.parquet import ParquetCells
+from data_prep.originals.search import Originals
+from data_prep.unified import pictures
 from tests.data_prep.handmade import one_line, tree
 from tests.data_prep.test_archives import spoilt, tarred, zipped
 from tests.fixtures.makers.draw import picture, write, write_parquet
@@ -24,7 +24,7 @@ def asked(name, where="a.json row 5", **changes):
 
 def written(tmp_path, items):
     originals = Originals([tmp_path / "in"])
-    return pictures.write(items, originals, tmp_path / "out", progress=False)
+    return pictures.write(items, originals, tmp_path / "out")
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_spoilt_picture_is_written_or_named_and_nothing_else(source, tmp_path, r
         for number in range(400):
             data = spoilt(wholes[number % 4], rng)
             try:
-                pictures._decoded(data, "a.jpg")
+                pictures.decoded(data, "a.jpg")
             except ValueError as error:
                 named += 1
                 assert str(error).startswith("a.jpg ") and "\n" not in str(error)

@@ -3,10 +3,10 @@ from functools import partial
 
 import pytest
 
-from data_prep import build
-from data_prep.obtain import plan
-from data_prep.originals import Originals
+from data_prep.download.fetch import plan
+from data_prep.originals.search import Originals
 from data_prep.pope import CATEGORIES, DATASET
+from data_prep.unified import build
 from tests.data_prep import originals
 from tests.fixtures.makers import draw
 from tests.fixtures.makers.pope import QUESTIONS, lines, mirrored
@@ -38,7 +38,7 @@ refused = partial(originals.refused, DATASET)
 
 
 def read(folder):
-    return build.read(DATASET, Originals([folder]))
+    return DATASET.items(Originals([folder]))
 
 
 def test_files_are_read_one_after_the_other_and_name_the_category(tmp_path):
@@ -90,7 +90,7 @@ def test_older_file_with_fewer_lines_is_taken_and_counted(tmp_path):
     for name in ("310196", "000042"):
         path = folder / "val2014" / f"COCO_val2014_000000{name}.jpg"
         draw.write(path, draw.picture(int(name), (32, 24)))
-    made = build.build(DATASET, Originals([folder]), tmp_path, progress=False)
+    made = build.build(DATASET, Originals([folder]), tmp_path)
     assert made.note["counts"]["questions_in_source"] == 7
     assert made.note["counts"]["questions_published"] == 9000
     assert "8910" in made.note["note"] and "2910" in made.note["note"]

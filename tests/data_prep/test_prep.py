@@ -4,7 +4,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from data_prep import plates, registry
+import data_prep
+from data_prep import plates
 from tests.data_prep.handmade import tree, write_originals
 from vicrop import cli
 from vicrop.cli import app
@@ -170,9 +171,11 @@ def test_error_is_one_line_and_status_2(root, tmp_path, monkeypatch, capsys):
     assert said.err.startswith(f"vicrop: no folder {tmp_path}/nothing; give")
 
 
-@pytest.mark.parametrize("key", registry.MODULES)
+@pytest.mark.parametrize("key", data_prep.MODULES)
 def test_every_data_set_says_its_facts_and_has_a_command_that_makes_it(key):
-    facts = registry.get(key)
+    facts = data_prep.get(key)
     assert facts.key == key and facts.title and facts.licence and facts.layouts
     assert facts.files or facts.by_hand
+    for files in (facts.files, facts.mirror):
+        assert len({(file.store, file.name) for file in files}) == len(files)
     assert datasets.MAKERS[key] == f"vicrop prep {key}"

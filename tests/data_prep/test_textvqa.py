@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from data_prep import textvqa
-from data_prep.base import from_ltrb, from_xywh
-from data_prep.build import read
-from data_prep.originals import Originals
+from data_prep.originals.fields import from_ltrb, from_xywh
+from data_prep.originals.search import Originals
 from tests.data_prep.handmade import (
     NAME,
     one_line,
@@ -22,7 +21,7 @@ LAYOUTS = ("textvqa", "textvqa--zip", "textvqa--parquet")
 
 
 def items_of(folder):
-    return read(textvqa.DATASET, Originals([folder]))
+    return textvqa.DATASET.items(Originals([folder]))
 
 
 def fails(match, folder):
@@ -170,7 +169,7 @@ def test_training_split_of_the_mirror_is_not_taken_for_the_boxes(spoil):
     rows = [{"question_id": 1, "question": "q?", "image": {"bytes": b""}}]
     write_parquet(folder / "data" / "train-00000-of-00020.parquet", rows)
     originals = Originals([folder])
-    read(textvqa.DATASET, originals)
+    textvqa.DATASET.items(originals)
     assert [file["name"] for file in originals.read_files()] == [NAME]
 
 

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from data_prep import treebench
-from data_prep.build import build, read
-from data_prep.originals import Originals
-from data_prep.rows import Row
+from data_prep.originals.rows import Row
+from data_prep.originals.search import Originals
+from data_prep.unified.build import build
 from tests.data_prep.originals import FOLDER
 from tests.fixtures.makers import draw
 from tests.fixtures.makers.treebench import QUESTIONS, picture, row, tsv
@@ -14,7 +14,7 @@ from vicrop.scoring import mcq
 
 
 def items_of(folder):
-    return read(treebench.DATASET, Originals([folder]))
+    return treebench.DATASET.items(Originals([folder]))
 
 
 @pytest.mark.parametrize("name", ["treebench", "treebench--together"])
@@ -31,7 +31,7 @@ def test_question_has_as_many_options_as_are_not_empty(name):
 
 def test_pictures_are_those_of_the_rows(tmp_path):
     originals = Originals([FOLDER / "treebench"])
-    made = build(treebench.DATASET, originals, tmp_path, progress=False).folder
+    made = build(treebench.DATASET, originals, tmp_path).folder
     for number, found in enumerate(json.loads((made / "data.json").read_text())):
         path = made / "images" / found["image_path"]
         assert path.read_bytes() == picture(number)
@@ -65,10 +65,13 @@ def test_boxes_are_a_list_as_text(tmp_path, told_as, boxes):
 @pytest.mark.parametrize(
     "fields, told",
     [
-        ({"target_instances": "[[3, 4"}, "target_instances: expected a list of boxes"),
-        ({"target_instances": "none"}, "target_instances: expected a list of boxes"),
+        ({"target_instances": "[[3, 4"}, "target_instances: not a printed"),
+        ({"target_instances": "none"}, "target_instances: not a printed"),
         ({"target_instances": "[[3, 4, 1, 9]]"}, r"is it \[x, y, width, height\]"),
-        ({"target_instances": "[[3, 4, nan, 9]]"}, "target_instances: expected a list"),
+        (
+            {"target_instances": "[[3, 4, nan, 9]]"},
+            "target_instances: not a printed",
+        ),
         ({"target_instances": "[[3, 4, 1e999, 9]]"}, "is not four finite numbers"),
         ({"target_instances": "[[3, 4, 9]]"}, "is not four finite numbers"),
         ({"target_instances": '{"box": 1}'}, "field target_instances"),
@@ -101,7 +104,6 @@ def test_box_outside_its_picture_is_named_and_nothing_is_left(tmp_path):
             treebench.DATASET,
             Originals([file.parent]),
             tmp_path / "out",
-            progress=False,
         )
     assert not (tmp_path / "out" / "treebench").exists()
 

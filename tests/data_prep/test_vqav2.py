@@ -4,9 +4,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from data_prep import build
-from data_prep.obtain import plan
-from data_prep.originals import Originals
+from data_prep.download.fetch import plan
+from data_prep.originals.search import Originals
+from data_prep.unified import build
 from data_prep.vqav2 import ANNOTATIONS, DATASET, QUESTIONS
 from tests.data_prep import originals
 from tests.fixtures.makers import draw
@@ -43,7 +43,7 @@ refused = partial(originals.refused, DATASET)
 
 
 def read(folder):
-    return build.read(DATASET, Originals([folder]))
+    return DATASET.items(Originals([folder]))
 
 
 def facts(items):
@@ -236,7 +236,7 @@ def test_subset_is_drawn_by_the_seed_and_needs_its_pictures_only(tmp_path):
         image = maker.QUESTIONS[number][1]
         name = f"COCO_val2014_{image:012d}.jpg"
         draw.write(folder / "val2014" / name, maker.bytes_of(image))
-    build.build(DATASET, Originals([folder]), tmp_path, limit=2, progress=False)
+    build.build(DATASET, Originals([folder]), tmp_path, limit=2)
     rows = json.loads((tmp_path / "vqav2" / "data.json").read_text())
     assert [int(row["id"]) for row in rows] == chosen
     assert [row["meta"]["question_id"] for row in rows] == [
@@ -251,7 +251,7 @@ def test_fifty_thousand_are_drawn_by_default_as_in_the_paper():
 def test_whole_picture_archive_goes_where_pope_s_pictures_go(tmp_path):
     from data_prep import pope
 
-    assert pope.DATASET.pictures.store in DATASET.files
-    [archive] = DATASET.files[pope.DATASET.pictures.store]
+    shared = pope.DATASET.pictures.store
+    [archive] = [file for file in DATASET.files if file.store == shared]
     assert archive.url == pope.DATASET.pictures.url
     assert sum(row.gigabytes or 0 for row in plan(DATASET, tmp_path)) == 6

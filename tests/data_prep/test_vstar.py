@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from data_prep import vstar
-from data_prep.build import build, read
-from data_prep.originals import Originals
+from data_prep.originals.search import Originals
+from data_prep.unified.build import build
 from tests.data_prep.originals import FOLDER
 from tests.fixtures.makers.vstar import QUESTIONS
 from vicrop import scoring
@@ -16,7 +16,7 @@ LAYOUTS = ("--zip", "--parquet", "--parquet-choices", "--parquet-paths")
 
 
 def items_of(folder, seed=0):
-    return read(vstar.DATASET, Originals([folder]), seed)
+    return vstar.DATASET.items(Originals([folder]), seed)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_every_layout_tells_the_same(layout):
 
 
 def test_pictures_of_one_name_in_two_folders_stay_apart(tmp_path):
-    made = build(vstar.DATASET, Originals([FOLDER / "vstar"]), tmp_path, progress=False)
+    made = build(vstar.DATASET, Originals([FOLDER / "vstar"]), tmp_path)
     for question in QUESTIONS:
         written = made.folder / "images" / question.image
         assert written.read_bytes() == question.picture
@@ -197,7 +197,7 @@ def test_box_in_the_other_form_leaves_its_picture(both, tmp_path):
     file = both / "direct_attributes" / "sa_17.json"
     change(file, bbox=[[x, y, x + width, y + height]])
     with pytest.raises(ValueError, match="leaves its picture of 240×320 pixels"):
-        build(vstar.DATASET, Originals([both]), tmp_path / "out", progress=False)
+        build(vstar.DATASET, Originals([both]), tmp_path / "out")
     assert not (tmp_path / "out" / "vstar").exists()
 
 
@@ -223,7 +223,7 @@ def test_missing_picture_is_named_with_its_row(both, tmp_path):
         picture.unlink()
     told = r"row 4: no picture relative_position/sa_901.jpg among"
     with pytest.raises(FileNotFoundError, match=told) as e:
-        build(vstar.DATASET, Originals([both]), tmp_path / "out", progress=False)
+        build(vstar.DATASET, Originals([both]), tmp_path / "out")
     one_line(e)
     assert not (tmp_path / "out" / "vstar").exists()
 

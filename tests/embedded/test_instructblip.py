@@ -20,6 +20,7 @@ from embedded.training_data import IGNORE, Phase
 from embedded.words import GRID, IMAGE_PX
 from vicrop import adapters
 from vicrop.adapters.instructblip import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 
 QUESTION = "what digit is on the red plate?"
 PHASE = Phase(until=2, color=0.0, varied=True)
@@ -144,7 +145,7 @@ def test_questions_have_no_unknown_words(wording):
 
 
 def test_general_question_has_no_unknown_words():
-    tokens = instructblip.prompt_tokens(adapters.GENERAL_QUESTION)
+    tokens = instructblip.prompt_tokens(GENERAL_QUESTION)
     assert WORDS.index("<unk>") not in tokens
 
 

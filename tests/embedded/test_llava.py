@@ -11,8 +11,8 @@ from embedded.llava import Batch, Turn
 from embedded.scenes import CHARS, COLORS, TEXTURES, Plate, Scene
 from embedded.training_data import Phase
 from embedded.words import GRID, IMAGE_PX, WORDS
-from vicrop.adapters import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from embedded import cards, llava, qwen, scenes, training_data, words
 from embedded.fit import Schedule
 from embedded.words import GRID, PATCH_PX
 from vicrop import adapters, boxes
-from vicrop.adapters.base import GENERAL_QUESTION
 from vicrop.adapters.qwen2_5_vl import Qwen25VL
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.run.provenance import weights_hash
 from vicrop.run.results import size_group
 
@@ -131,7 +131,7 @@ def test_training_pixels_are_what_the_processor_gives(processor):
 def test_saved_processor_and_model_come_back_the_same(processor, qwen_model, tmp_path):
     processor.save_pretrained(tmp_path)
     qwen_model.save_pretrained(tmp_path)
-    loaded = Qwen25VL.load_processor(tmp_path)
+    loaded = Qwen25VL.processor_class.from_pretrained(tmp_path, backend="pil")
     text, image = prompt(processor, QUESTION), Image.new("RGB", (300, 200), "red")
     one, other = (
         p(text=[text], images=[image], return_tensors="pt") for p in (processor, loaded)

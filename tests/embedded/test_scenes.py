@@ -17,8 +17,8 @@ from embedded.scenes import (
     Plate,
     Scene,
 )
-from vicrop.adapters import GENERAL_QUESTION
 from vicrop.adapters.llava import prompt_text
+from vicrop.attribution import GENERAL_QUESTION
 from vicrop.run import results
 
 SPECS = pytest.mark.parametrize(

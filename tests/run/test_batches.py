@@ -2,13 +2,14 @@
 
 import json
 import shutil
+import threading
 
 import pytest
 import torch
 
-from vicrop import together
-from vicrop.run import batches, loop
-from vicrop.run.records import RunConfig
+from vicrop.run import batches, loop, provenance
+from vicrop.run.batches import Looker
+from vicrop.run.records import RunConfig, Sample
 
 METHODS = ["no-crop", "rel-att", "grad-att", "random-crop", "rel-att-high"]
 
@@ -50,7 +51,7 @@ def test_pure_grad_begins_with_its_own_passes(config, monkeypatch, tmp_path):
     ]
     alone = texts(loop.run_together(configs, progress=False))
     fresh(monkeypatch, tmp_path, "together")
-    monkeypatch.setattr(together, "general", None)  # not called
+    monkeypatch.setattr(batches, "describe", None)  # not called
     batched = [one.model_copy(update={"batch_size": 3}) for one in configs]
     made = loop.run_together(batched, progress=False)
     assert texts(made) == alone and made[0].meta()["notes"] == []
@@ -65,15 +66,15 @@ def test_batch_needs_fewer_passes(config, monkeypatch, tmp_path):
 
 def out_of_memory(monkeypatch, fits):
     """Let no batch of more than ``fits`` images be answered; sizes that were tried."""
-    say, tried = together.say, []
+    answer, tried = batches.answer, []
 
     def tight(asked, max_new_tokens):
         tried.append(len({view for view, *_ in asked}))
         if tried[-1] > fits:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        say(asked, max_new_tokens)
+        return answer(asked, max_new_tokens)
 
-    monkeypatch.setattr(together, "say", tight)
+    monkeypatch.setattr(batches, "answer", tight)
     return tried
 
 
@@ -150,7 +151,94 @@ def test_saved_maps_choose_the_boxes_that_were_recorded(config):
     made = loop.run(config.model_copy(update={"save_maps": True}), progress=False)
     maps = made.maps()
     found = {
-        r.id: boxes.select_box(maps[r.id], (448, 448), loop.load(config).crop_px)
+        r.id: boxes.select_box(maps[r.id], (448, 448), provenance.load(config).crop_px)
         for r in made.records()
     }
     assert found == {record.id: record.box for record in made.records()}
+
+
+# Images read ahead.
+
+
+class Shown:
+    """A model that shows its view of an image: the image."""
+
+    def look(self, image, fit, geometry):
+        return image
+
+
+@pytest.fixture
+def looker(row, monkeypatch):
+    """Makes a looker at images that this loads, and samples of them by name."""
+
+    def make(load, names, ahead=3):
+        monkeypatch.setattr(batches, "AHEAD", ahead)
+        monkeypatch.setattr(batches.datasets, "image_path", lambda _, s: s.image_path)
+        monkeypatch.setattr(batches.images, "load", load)
+        monkeypatch.setattr(batches.Views, "get", lambda self, key, make: make())
+        samples = {n: Sample(**row(id=n, image_path=n)) for n in [*names, "z"]}
+        look = Looker(Shown(), RunConfig(), [samples[name] for name in names])
+        return look, samples
+
+    return make
+
+
+@pytest.fixture
+def loaded():
+    """Names as they were loaded, and what loads them."""
+    names = []
+
+    def load(name):
+        names.append(name)
+        if name == "bad":
+            raise OSError("cannot be read")
+        return name.upper()
+
+    return names, load
+
+
+def test_each_image_is_read_once_in_any_order(loaded, looker):
+    names, load = loaded
+    look, samples = looker(load, "abcdef", ahead=2)
+    assert [look(samples[name]) for name in "abcdef"] == list("ABCDEF")
+    assert sorted(names) == list("abcdef")
+    look.close()
+
+
+def test_no_more_images_wait_than_may(loaded, looker):
+    names, load = loaded
+    look, samples = looker(load, "abcdef")
+    look(samples["a"])
+    look._pool.shutdown()
+    assert sorted(names) == list("abcd")
+
+
+def test_reading_goes_on_while_others_work(looker):
+    met = threading.Barrier(2, timeout=10)
+
+    def load(name):
+        met.wait()
+        return name
+
+    look, samples = looker(load, "ab")
+    # Neither came without the other.
+    assert (look(samples["a"]), look(samples["b"])) == ("a", "b")
+    look.close()
+
+
+def test_image_that_cannot_be_read_fails_where_it_is_looked_at(loaded, looker):
+    _, load = loaded
+    look, samples = looker(load, ["a", "bad", "b"])
+    assert look(samples["a"]) == "A"
+    with pytest.raises(OSError, match="cannot be read"):
+        look(samples["bad"])
+    assert look(samples["b"]) == "B"
+    look.close()
+
+
+def test_image_that_was_not_to_come_is_read_now(loaded, looker):
+    names, load = loaded
+    look, samples = looker(load, "a", ahead=1)
+    assert (look(samples["z"]), look(samples["z"])) == ("Z", "Z")
+    look.close()
+    assert names.count("z") == 2

@@ -5,15 +5,18 @@ import pytest
 import torch
 import twins
 from PIL import Image
+from twins import prompt_of
 
-from vicrop import methods, pipeline
-from vicrop.adapters import FAMILIES, GENERAL_QUESTION
-from vicrop.adapters.base import Adapter
+from vicrop import methods
+from vicrop.adapters import FAMILIES
+from vicrop.adapters.decoder import Decoder
+from vicrop.attribution import GENERAL_QUESTION
+from vicrop.cache import branch
 from vicrop.pipeline import ViCrop
-from vicrop.run import loop
+from vicrop.run import datasets, loop
+from vicrop.run.batches import cheapest_first
 from vicrop.run.records import RunConfig
-from vicrop.view import View
-from vicrop.views import Views
+from vicrop.view import View, Views
 
 KEYS = {
     "llava": "llava-1.5-7b",
@@ -52,13 +55,14 @@ def passes(vlm, monkeypatch):
         module.register_forward_pre_hook(counting(layer), with_kwargs=True)
         for layer, module in enumerate(vlm.attention)
     ]
-    see = FAMILIES[vlm.family].see
+    facts = FAMILIES[vlm.family].facts
+    see = facts.see
 
     def seeing(self, *args):
         counted["see"] += 1
         return see(self, *args)
 
-    monkeypatch.setattr(FAMILIES[vlm.family], "see", seeing)
+    monkeypatch.setattr(facts, "see", seeing)
     yield counted
     for handle in handles:
         handle.remove()
@@ -125,8 +129,8 @@ def test_work_is_counted(vlm, picture):
     view.importance(QUESTION)
     view.ask(QUESTION, BOX, max_new_tokens=1)
     work = vlm.work - before
-    crop = view.prompt(QUESTION, BOX)
-    image = vlm.token_count(view.seen)
+    crop = prompt_of(view, QUESTION, BOX)
+    image = vlm.token_count(view.whole.seen)
     both = image + vlm.token_count(crop.seen[1])
     prefix, asked = lengths(vlm, picture, QUESTION)
     other, general = lengths(vlm, picture, GENERAL_QUESTION)
@@ -169,12 +173,18 @@ def test_graph_is_freed_once_the_map_is_made(vlm, picture):
     view = vlm.look(picture)
     for question in (QUESTION, OTHER):
         view.importance(question, "pure-grad")
-        assert view.seen.graph is None
-        prompt = view.prompt(question)
-        held = [prompt.start.scores, view.seen.features, prompt.start.row]
-        for layers in (prompt.prefix.cache.layers, prompt.start.cache.layers):
+        assert view.whole.seen.graph is None
+        prompt = prompt_of(view, question)
+        held = [prompt.first.scores, view.whole.seen.features, prompt.first.row]
+        for layers in (prompt.prefix.cache.layers, prompt.first.cache.layers):
             held += [tensor for one in layers for tensor in (one.keys, one.values)]
         assert not any(tensor.requires_grad for tensor in held)
+
+
+def end(vlm):
+    """What the last layer does after attention, with each token by itself."""
+    layer = vlm.text_model.layers[-1]
+    return [layer.self_attn.o_proj, layer.mlp]
 
 
 @pytest.mark.parametrize("method", [*MAPS, "rel-att-high", "pure-grad-high"])
@@ -192,7 +202,7 @@ def test_interrupted_question_can_be_asked_again(vlm, picture, method, monkeypat
     with pytest.raises(KeyboardInterrupt):
         view.importance(QUESTION, method)
     assert all(m.config is c for m, c in zip(vlm.attention, configs, strict=True))
-    assert not any("forward" in vars(module) for module in vlm.end)
+    assert not any("forward" in vars(module) for module in end(vlm))
     assert view.whole._seen is None or view.whole._seen.graph is None
     again = view.importance(QUESTION, method).values
     np.testing.assert_allclose(again, alone, rtol=1e-3, atol=1e-7)
@@ -215,25 +225,17 @@ def test_interrupted_deepening_of_a_prefix_is_done_again(vlm, picture, monkeypat
 
 
 def test_last_layer_of_a_prefix_computes_keys_and_values_alone(vlm, picture):
-    ran = []
-    handle = vlm.text_model.layers[-1].mlp.register_forward_hook(
+    ran, last = [], len(vlm.attention) - 1
+    handle = vlm.text_model.layers[last].mlp.register_forward_hook(
         lambda *_: ran.append(1)
     )
-    seen = vlm.look_at([picture])
-    prefix = vlm.prefix(vlm.words(QUESTION, [seen]), seen)
+    prompt = prompt_of(vlm.look(picture), QUESTION)
+    vlm.attend([prompt], [last])
     handle.remove()
-    assert ran == [] and prefix.cache.get_seq_length(len(vlm.attention) - 1) > 0
+    assert ran == [] and prompt.prefix.cache.get_seq_length(last) > 0
 
 
 # Decoding side by side.
-
-
-def test_answers_in_lockstep_are_those_one_by_one(vlm, picture):
-    one, both = vlm.look(picture), vlm.look(picture)
-    asked = [(q, b) for q in (QUESTION, OTHER) for b in (BOX, (0, 0, 120, 100))]
-    alone = [one.ask(question, box, 6) for question, box in asked]
-    assert [both.ask(q, box, 6, lockstep=True) for q, box in asked] == alone
-    assert len({said.text for said in alone}) > 1
 
 
 @torch.no_grad()
@@ -241,35 +243,31 @@ def test_prompts_of_unequal_lengths_are_decoded_as_alone(vlm, picture, monkeypat
     """Of a prompt in the middle that ends first, too."""
     view = vlm.look(picture)
     asked = [(QUESTION, None), (f"{OTHER} {OTHER}", BOX), (OTHER, BOX)]
-    starts = [vlm.start(view.prompt(question, box)) for question, box in asked]
-    assert len({start.length for start in starts}) == 3
-    alone = [vlm.decode([start], 6)[0] for start in starts]
+    firsts = [vlm.run([prompt_of(view, *one)])[0] for one in asked]
+    lengths = [first.length for first in firsts]
+    assert len(set(lengths)) == 3
+    alone = [vlm.decode([first], 6)[0] for first in firsts]
     assert len({tuple(answer) for answer in alone}) > 1
-    assert vlm.decode(starts, 6) == alone
+    assert vlm.decode(firsts, 6) == alone
     ends = {alone[1][2]}
-    monkeypatch.setattr(FAMILIES[vlm.family], "end_ids", ends)
-    cut = [vlm.decode([start], 6)[0] for start in starts]
-    assert len(cut[1]) <= 2 and vlm.decode(starts, 6) == cut
-    lengths = [start.length for start in starts]
-    assert [start.cache.get_seq_length() for start in starts] == lengths
+    monkeypatch.setattr(Decoder, "end_ids", ends)
+    cut = [vlm.decode([first], 6)[0] for first in firsts]
+    assert len(cut[1]) <= 2 and vlm.decode(firsts, 6) == cut
+    assert [first.cache.get_seq_length() for first in firsts] == lengths
 
 
 def test_last_layer_runs_only_the_token_that_is_read(vlm, picture):
-    prompt, ran = vlm.look(picture).prompt(QUESTION, BOX), []
-    handles = [
-        module.register_forward_hook(lambda *_: ran.append(1)) for module in vlm.end
-    ]
-    rows = []
-    down = vlm.end[1].down_proj.register_forward_pre_hook(
+    prompt, rows = prompt_of(vlm.look(picture), QUESTION, BOX), []
+    down = vlm.text_model.layers[-1].mlp.down_proj.register_forward_pre_hook(
         lambda module, given: rows.append(given[0].shape[1])
     )
-    start = vlm.start(prompt)
-    for handle in [*handles, down]:
-        handle.remove()
+    (first,) = vlm.run([prompt])
+    down.remove()
     assert rows == [1]
-    hidden, cache = vlm.run(prompt)  # the plain way
+    cache = branch(prompt.prefix.cache)  # the plain way
+    hidden = vlm.hidden(prompt.suffix, cache, prompt.positions)
     scores = vlm.logits(hidden[:, -1])
-    torch.testing.assert_close(start.scores, scores, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(first.scores, scores, rtol=1e-4, atol=1e-4)
 
 
 # Views kept.
@@ -335,8 +333,15 @@ def test_file_asked_about_again_is_not_looked_at_again(vlm, picture, passes, tmp
 
 
 def test_methods_whose_passes_others_can_use_come_first():
-    order = sorted(methods.METHODS, key=pipeline.cheapest_first)
+    order = sorted(methods.METHODS, key=cheapest_first)
     assert order[:2] == ["pure-grad", "grad-att"]
+
+
+def count_pictures(monkeypatch, name, seen):
+    own = getattr(Decoder, name)
+    monkeypatch.setattr(
+        Decoder, name, lambda self, given: seen.extend(given) or own(self, given)
+    )
 
 
 def test_runs_made_together_keep_the_order_of_their_files(
@@ -350,10 +355,8 @@ def test_runs_made_together_keep_the_order_of_their_files(
     other = picture.transpose(Image.Transpose.ROTATE_90)
     folder = write_data(rows, [picture, other])
     seen = []
-    look_at = Adapter.look_at
-    monkeypatch.setattr(
-        Adapter, "look_at", lambda self, p: seen.append(1) or look_at(self, p)
-    )
+    for name in ("look_at", "look_apart"):
+        count_pictures(monkeypatch, name, seen)
     configs = [
         RunConfig(
             model="tiny-llava", method=method, dataset=str(folder), max_new_tokens=2
@@ -372,7 +375,7 @@ def test_runs_made_together_keep_the_order_of_their_files(
             loop.answer_one(
                 vlm.look(folder / "images" / r_row["image_path"]), config, s
             )[0]
-            for r_row, s in zip(rows, loop.askable(config), strict=True)
+            for r_row, s in zip(rows, datasets.askable(config), strict=True)
         ]
         by_id = {record.id: record for record in records}
         assert {record.id: record for record in alone} == by_id
@@ -380,10 +383,10 @@ def test_runs_made_together_keep_the_order_of_their_files(
 
 def test_pass_made_for_a_gradient_needs_no_second(vlm, picture):
     """Scores that the answer goes on from are those of a pass of its own."""
-    alone = vlm.start(vlm.look(picture).prompt(QUESTION))
+    (alone,) = vlm.run([prompt_of(vlm.look(picture), QUESTION)])
     for method in ("grad-att", "pure-grad"):
         view = vlm.look(picture)
         view.importance(QUESTION, method)
-        shared = vlm.start(view.prompt(QUESTION))
+        (shared,) = vlm.run([prompt_of(view, QUESTION)])
         torch.testing.assert_close(shared.scores, alone.scores, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(shared.row, alone.row, rtol=1e-3, atol=1e-6)

@@ -1,6 +1,6 @@
 """What may befall a run: nothing recorded is lost, and one clear line says what it was.
 
-Kills are in ``test_run.py``, spoilt lines in ``test_runfolder.py``, batches without
+Kills are in ``test_loop.py``, spoilt lines in ``test_folder.py``, batches without
 memory in ``test_batches.py``, killed kernels in ``test_warm.py``; `make soak` kills a
 sharded run a hundred times.
 """
@@ -19,8 +19,8 @@ import pytest
 
 from vicrop.run import loop
 from vicrop.run.folder import RunFolder
+from vicrop.run.progress import STOPPED
 from vicrop.run.records import RunConfig
-from vicrop.run.stopping import STOPPED
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
 import json
+import multiprocessing
+import os
+import signal
 
 import pytest
 
 from vicrop.run import folder
-from vicrop.run.folder import RunFolder, faults, writing
+from vicrop.run.folder import RunFolder, faults, one_writer, owner, writing
 from vicrop.run.records import Record, RunConfig, Sample
 from vicrop.types import Box, Map
 
@@ -211,3 +214,71 @@ def test_changed_map_is_named(run, rng):
     run.maps_file.write_text(run.maps_file.read_text().replace('"a"', '"b"'))
     with pytest.raises(ValueError, match="maps.jsonl line 1 is not a map .*checksum"):
         run.maps()
+
+
+# One writer.
+
+
+def test_second_writer_is_told_who_is_first(tmp_path):
+    with one_writer(tmp_path) as left:
+        assert left is None
+        with (
+            pytest.raises(RuntimeError, match="is being written by process") as said,
+            one_writer(tmp_path),
+        ):
+            pass
+        assert str(os.getpid()) in str(said.value)
+    with one_writer(tmp_path) as left:
+        assert left is None
+
+
+def test_body_that_fails_lets_go(tmp_path):
+    with pytest.raises(KeyError), one_writer(tmp_path):
+        raise KeyError
+    with one_writer(tmp_path):
+        pass
+
+
+def hold(folder, ready):
+    with one_writer(folder):
+        ready.set()
+        signal.pause()
+
+
+def test_lock_of_a_killed_process_is_free_and_says_whose_it_was(tmp_path):
+    fresh = multiprocessing.get_context("spawn")
+    ready = fresh.Event()
+    process = fresh.Process(target=hold, args=(tmp_path, ready))
+    process.start()
+    assert ready.wait(20)
+    number = process.pid
+    with (
+        pytest.raises(RuntimeError, match=str(process.pid)),
+        one_writer(tmp_path),
+    ):
+        pass
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    process.close()
+    with one_writer(tmp_path) as left:
+        assert left.startswith(f"process {number} on ")
+    assert owner(tmp_path) is None
+
+
+def test_torn_owner_is_still_an_owner(tmp_path):
+    (tmp_path / folder.OWNER).write_text('{"proc')
+    assert owner(tmp_path) == "an unknown process"
+    (tmp_path / folder.OWNER).write_text(json.dumps({"host": "x"}))
+    assert owner(tmp_path) == "an unknown process"
+
+
+def test_file_system_without_locks_is_named(tmp_path, monkeypatch):
+    def no_locks(*args, **kwargs):
+        raise NotImplementedError
+
+    monkeypatch.setattr(folder.FileLock, "acquire", no_locks)
+    with (
+        pytest.raises(RuntimeError, match="has no locks .* VICROP_RESULTS"),
+        one_writer(tmp_path),
+    ):
+        pass

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from vicrop.run import results, stats
+from vicrop.run.folder import RunFolder
 from vicrop.run.records import Record, RunConfig
-from vicrop.run.results import RunFolder
 from vicrop.types import Box
 
 
@@ -72,10 +72,10 @@ def test_table_of_failures_only_has_no_scores(run):
 
 def test_a_failed_sample_counts_in_its_size_group(run):
     write(run, record("ok", size=0.1), failed("failed", size=0.001), failed("no box"))
-    made = stats.report(results.by_group(results.table(run))).set_index("run")
-    assert made.loc["small", ["n", "errors"]].tolist() == [0, 1]
-    assert made.loc["large", ["n", "errors"]].tolist() == [1, 0]
-    assert made[["n", "errors"]].to_numpy().sum() == 2
+    groups = results.by_group(results.table(run))
+    made = {name: stats.summary(rows) for name, rows in groups.items()}
+    counted = {name: (one.n, one.errors) for name, one in made.items()}
+    assert counted == {"small": (0, 1), "large": (1, 0)}
 
 
 def test_table_of_no_records_is_empty(run):
@@ -164,79 +164,3 @@ def test_of_group_keeps_one_group_and_drops_empty_runs(results_folder):
     small = results.of_group(tables, "small")
     assert [list(rows.index) for rows in small.values()] == [["a"]]
     assert results.of_group(tables, "medium") == {}
-
-
-def test_only_keeps_the_samples_asked_for(results_folder):
-    finish()
-    chosen = results.only(results.tables("tiny-llava"), ["b", "z"])
-    assert [list(rows.index) for rows in chosen.values()] == [["b"]]
-
-
-def test_share_in_view_is_of_the_object(write_data, row, picture):
-    rows = [
-        row(id="out", boxes=[[0, 10, 20, 30]]),
-        row(id="half", boxes=[[90, 10, 110, 30]]),
-        row(id="in", boxes=[[150, 10, 170, 30], [0, 0, 9, 9]]),
-        row(id="none"),
-    ]
-    name = str(write_data(rows, [picture.resize((400, 200))]))
-    assert results.in_view(name, "centre-crop").to_dict() == {
-        "out": 0,
-        "half": 0.5,
-        "in": 1,
-    }
-    assert results.in_view(name, "pad").tolist() == [1, 1, 1]
-
-
-def test_size_bins_are_equally_filled_and_lose_nobody(run):
-    write(run, *(record(str(n), size=(n + 1) ** 2 / 1e4) for n in range(12)))
-    bins = results.size_bins(results.table(run), 4)
-    assert [len(rows) for rows in bins.values()] == [3, 3, 3, 3]
-    assert list(bins)[0].endswith("%")
-
-
-def test_counts_sizes_and_pictures_describe_data(write_data, row, picture):
-    box = [[0, 0, 20, 20]]
-    rows = [
-        row(id="a", boxes=box, meta={"kind": "digit"}),
-        row(id="b", boxes=[[0, 0, 300, 300]], meta={"kind": "color"}),
-        row(id="c", meta={"kind": "exists"}),
-    ]
-    name = str(write_data(rows, [picture]))
-    counts = results.counts([name]).iloc[0]
-    assert (counts["images"], counts["questions"]) == (1, 3)
-    assert (counts["small"], counts["large"], counts["no object"]) == (1, 1, 1)
-    assert (counts["digit"], counts["exists"]) == (1, 1)
-    assert results.sizes(name) == [400 / 448**2, 90000 / 448**2]
-    (label, image), *rest = results.pictures([name], each=5)
-    assert "448×448 px" in label and image.size == (448, 448) and rest == []
-
-
-def test_table_is_split_by_kind(write_data, row, run):
-    rows = [
-        row(id=name, meta={"kind": kind})
-        for name, kind in zip("abc", "xyx", strict=True)
-    ]
-    write(run, *map(record, "abc"))
-    split = results.by_kind(results.table(run), str(write_data(rows)))
-    assert {kind: list(part.index) for kind, part in split.items()} == {
-        "x": ["a", "c"],
-        "y": ["b"],
-    }
-
-
-def test_examples_show_every_sort_of_answer(run):
-    scores = {
-        "fixed": (0, 1),
-        "broken": (1, 0),
-        "wrong": (0, 0),
-        "right": (1, 1),
-    }
-    made = [
-        record(f"{sort}{number}", plain_score=plain, score=score)
-        for sort, (plain, score) in scores.items()
-        for number in range(3)
-    ]
-    write(run, *made, failed("failed"))
-    shown = results.examples(results.table(run), each=1)
-    assert shown == ["fixed0", "broken0", "wrong0", "right0"]

@@ -4,11 +4,16 @@ import json
 import shutil
 
 import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from vicrop import cli
-from vicrop.run import loop, stopping
+from vicrop import cli, geometry
+from vicrop.run import cli as runcli
+from vicrop.run import loop, progress
 from vicrop.run.folder import RunFolder
-from vicrop.run.records import RunConfig
+from vicrop.run.records import HOW, RunConfig
 
 pytestmark = pytest.mark.usefixtures("random_weights", "results_folder")
 
@@ -54,7 +59,7 @@ def test_shards_are_made_told_merged_and_verified(vicrop, data, asked):
     shards = ["--shards", "2"]
     assert vicrop("run", *asked, *shards, "--shard", "1")[0] == 0
     status, _, err = vicrop("merge", *asked, *shards)
-    assert status == 2 and "shard 0-of-2 is not finished (0 of unknown" in err
+    assert status == 2 and "shard 0-of-2: it is not finished; run the same again" in err
     assert vicrop("run", *asked, *shards, "--shard", "0", "--save-maps")[0] == 0
     status, out, _ = vicrop("status")
     assert status == 0 and out.count("finished") == 2
@@ -98,7 +103,7 @@ def test_failed_samples_are_tried_again(vicrop, data, asked):
 
 def test_stopped_run_exits_with_75(vicrop, asked, monkeypatch):
     def stopped(*args, **kwargs):
-        raise stopping.Stopped("stopped by SIGTERM; run the same again to go on")
+        raise progress.Stopped("stopped by SIGTERM; run the same again to go on")
 
     monkeypatch.setattr(loop, "run_together", stopped)
     status, out, err = vicrop("run", *asked)
@@ -138,3 +143,71 @@ def test_records_are_lines_of_json_that_others_can_read(vicrop, data, asked):
     text = RunFolder.of(config(data)).records_file.read_text()
     rows = [json.loads(line) for line in text.splitlines()]
     assert all(len(row["crc"]) == 8 for row in rows)
+
+
+# Parameters: there and back.
+
+
+def heard(arguments, *how):
+    """The runs that a command with these options makes of its arguments."""
+    app, told = typer.Typer(pretty_exceptions_enable=False), []
+
+    @app.command()
+    @runcli.takes_runs(*how)
+    def command(configs: list[RunConfig]):
+        told.extend(configs)
+
+    said = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert said.exit_code == 0, said.output
+    return told
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=9)
+COUNTS = st.integers(0, 10**6)
+CHOICES = {
+    "model": WORDS,
+    "dataset": WORDS,
+    "limit": COUNTS,
+    "seed": st.integers(-(10**6), 10**6),
+    "dtype": WORDS,
+    "device": WORDS,
+    "layer": st.none() | COUNTS,
+    "max_new_tokens": st.integers(1, 10**6),
+    "fit": st.none() | st.sampled_from(geometry.FITS),
+    "geometry": st.sampled_from(["exact", "upstream"]),
+    "options": st.dictionaries(st.sampled_from(["max_pixels", "b"]), COUNTS),
+    "boxes_from": st.none() | WORDS,
+    "batch_size": st.just("auto") | st.integers(1, 99),
+    "sample_timeout": st.floats(0, 1e6),
+    "save_maps": st.booleans(),
+    "shards": st.integers(1, 9),
+}
+METHODS = st.lists(WORDS, min_size=1, max_size=3, unique=True)
+
+
+def test_every_parameter_of_a_run_is_tried():
+    assert RunConfig.model_fields.keys() - CHOICES.keys() == {"method", "shard"}
+
+
+@given(st.fixed_dictionaries({}, optional=CHOICES), METHODS, st.data())
+def test_the_shell_makes_the_runs_that_it_is_told(given_, methods, data):
+    """Every field reaches ``run``, and those that name a run ``merge``."""
+    shard = data.draw(st.integers(0, given_.get("shards", 1) - 1))
+    configs = [RunConfig(method=m, shard=shard, **given_) for m in methods]
+    assert heard(runcli.to_arguments(configs)) == configs
+    told = [*runcli.to_arguments(configs, runcli.OF_MERGE), "--shards=9"]
+    merged = heard(told, runcli.OF_MERGE, ("shards",))
+    assert merged == [
+        config.model_copy(
+            update={
+                name: 9 if name == "shards" else RunConfig.model_fields[name].default
+                for name in HOW
+            }
+        )
+        for config in configs
+    ]
+
+
+def test_merge_must_be_told_of_how_many_shards(vicrop):
+    status, _, err = vicrop("merge")
+    assert status == 2 and "Missing option '--shards'" in err

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vicrop.run import loop, shards
+from vicrop.run import datasets, loop, shards
 from vicrop.run.folder import META, RunFolder
 from vicrop.run.records import RunConfig, Sample
 
@@ -26,8 +26,8 @@ COUNTS = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 @given(COUNTS, st.integers(1, 15))
 def test_shards_are_the_whole_in_its_order_and_no_image_is_in_two(counts, number):
     samples = samples_of(counts)
-    parts = [shards.part(samples, shard, number) for shard in range(number)]
-    assert sum(parts, []) == shards.in_order(samples)
+    parts = [datasets.part(samples, shard, number) for shard in range(number)]
+    assert sum(parts, []) == datasets.in_order(samples)
     images = [image for part in parts for image in {s.image_path for s in part}]
     assert len(images) == len(set(images)) == len(counts)
 
@@ -36,7 +36,7 @@ def test_shards_are_the_whole_in_its_order_and_no_image_is_in_two(counts, number
 def test_an_image_is_where_the_middle_of_its_questions_lies(counts, number):
     """Twin in floats: each shard covers an equal length of all questions."""
     samples, before = samples_of(counts), 0
-    parts = [shards.part(samples, shard, number) for shard in range(number)]
+    parts = [datasets.part(samples, shard, number) for shard in range(number)]
     for image, count in enumerate(counts):
         place = (before + count / 2) / len(samples) * number
         before += count
@@ -46,14 +46,14 @@ def test_an_image_is_where_the_middle_of_its_questions_lies(counts, number):
 
 
 def test_shards_ask_about_equally_many():
-    parts = [shards.part(samples_of([3] * 100), shard, 7) for shard in range(7)]
+    parts = [datasets.part(samples_of([3] * 100), shard, 7) for shard in range(7)]
     sizes = [len(part) for part in parts]
     assert max(sizes) - min(sizes) <= 3
 
 
 def test_one_shard_is_the_whole_run():
     samples = samples_of([2, 5])
-    assert shards.part(samples, 0, 1) == shards.in_order(samples)
+    assert datasets.part(samples, 0, 1) == datasets.in_order(samples)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def made(config):
 
 
 def merge(config):
-    return shards.merge(shard_of(config, 0), loop.askable(config))
+    return shards.merge(shard_of(config, 0))
 
 
 def test_merged_shards_are_the_run_made_in_one_piece(config, made):
@@ -133,12 +133,15 @@ def lose_one(part):
 
 
 FAULTS = {
-    "gone": (lambda p: shutil.rmtree(p[1].folder), "1-of-3 is not finished .0 of unkn"),
+    "gone": (lambda p: shutil.rmtree(p[1].folder), "1-of-3: it is not finished"),
     "unfinished": (
         lambda p: change_meta(p[1], finished=False),
-        "shard 1-of-3 is not finished .2 of 2 recorded",
+        "shard 1-of-3: it is not finished; run the same again",
     ),
-    "cut": (lambda p: drop_last_line(p[2]), "2-of-3 changed after it ended .1 of 2"),
+    "cut": (
+        lambda p: drop_last_line(p[2]),
+        "2-of-3: records.jsonl changed .* 2 lines then, 1 now",
+    ),
     "other weights": (
         lambda p: change_meta(p[0], identity={**p[0].meta()["identity"], "weights": 1}),
         "shard 0-of-3 made with other weights than the rest",
@@ -153,9 +156,12 @@ FAULTS = {
     ),
     "doubled": (
         lambda p: double_another(p[0], p[1]),
-        "shard 0-of-3 line 3: sample '1-read' is not of this run",
+        "shard 0-of-3: line 3: sample '1-read' is not of this run",
     ),
-    "gap": (lambda p: lose_one(p[1]), "1 samples missing: 1-color"),
+    "gap": (
+        lambda p: lose_one(p[1]),
+        "1-of-3: 1 samples have no record, such as '1-color'",
+    ),
 }
 
 

@@ -184,78 +184,12 @@ def test_verdict_is_the_side_on_which_the_interval_lies(low, high, null, words):
     assert stats.verdict(Estimate((low + high) / 2, low, high, 9), null) == words
 
 
-def test_report_has_a_row_a_run():
-    rows = [(0.0, 1.0, None), (1.0, 1.0, None), (None, None, "ValueError: x")]
-    report = stats.report({"first": frame(rows), "second": frame(rows[1:])})
-    assert report["run"].tolist() == ["first", "second"]
-    assert report["n"].tolist() == [2, 1] and report["errors"].tolist() == [1, 1]
-    assert report["no crop, %"][0].startswith("50.0 [")
-    assert report["gain, points"][0].startswith("+50.0 [")
-    assert report["fixed"].tolist() == [1, 0]
-
-
-def test_methods_are_compared_on_the_samples_that_both_answered():
-    frames = {
-        "rel-att": pd.DataFrame({"score": {"a": 1.0, "b": 1.0, "c": np.nan}}),
-        "no-crop": pd.DataFrame({"score": {"b": 0.0, "a": 1.0, "c": 0.0, "d": 0.0}}),
-    }
-    gains = stats.against(frames, "rel-att")
-    assert list(gains) == ["no-crop"]
-    assert (gains["no-crop"].value, gains["no-crop"].n) == (0.5, 2)
-
-
 def test_difference_is_of_the_samples_that_both_have():
     before = pd.Series({"a": 0.0, "b": 1.0, "c": np.nan, "d": 0.0})
     after = pd.Series({"d": 1.0, "b": 1.0, "c": 1.0, "x": 0.0})
     found = stats.difference(before, after)
     assert (found.value, found.n) == (0.5, 2)
     assert found == stats.gain([1.0, 0.0], [1.0, 1.0])
-
-
-def scored(before, after):
-    """A run's table with these scores."""
-    frame = pd.DataFrame({"plain_score": before, "score": after})
-    return frame.assign(error=None)
-
-
-RUNS = {
-    "no-crop": scored([0, 0, 1, 1], [0, 0, 1, 1]),
-    "rel-att": scored([0, 0, 1, 1], [1, 1, 1, 1]),
-    "random-crop": scored([0, 0, 1, 1], [0, 1, 1, 0]),
-}
-
-
-def test_gains_are_over_the_same_models_plain_answers():
-    found = stats.gains(RUNS)
-    assert [found[name].value for name in RUNS] == [0, 0.5, 0]
-
-
-def test_over_pairs_runs_that_are_there():
-    pairs = [("rel-att", "random-crop"), ("rel-att", "nothing"), ("x", "no-crop")]
-    found = stats.over(RUNS, pairs)
-    assert list(found) == ["rel-att over random-crop"]
-    wanted = stats.against(RUNS, "rel-att")["random-crop"]
-    assert found["rel-att over random-crop"] == wanted
-
-
-def test_reports_are_each_models_report_one_below_the_other():
-    made = stats.reports({"m": RUNS, "n": {"no-crop": RUNS["no-crop"]}})
-    assert made["model"].tolist() == ["m", "m", "m", "n"]
-    pd.testing.assert_frame_equal(
-        made.drop(columns="model").iloc[:3], stats.report(RUNS)
-    )
-
-
-def test_effects_say_on_which_side_of_nothing_each_difference_is():
-    made = {
-        "up": Estimate(0.2, 0.1, 0.3, 9),
-        "none": Estimate(0.1, -0.1, 0.3, 9),
-        "down": Estimate(-0.2, -0.3, -0.1, 9),
-    }
-    table = stats.effects({"m": made})
-    assert table["effect"].tolist() == ["positive", "none", "negative"]
-    assert table.loc[0, "points"] == "+20.0 [+10.0, +30.0]"
-    assert set(table["model"]) == {"m"} and set(table["n"]) == {9}
 
 
 @pytest.mark.parametrize("levels", [[0, 1], [0, 0.3, 0.6, 0.9, 1]])

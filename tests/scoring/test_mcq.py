@@ -71,33 +71,3 @@ def test_answer_without_a_letter_is_wrong_even_where_the_label_has_none():
 def test_open_question_is_scored_by_exact_match():
     assert mcq.score("Seven.", ["seven"], "How many birds?") == 1
     assert mcq.score("six", ["seven"]) == 0
-
-
-def test_cyclic_is_the_mean_over_rotations_and_the_share_right_in_all():
-    scores = [1, 1, 1, 1, 1, 0, 0, 0]
-    cycles = [0, 1, 2, 3, 0, 1, 2, 3]
-    questions = ["q"] * 4 + ["r"] * 4
-    assert mcq.cyclic(scores, cycles, questions) == (0.625, 0.5)
-
-
-def test_model_that_likes_one_letter_is_right_in_no_question_of_all_rotations():
-    scores = [1, 0, 0, 0] * 5
-    cycles = [0, 1, 2, 3] * 5
-    questions = [row // 4 for row in range(20)]
-    assert mcq.cyclic(scores, cycles, questions) == (0.25, 0)
-
-
-def test_cycles_weigh_the_same_however_many_rows_they_have():
-    got = mcq.cyclic([1, 1, 1, 0], [0, 0, 0, 1], ["q", "r", "s", "q"])
-    assert got == (0.5, 0)
-
-
-def test_question_that_misses_a_rotation_is_not_counted_as_right_in_all():
-    assert mcq.cyclic([1, 1], [0, 1], ["q", "r"]).every is None
-
-
-@pytest.mark.parametrize("lengths", [(0, 0, 0), (2, 1, 2), (1, 1, 2)])
-def test_cyclic_wants_as_many_of_each(lengths):
-    scores, cycles, questions = ([1] * length for length in lengths)
-    with pytest.raises(ValueError, match="must be as many, and at least one"):
-        mcq.cyclic(scores, cycles, questions)

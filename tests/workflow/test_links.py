@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from vicrop import paths
 from vicrop.run.records import RunConfig
-from workflow import execute, links
+from workflow import links, pages
 from workflow.plans import MATRIX
 
 ADDRESS = "https://github.com/someone/looking-closer"
@@ -32,8 +32,8 @@ def citation(tmp_path, monkeypatch):
 
 
 def sources():
-    pages = yaml.safe_load(MATRIX.read_text())["embedded"]["pages"]
-    return [execute.TEMPLATE, *pages]
+    named = yaml.safe_load(MATRIX.read_text())["embedded"]["pages"]
+    return [pages.TEMPLATE, *named]
 
 
 @pytest.fixture(scope="session")
@@ -176,7 +176,7 @@ def test_papermill_reads_the_parameters_back(monkeypatch):
 
 def test_every_field_of_a_run_is_told():
     config = RunConfig(dataset="plates-wide", fit="pad", options={"max_pixels": 3})
-    told = shlex.split(links.command("run", execute.run_job(config).parameters))
+    told = shlex.split(links.command("run", pages.of_run(config).parameters))
     assert {"plates-wide", "pad", '{"options": {"max_pixels": 3}}'} <= set(told)
 
 

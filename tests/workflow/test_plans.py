@@ -1,26 +1,38 @@
 """Plans: what a size would do, as jobs for the workflow and as lines to read."""
 
 import json
-import shlex
+import shutil
 
 import pytest
 import torch
 import typer
 import yaml
-from typer.testing import CliRunner
 
 from vicrop import adapters, paths
 from vicrop.adapters import registry
-from vicrop.run import cli as runcli
-from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
-from workflow import matrix, planned, plans, preflight
-
-NOTHING = preflight.Survey({}, 0, [])
+from workflow import matrix, plans
 
 
-def survey_of(configs, count=100):
-    return preflight.Survey({}, 0, [], {preflight._asks(c): count for c in configs})
+def row(number, **more):
+    plain = {"question": "what?", "labels": ["a"], "image_path": "a.png"}
+    return {"id": str(number), **plain, **more}
+
+
+BOX = [[0, 0, 2, 2]]
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Writes a data set's rows, or text as it is."""
+    monkeypatch.setenv("VICROP_DATA", str(tmp_path))
+
+    def write(key, rows):
+        (tmp_path / key).mkdir()
+        text = rows if isinstance(rows, str) else json.dumps(rows)
+        (tmp_path / key / "data.json").write_text(text)
+
+    return write
 
 
 @pytest.fixture
@@ -48,15 +60,15 @@ def test_runs_that_differ_in_their_method_only_are_one_group(write_matrix):
         pages=["quick_start"],
     )
     configs, pages = matrix.chosen(file, "small")
-    plan = plans.make("small", configs, pages, NOTHING)
-    assert {name: len(group.runs) for name, group in plan.groups.items()} == {
+    groups = plans.grouped(configs)
+    assert {name: len(group) for name, group in groups.items()} == {
         "tiny-llava__all__plates": 2,
         "tiny-llava__all__plates-hd": 1,
         "tiny-qwen2.5-vl__all__plates": 2,
         "tiny-qwen2.5-vl__all__plates-hd": 1,
         "tiny-llava__all__plates__pad__upstream": 1,
     }
-    assert plan.pages == ["quick_start"] and len(plan.configs) == 7
+    assert pages == ["quick_start"]
 
 
 def test_group_says_what_its_jobs_need(write_matrix):
@@ -70,74 +82,28 @@ def test_group_says_what_its_jobs_need(write_matrix):
         }
     )
     configs, _ = matrix.chosen(file, "small")
-    groups = plans.make("small", configs, [], NOTHING).groups
+    groups = plans.grouped(configs)
     vstar, gqa = (groups[f"llava-1.5-7b__all__{name}"] for name in ("vstar", "gqa"))
     size = adapters.MODELS["llava-1.5-7b"].size_gb
-    assert (vstar.shards, gqa.shards) == (1, 8)
-    assert (gqa.gpu, gqa.memory_mb) == (1, 2000 + int(1200 * size))
-    assert gqa.inputs == [str(paths.data() / "gqa" / "data.json")]
-    assert gqa.minutes is None
+    assert (vstar[0].shards, gqa[0].shards) == (1, 8)
+    assert plans.memory_mb(gqa[0]) == 2000 + int(1200 * size)
+    assert plans.inputs(gqa[0]) == [str(paths.data() / "gqa" / "data.json")]
+    assert plans.minutes(gqa) is None
 
 
 def test_embedded_weights_are_what_records_depend_on():
-    (group,) = plans.make("small", [RunConfig()], [], NOTHING).groups.values()
-    data, *weights = group.inputs
+    data, *weights = plans.inputs(RunConfig())
     assert data == str(paths.data() / "plates" / "data.json")
     assert weights == [str(paths.WEIGHTS / "tiny-llava" / "model.safetensors")]
 
 
-def heard(command, line):
-    """The configurations that a command of the shell makes of a line."""
-    app, told = typer.Typer(), []
-    app.command()(command)
-    app.command("other")(lambda: None)
-    import vicrop.run as runs
-    import vicrop.run.shards as shards
-
-    patched = pytest.MonkeyPatch()
-    with patched.context() as patch:
-        patch.setattr(runs, "run_together", lambda c, again: told.extend(c) or [])
-        patch.setattr(runs, "askable", lambda c: [])
-        patch.setattr(shards, "merge", lambda c, s: told.append(c) or RunFolder.of(c))
-        CliRunner().invoke(app, [command.__name__, *shlex.split(line)])
-    return told
-
-
-EVERYTHING = RunConfig(
-    model="llava-1.5-7b",
-    method="no-crop",
-    dataset="a folder/with 'quotes'",
-    limit=3,
-    seed=4,
-    dtype="bfloat16",
-    device="cuda:1",
-    layer=7,
-    max_new_tokens=5,
-    fit="pad",
-    geometry="upstream",
-    options={"max_pixels": 9, "min_pixels": 4},
-    boxes_from="a/run",
-    shards=2,
-    batch_size="auto",
-    sample_timeout=2.5,
-    save_maps=True,
-)
-
-
-def test_shell_makes_the_runs_that_were_planned():
-    """Every setting reaches `vicrop run`, and those that name a run `vicrop merge`."""
-    unset = RunConfig().model_dump()
-    asked = EVERYTHING.model_dump()
-    assert [key for key in asked if asked[key] == unset[key]] == ["shard"]
-    configs = [
-        EVERYTHING.model_copy(update={"method": m}) for m in ("no-crop", "rel-att")
-    ]
-    (group,) = plans.make("small", configs, [], NOTHING).groups.values()
-    line = f"{group.arguments} {group.how} --shard 0 --shards 2"
-    assert heard(runcli.run, line) == configs
-    merged = heard(runcli.merge, f"--shards 2 {group.arguments}")
-    assert [c.run_id for c in merged] == [c.run_id for c in configs]
-    assert [c.digest() for c in merged] == [c.digest() for c in configs]
+def test_groups_tell_the_shell_what_names_a_run_and_how_it_is_made():
+    config = RunConfig(seed=4, batch_size="auto", save_maps=True, shards=2)
+    configs = [config.model_copy(update={"method": m}) for m in ("no-crop", "rel-att")]
+    (group,) = plans.grouped(configs).values()
+    told = ["--method=no-crop", "--method=rel-att", "--seed=4"]
+    assert plans.arguments(group) == told
+    assert plans.how(group[0]) == ["--batch-size=auto", "--save-maps"]
 
 
 def finished(results_folder, method, seconds, answered):
@@ -149,44 +115,24 @@ def finished(results_folder, method, seconds, answered):
     (folder / "meta.json").write_text(json.dumps(meta))
 
 
-def test_time_is_expected_from_what_was_measured(results_folder):
-    finished(results_folder, "no-crop", 10.0, 100)
-    finished(results_folder, "rel-att", 60.0, 100)
-    configs = [RunConfig(method=m, limit=7) for m in ("no-crop", "rel-att")]
-    found = survey_of(configs, 6000)
-    speeds = plans.seconds_an_answer()
-    assert plans.expected(configs, found, speeds) == pytest.approx(6000 * 0.7)
-    (group,) = plans.make("small", configs, [], found).groups.values()
-    assert group.minutes == 10 + int(1.5 * 6000 * 0.7 / 60)
-    other = [*configs, RunConfig(method="grad-att", limit=7)]
-    assert plans.expected(other, found, speeds) is None
-    assert plans.expected(configs, NOTHING, speeds) is None
+def test_time_is_expected_from_what_was_measured(results_folder, data):
+    finished(results_folder, "no-crop", 1000.0, 100)
+    finished(results_folder, "rel-att", 6000.0, 100)
+    configs = [RunConfig(method=m, limit=70) for m in ("no-crop", "rel-att")]
+    assert plans.minutes(configs) is None  # no data yet
+    data("plates", [row(number) for number in range(90)])
+    assert plans.minutes(configs) == 10 + int(1.5 * 70 * 70 / 60)
+    assert plans.minutes([*configs, RunConfig(method="grad-att", limit=70)]) is None
 
 
-def test_summary_counts_and_tells_the_time(results_folder):
+def test_summary_counts_and_tells_what_is_missing():
     configs = [RunConfig(method="no-crop"), RunConfig(dataset="plates-hd")]
-    found = preflight.Survey({"plates": 100}, 200, [], survey_of(configs).counts)
-    plan = plans.make("small", configs, [], found)
-    assert plans.summary(plan, found) == [
+    found = plans.Needs({"plates": 100}, 200, ["a model"])
+    assert plans.summary("small", configs, found) == [
         "small: 2 runs in 2 groups, 2 shards; 200 answers from the data that are here",
         "  plates: 100 questions",
-        "  expected time: unknown, no run of these has been timed yet",
+        "  missing: a model",
     ]
-    finished(results_folder, "no-crop", 60.0, 100)
-    assert plans.summary(plan, found)[-1] == (
-        "  expected, one after the other: 1 min 00 s; 1 groups were never timed"
-    )
-
-
-def test_plan_is_written_only_when_it_is_another(results_folder):
-    plan = plans.make("small", [RunConfig()], [], NOTHING)
-    file = planned.write(plan)
-    assert planned.read("small") == plan
-    before = file.stat().st_mtime_ns
-    planned.write(plan)
-    assert file.stat().st_mtime_ns == before
-    planned.write(plans.make("small", [RunConfig(seed=1)], [], NOTHING))
-    assert file.stat().st_mtime_ns > before
 
 
 @pytest.fixture
@@ -218,8 +164,7 @@ def test_plan_of_a_cluster_is_made_where_there_is_no_gpu(nowhere, capsys):
     plans.main("table1")
     out = capsys.readouterr().out.splitlines()
     assert out[0].startswith("table1: 6 runs in 2 groups, 2 shards; 0 answers from")
-    assert out[-1] == f"  plan: {planned.file_of('table1')}"
-    assert len(planned.read("table1").configs) == 6
+    assert not any("device" in line for line in out)
 
 
 def test_wrong_matrix_or_size_is_one_line(nowhere, capsys):
@@ -229,3 +174,90 @@ def test_wrong_matrix_or_size_is_one_line(nowhere, capsys):
         assert caught.value.exit_code == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("workflow.plans: ")
+
+
+# What is missing.
+
+
+@pytest.fixture
+def no_weights(monkeypatch):
+    monkeypatch.setattr(registry, "try_to_load_from_cache", lambda *a, **k: None)
+
+
+def runs(*methods, **settings):
+    return [RunConfig(method=method, **settings) for method in methods]
+
+
+def test_nothing_is_missing_where_all_is_here(data):
+    data("plates", [row(0), row(1, boxes=BOX), row(2)])
+    found = plans.needs(runs("no-crop", "rel-att", "human-crop"))
+    assert (found.questions, found.answers) == ({"plates": 3}, 3 + 3 + 1)
+    assert found.missing == []
+
+
+def test_subset_counts_as_many_questions_as_it_has(data):
+    data("plates", [row(0), row(1), row(2)])
+    found = plans.needs([*runs("no-crop", limit=2), *runs("rel-att", limit=9)])
+    assert (found.questions, found.answers) == ({"plates": 3}, 2 + 3)
+
+
+def test_all_that_is_missing_is_told_at_once(data, no_weights, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    data("plates", [row(0)])
+    found = plans.needs(
+        [
+            *runs("no-crop"),
+            *runs("no-crop", "rel-att", dataset="textvqa", model="llava"),
+            *runs("human-crop", dataset="textvqa", device="cuda:1"),
+            *runs("no-crop", dataset="vstar", model="qwen2.5-vl-3b", device="cuda"),
+        ],
+        devices=True,
+    )
+    spec = adapters.MODELS["qwen2.5-vl-3b"]
+    assert found.answers == 1
+    data_1, data_2, model_1, model_2, device = found.missing
+    assert data_1 == (
+        f"data set textvqa: no data.json in {paths.data() / 'textvqa'}; make it with "
+        "`vicrop prep textvqa`"
+    )
+    assert "`vicrop prep vstar`" in data_2
+    assert "model llava-1.5-7b: no weights here; get them with `hf download" in model_1
+    assert f"`{spec.command()}` (7.5 GB, Qwen Research License)" in model_2
+    assert device.startswith("device cuda:1: torch does not see it; ")
+
+
+def test_human_crop_of_data_without_boxes_is_missing_its_boxes(data):
+    data("textvqa", [row(0)])
+    found = plans.needs(runs("no-crop", "human-crop-tight", dataset="textvqa"))
+    (line,) = found.missing
+    assert "textvqa has none" in line and line.endswith("`vicrop prep textvqa`")
+
+
+def test_torn_data_are_told_with_the_command_that_makes_them(data):
+    data("vstar", '[{"id": "0"')
+    (line,) = plans.needs(runs("no-crop", dataset="vstar")).missing
+    assert "is not whole JSON" in line and "`vicrop prep vstar`" in line
+
+
+def test_data_of_ones_own_have_no_command(data, tmp_path):
+    data("mine", [])
+    (line,) = plans.needs(runs("no-crop", dataset=str(tmp_path / "mine"))).missing
+    assert line.endswith("at least one sample")
+
+
+def test_embedded_weights_that_are_gone_are_trained_anew(data, tmp_path, monkeypatch):
+    data("plates", [row(0)])
+    weights = tmp_path / "weights"
+    shutil.copytree(paths.WEIGHTS / "tiny-qwen2.5-vl", weights / "tiny-qwen2.5-vl")
+    monkeypatch.setattr(paths, "WEIGHTS", weights)
+    models = ("tiny-qwen2.5-vl", "tiny-llava")
+    configs = [config for model in models for config in runs("no-crop", model=model)]
+    (line,) = plans.needs(configs).missing
+    assert line.startswith(f"model tiny-llava: no weights in {weights / 'tiny-llava'}")
+    assert line.endswith("`make train`")
+
+
+def test_device_that_torch_was_not_built_for_is_missing(data):
+    data("plates", [row(0)])
+    (line,) = plans.needs(runs("no-crop", device="mps"), devices=True).missing
+    assert line.startswith("device mps: ")

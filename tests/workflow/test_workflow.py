@@ -91,14 +91,11 @@ def test_shards_are_run_and_merged_here(place, monkeypatch):
     assert "Nothing to be done" in again.stderr
 
 
-def ask_for_gpus(place):
-    """Let the plan ask for what it would on a cluster; the jobs run on a CPU."""
-    assert snakemake(place, "-n", "--nolock", wholes(place)).returncode == 0
-    file = place / "results" / "plans" / "small.json"
-    plan = json.loads(file.read_text())
-    for group in plan["groups"].values():
-        group |= {"gpu": 1, "memory_mb": 18000, "minutes": 30}
-    file.write_text(json.dumps(plan))
+def asking_for_gpus():
+    """Ask for what a large model would, of the profile's jobs; they run on a CPU."""
+    profile = yaml.safe_load((PROFILES / "slurm" / "config.yaml").read_text())
+    asked = {"gpu": 1, "mem_mb": 18000, **profile["set-resources"]["answers"]}
+    return ["--set-resources", *(f"answers:{key}={n}" for key, n in asked.items())]
 
 
 @pytest.mark.slow
@@ -111,11 +108,11 @@ def test_shards_survive_a_slurm_that_kills_jobs(place, monkeypatch):
         (commands / name).symlink_to(
             Path(__file__).parents[1] / "slurm" / "stand_in.py"
         )
-    ask_for_gpus(place)
     said = snakemake(
         place,
         wholes(place),
         *("--profile", str(PROFILES / "slurm"), "--nolock"),
+        *asking_for_gpus(),
         *("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"),
         *("--slurm-logdir", str(place / "logs"), "--jobs", "2", "--retries", "6"),
         PATH=f"{commands}:{os.environ['PATH']}",
@@ -134,7 +131,7 @@ def test_shards_survive_a_slurm_that_kills_jobs(place, monkeypatch):
         line = " ".join(options)
         for wanted in ("-A lab", "-p gpu", "--mem 18000", "--gpus=1"):
             assert wanted in line, (wanted, line[:600])
-        assert re.search(r"-t (30|60) ", line)  # twice the time at the next attempt
+        assert re.search(r"-t (240|480) ", line)  # twice the time at the next attempt
         assert "--signal=TERM@120" in line and "--requeue" in line
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 import transformers
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from vicrop.adapters.base import Adapter, register
-from vicrop.prompts import Seen, Words
+from vicrop.adapters.facts import Facts, chat_turn, fill_places, tokenize
+from vicrop.prompts import Grid, Words
+from vicrop.types import Stock
 
 INSTRUCTION = "Answer the question using a single word or phrase."
 
@@ -26,58 +27,37 @@ class Qwen2_5_VLProcessor(transformers.Qwen2_5_VLProcessor):
         return ["image_processor", "tokenizer"]
 
 
-@register
-class Qwen25VL(Adapter):
-    """Qwen2.5-VL behind the ``Adapter`` verbs."""
+class Qwen25VL(Facts):
+    """Qwen2.5-VL: a map of one cell a merged patch, in the image's own ratio."""
 
     family = "qwen2.5-vl"
-    architecture = "Qwen2_5_VLForConditionalGeneration"
-    processor_class = "Qwen2_5_VLProcessor"
-    default_layer = 22  # of 36: the authors' code
-    options = ("min_pixels", "max_pixels", "crop_px")
-    refused = {
-        "Qwen2VLForConditionalGeneration": "whose layer for the map is not known"
-    }
+    architecture = transformers.Qwen2_5_VLForConditionalGeneration
+    processor_class = Qwen2_5_VLProcessor
+    fit = "native"  # an image's ratio is kept, up to whole patches
+    crop_px = 224  # as in the authors' code; the model itself takes any size
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Stock,
         processor: Any = None,
-        layer: int | None = None,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
         crop_px: int = 224,
     ):
         """Pixels bound an image's area as the model sees it; None: the processor's."""
-        super().__init__(model, processor, layer)
-        self._crop_px = crop_px
+        super().__init__(model, processor)
+        self.crop_px = crop_px
         bounds = {"shortest_edge": min_pixels, "longest_edge": max_pixels}
         self._bounds = {key: value for key, value in bounds.items() if value}
-
-    @classmethod
-    def load_processor(cls, source: str, **where: Any) -> Qwen2_5_VLProcessor:
-        """From a folder or the hub, for images and text."""
-        return Qwen2_5_VLProcessor.from_pretrained(
-            source, backend="pil", trust_remote_code=False, **where
-        )
-
-    @property
-    def crop_px(self) -> int:
-        """224, as in the authors' code; the model itself takes any size."""
-        return self._crop_px
+        self._vision = model.config.vision_config
+        self._merge = self._vision.spatial_merge_size
 
     @property
     def patch_px(self) -> int:
         """Of a map's cell, merged patches: 28 for the 3B and 7B models."""
-        vision = self.model.config.vision_config
-        return vision.patch_size * vision.spatial_merge_size
+        return self._vision.patch_size * self._merge
 
-    @property
-    def fit(self) -> str:
-        """Qwen keeps an image's ratio, up to whole patches."""
-        return "native"
-
-    def pixels(self, pictures: Sequence[Image.Image]) -> tuple[Tensor, tuple[int, int]]:
+    def pixels(self, pictures: Sequence[Image.Image]) -> tuple[Tensor, Grid]:
         """(images · patches, channels · frames · patch²), as the processor orders them.
 
         Raises:
@@ -89,77 +69,48 @@ class Qwen25VL(Adapter):
         shapes = {tuple(shape) for shape in made["image_grid_thw"].tolist()}
         if len(shapes) > 1:
             raise ValueError(f"images of several shapes cannot be one batch: {shapes}")
-        grid = self._grid(made["image_grid_thw"])
-        return made["pixel_values"].to(self.device, self.dtype), grid
+        return made["pixel_values"], self._grid(made["image_grid_thw"])
 
-    def see(self, pixels: Tensor, grid: tuple[int, int]) -> Seen:
-        """Merged patches of images of one shape."""
-        patches = grid[0] * grid[1] * self._merge**2
-        shapes = self._shapes([grid] * (len(pixels) // patches)).to(self.device)
-        output = self.model.model.get_image_features(pixels, image_grid_thw=shapes)
-        return Seen(pixels, torch.stack(list(output.pooler_output)), grid)
+    def see(self, pixels: Tensor, grids: Sequence[Grid]) -> Sequence[Tensor]:
+        """Merged patches: each image's look at their own image alone."""
+        shapes = self._shapes(grids).to(pixels.device)
+        made = self.model.model.get_image_features(pixels, image_grid_thw=shapes)
+        return made.pooler_output
 
-    def see_apart(
-        self, pixels: Sequence[Tensor], grids: Sequence[tuple[int, int]]
-    ) -> list[Seen]:
-        """Each image's patches look at their own image alone, whatever its shape."""
-        shapes = self._shapes(grids).to(self.device)
-        patches = torch.cat(list(pixels))
-        output = self.model.model.get_image_features(patches, image_grid_thw=shapes)
-        return [
-            Seen(own, part[None].clone(), grid)
-            for own, part, grid in zip(pixels, output.pooler_output, grids, strict=True)
-        ]
-
-    def words(self, question: str, seen: Sequence[Seen]) -> Words:
+    def words(self, question: str, counts: Sequence[int]) -> Words:
         """The processor's chat template, its image placeholders expanded."""
-        token = self.processor.image_token
-        self.check_placeholder(question, token)
-        asked = {"type": "text", "text": f"{question} {INSTRUCTION}"}
-        turn = {"role": "user", "content": [*[{"type": "image"}] * len(seen), asked]}
-        text = self.processor.apply_chat_template(
-            [turn], add_generation_prompt=True, tokenize=False
-        )
-        parts = text.split(token)
-        counts = [token * self.token_count(image) for image in seen]
-        text = "".join(a + b for a, b in zip(parts, [*counts, ""], strict=True))
-        return Words(self.tokenize(text))
+        text = chat_turn(self.processor, f"{question} {INSTRUCTION}", len(counts))
+        text = fill_places(text, self.processor.image_token, counts)
+        return Words(tokenize(self.processor, text))
 
-    def positions(self, ids: Tensor, seen: Sequence[Seen]) -> Tensor:
-        """(3, images, tokens): time, row and column (multimodal rotary positions)."""
+    def positions(self, ids: Tensor, grids: Sequence[Grid]) -> Tensor:
+        """(3, 1, tokens): time, row and column (multimodal rotary positions)."""
+        kinds = (ids == self.model.config.image_token_id).int()
+        shapes = self._shapes(grids)
         places, _ = self.model.model.get_rope_index(
-            ids,
-            mm_token_type_ids=(ids == self.image_token_id).int(),
-            image_grid_thw=self._shapes([image.grid for image in seen]),
+            ids, mm_token_type_ids=kinds, image_grid_thw=shapes
         )
-        return places.expand(-1, len(seen[0].features), -1).to(self.device)
+        return places
 
-    def picture(self, pixels: Tensor, grid: tuple[int, int]) -> Tensor:
+    def picture(self, pixels: Tensor, grid: Grid) -> Tensor:
         """Patches put back in their places; the frames of a still as channels."""
-        (rows, cols), merge = grid, self._merge
-        vision = self.model.config.vision_config
-        side = vision.patch_size
-        planes = vision.in_channels * vision.temporal_patch_size
+        (rows, cols), merge, side = grid, self._merge, self._vision.patch_size
+        planes = self._vision.in_channels * self._vision.temporal_patch_size
         parts = pixels.reshape(-1, rows, cols, merge, merge, planes, side, side)
         parts = parts.permute(0, 5, 1, 3, 6, 2, 4, 7)
         return parts.reshape(-1, planes, rows * merge * side, cols * merge * side)
 
-    def unpack(self, inputs: Any) -> tuple[Words, Tensor, tuple[int, int]]:
+    def unpack(self, inputs: Any) -> tuple[Words, Tensor, Grid]:
         """The processor gives the grid of patches too."""
-        pixels = inputs["pixel_values"].to(self.device, self.dtype)
         words = Words(inputs["input_ids"].cpu())
-        return words, pixels, self._grid(inputs["image_grid_thw"])
+        return words, inputs["pixel_values"], self._grid(inputs["image_grid_thw"])
 
-    @property
-    def _merge(self) -> int:
-        return self.model.config.vision_config.spatial_merge_size
-
-    def _grid(self, shapes: Tensor) -> tuple[int, int]:
+    def _grid(self, shapes: Tensor) -> Grid:
         """Rows and columns of merged patches; ``shapes`` is image_grid_thw."""
         _, rows, cols = shapes[0].tolist()
         return rows // self._merge, cols // self._merge
 
-    def _shapes(self, grids: Sequence[tuple[int, int]]) -> Tensor:
+    def _shapes(self, grids: Sequence[Grid]) -> Tensor:
         """image_grid_thw of stills."""
         rows = [(1, rows * self._merge, cols * self._merge) for rows, cols in grids]
         return torch.tensor(rows)

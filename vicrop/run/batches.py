@@ -1,19 +1,89 @@
-"""Which samples are answered together, and what is run for all of them at once."""
+"""Which samples are answered together, and what is run for all of them at once.
 
+Their images are read ahead.
+"""
+
+from __future__ import annotations
+
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
+from PIL import Image
 
-from vicrop import attribution, pipeline, together
-from vicrop.run.looker import Looker
-from vicrop.run.records import Sample
-from vicrop.run.task import Task
-from vicrop.view import View
+from vicrop import attribution, images, pipeline
+from vicrop.run import datasets
+from vicrop.run.folder import RunFolder
+from vicrop.run.records import RunConfig, Sample
+from vicrop.types import Box, Map
+from vicrop.view import View, Views, answer, describe, see
+
+if TYPE_CHECKING:
+    from vicrop.adapters.adapter import Adapter
+    from vicrop.run.task import Task
 
 AUTO = 16
 """Images that ``batch_size="auto"`` begins with on a GPU; on a CPU it is one."""
+
+
+AHEAD = 8
+"""Images that wait, read, for being looked at."""
+
+
+class Looker:
+    """Looks at samples' images; neighbours that share an image share a View.
+
+    Images are read and decoded in threads before they are asked for.
+
+    Attributes:
+        vlm: the model.
+        config: of the run.
+        views: of the images asked about last.
+    """
+
+    def __init__(self, vlm: Adapter, config: RunConfig, coming: Sequence[Sample] = ()):
+        self.vlm, self.config, self.views = vlm, config, Views()
+        first = {sample.image_path: sample for sample in reversed(coming)}
+        self._coming = deque(reversed(first.values()))
+        self._read: dict[str, Future[Image.Image]] = {}
+        self._pool = ThreadPoolExecutor(4, "vicrop-images")
+        self._read_ahead()
+
+    def __call__(self, sample: Sample) -> View:
+        """The view of a sample's image.
+
+        Raises:
+            FileNotFoundError: if there is no image.
+            ValueError: if it is none that can be looked at.
+        """
+        return self.views.get(sample.image_path, lambda: self._look(sample))
+
+    def _look(self, sample: Sample) -> View:
+        read = self._read.pop(sample.image_path, None)
+        self._read_ahead()
+        image = self._load(sample) if read is None else read.result()
+        return self.vlm.look(image, self.config.fit, self.config.geometry)
+
+    def _load(self, sample: Sample) -> Image.Image:
+        return images.load(datasets.image_path(self.config.dataset, sample))
+
+    def _read_ahead(self) -> None:
+        while self._coming and len(self._read) < AHEAD:
+            sample = self._coming.popleft()
+            self._read[sample.image_path] = self._pool.submit(self._load, sample)
+
+    def close(self) -> None:
+        """Free all views and read no more."""
+        self._coming.clear()
+        self._pool.shutdown(cancel_futures=True)
+        self.views.close()
 
 
 class Batches:
@@ -89,19 +159,20 @@ class Batches:
     def _run(self, batch: Sequence[Sample]) -> None:
         """See, start, choose boxes and answer, each for the whole batch."""
         seen = [(sample, view) for sample in batch for view in self._view(sample)]
-        views = [view for _, view in seen]
         if not self._begins_with_gradients():
-            together.see(views)
+            looks = [view.whole for _, view in seen]
+            see(looks)
             for kind in self._kinds():
-                together.general(views, kind)
+                if not kind.traced:
+                    describe(looks, kind)
             asked = [v.whole.ask(s.short_question or s.question) for s, v in seen]
-            together.start(self.look.vlm, asked)
+            self.look.vlm.run(asked)
         wanted = dict.fromkeys(
             (view, sample.question, box)
             for sample, view in seen
             for box in (None, *self._boxes(sample, view))
         )
-        together.say(list(wanted), self.order[0].config.max_new_tokens)
+        answer(list(wanted), self.order[0].config.max_new_tokens)
 
     def _view(self, sample: Sample) -> list[View]:
         """Its view; none of an image that fails, which its record will say."""
@@ -117,7 +188,7 @@ class Batches:
 
     def _begins_with_gradients(self) -> bool:
         """Whether a pass for a gradient, made one by one, gives the others' starts."""
-        whole = self.look.vlm.trace_is_whole
+        whole = self.look.vlm.facts.connector is not None
         return any(
             kind.from_pixels or (kind.traced and whole) for kind in self._kinds()
         )
@@ -125,7 +196,7 @@ class Batches:
     def _boxes(self, sample: Sample, view: View) -> list:
         """What each run that has yet to answer a sample will crop."""
         tasks = [task for task in self.order if task.lacks(sample)]
-        return [pipeline.choose(view, sample, task.config)[0] for task in tasks]
+        return [choose(view, sample, task.config)[0] for task in tasks]
 
 
 def _size(task: Task) -> int:
@@ -134,3 +205,51 @@ def _size(task: Task) -> int:
     if asked != "auto":
         return asked
     return AUTO if task.vlm.device.type == "cuda" else 1
+
+
+# The order in which runs ask, and the crop that each gives a sample.
+
+
+def cheapest_first(method: str) -> int:
+    """Sorts the methods that are asked about one image so that least is run twice."""
+    kind = attribution.MAPS.get(method)
+    if kind is None or not kind.traced:
+        return 2
+    return 0 if kind.from_pixels else 1
+
+
+def choose(
+    view: View, sample: Sample, config: RunConfig
+) -> tuple[Box | None, Map | None]:
+    """A run's crop for a sample, and the map that chose it.
+
+    Raises:
+        ValueError: as ``crop_of``; or if the run whose boxes are taken has none.
+    """
+    if config.boxes_from is not None:
+        return recorded_box(config.boxes_from, sample), None
+    # A sample's random box depends on the seed and its id, not on its place in the run.
+    rng = np.random.default_rng((config.seed, zlib.crc32(sample.id.encode())))
+    question = sample.short_question or sample.question
+    return pipeline.crop_of(view, question, config.method, sample.boxes, rng)
+
+
+def recorded_box(folder: str, sample: Sample) -> Box:
+    """The box that another run's record has for a sample.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    box = _recorded(folder).get(sample.id)
+    if box is None:
+        raise ValueError(
+            f"{folder} has no box for sample {sample.id}; boxes_from must name a run "
+            "that crops, on the same data"
+        )
+    return box
+
+
+@lru_cache(maxsize=8)
+def _recorded(folder: str) -> dict[str, Box | None]:
+    """Boxes of a run's records, by sample id; read once a process."""
+    return {record.id: record.box for record in RunFolder(Path(folder)).records()}

@@ -1,6 +1,8 @@
-"""``vicrop run | merge | status | verify``."""
+"""``vicrop run | merge | status | verify``; options made of RunConfig, and back."""
 
+import inspect
 import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,105 +10,87 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vicrop.run.options import (
-    METHODS,
-    BoxesFrom,
-    Dataset,
-    Device,
-    Dtype,
-    Fit,
-    Geometry,
-    Limit,
-    Methods,
-    Model,
-    Options,
-    Seed,
-    Shards,
-    Tokens,
-    numbers,
-)
-from vicrop.run.records import RunConfig
+from vicrop.run.records import HOW, RunConfig
+
+FIELDS = tuple(RunConfig.model_fields)
+OF_MERGE = tuple(name for name in FIELDS if name not in HOW or name == "shards")
+
+SPELLED: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
+    "method": (list[str], "--method", lambda method: [method]),
+    "options": (list[str], "--option", list),
+    "batch_size": (str, "--batch-size", str),
+    "save_maps": (bool, "--save-maps", bool),
+}
+"""Fields that the shell has in a form of its own: type, option, and default made so."""
 
 
-def run(
-    model: Model = "tiny-llava",
-    method: Methods = METHODS,
-    dataset: Dataset = "plates",
-    limit: Limit = 0,
-    seed: Seed = 0,
-    layer: Annotated[int | None, typer.Option(help="Of the map, from 0.")] = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    fit: Fit = None,
-    geometry: Geometry = "exact",
-    option: Options = None,
-    max_new_tokens: Tokens = 20,
-    boxes_from: BoxesFrom = None,
-    shard: Annotated[int, typer.Option(help="Which part, from 0.", min=0)] = 0,
-    shards: Shards = 1,
-    batch_size: Annotated[
-        str, typer.Option(help="Images run together; auto: as memory allows.")
-    ] = "1",
-    sample_timeout: Annotated[
-        float, typer.Option(help="Seconds for a sample; 0: any.", min=0)
-    ] = 0,
-    save_maps: Annotated[
-        bool, typer.Option("--save-maps", help="Keep the maps beside the records.")
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask failed samples again.")
-    ] = False,
-) -> None:
-    """Answer a data set; interrupted, it goes on where it was.
+def takes_runs(
+    fields: Collection[str] = FIELDS, needed: Collection[str] = ()
+) -> Callable[[Callable], Callable]:
+    """Give a command these fields of RunConfig as options.
 
-    Several --method are answered together, each image looked at once. Exit status: 0;
-    1 if samples failed; 2 for a mistake; 75 after SIGTERM or Ctrl-C: run it again.
+    In their place it is called with a list of RunConfig, one for each ``--method``.
+
+    Args:
+        fields: of RunConfig.
+        needed: those that have no default on the shell.
     """
-    from vicrop.run.loop import failures, run_together
 
-    configs = _configs(
-        method,
-        option,
-        model=model,
-        dataset=dataset,
-        limit=limit,
-        seed=seed,
-        layer=layer,
-        device=device,
-        dtype=dtype,
-        fit=fit,
-        geometry=geometry,
-        max_new_tokens=max_new_tokens,
-        boxes_from=boxes_from,
-        shard=shard,
-        shards=shards,
-        batch_size=_size(batch_size),
-        sample_timeout=sample_timeout,
-        save_maps=save_maps,
+    def decorate(command: Callable) -> Callable:
+        _, *own = inspect.signature(command).parameters.values()
+
+        def called(**given: Any) -> None:
+            told = {name: given.pop(name) for name in fields}
+            command(_configs(**told), **given)
+
+        called.__name__, called.__doc__ = command.__name__, command.__doc__
+        options = [_option(name, name in needed) for name in fields]
+        own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+        called.__signature__ = inspect.Signature(options + own)  # type: ignore
+        return called
+
+    return decorate
+
+
+def _option(name: str, needed: bool) -> inspect.Parameter:
+    """A field of RunConfig as a command's parameter."""
+    field = RunConfig.model_fields[name]
+    own = (field.annotation, f"--{name.replace('_', '-')}", lambda default: default)
+    kind, flag, told = SPELLED.get(name, own)
+    least = next((found.ge for found in field.metadata if hasattr(found, "ge")), None)
+    shown = typer.Option(flag, help=field.description, min=least)
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if needed else told(field.default),
+        annotation=Annotated[kind, shown],
     )
-    folders = run_together(configs, again=retry_failed)
-    for folder in folders:
-        typer.echo(f"records: {folder.records_file}")
-        for note in folder.meta()["notes"]:
-            typer.echo(f"note: {note}", err=True)
-    failed = [record for folder in folders for record in failures(folder)]
-    for record in failed[:10]:
-        typer.echo(f"failed: {record.id}: {record.error}", err=True)
-    if failed:
-        typer.echo(
-            f"{len(failed)} samples failed; see their `error`, or try them again with "
-            "--retry-failed",
-            err=True,
-        )
-        raise typer.Exit(1)
 
 
 def _configs(
-    methods: list[str], options: list[str] | None, **settings: Any
+    method: list[str], options: list[str], batch_size: str = "1", **settings: Any
 ) -> list[RunConfig]:
     """The runs of several methods, each once."""
-    shared = {"options": numbers(options), **settings}
-    return [RunConfig(method=method, **shared) for method in dict.fromkeys(methods)]
+    shared = {"options": numbers(options), "batch_size": _size(batch_size), **settings}
+    return [RunConfig(method=each, **shared) for each in dict.fromkeys(method)]
+
+
+def numbers(options: list[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` pairs as keyword arguments.
+
+    Raises:
+        ValueError: for one of another form.
+    """
+    made = {}
+    for option in options:
+        key, _, value = option.partition("=")
+        if not (key.isidentifier() and value.isdecimal()):
+            raise ValueError(
+                f"--option {option!r} is not KEY=VALUE with a whole number, such as "
+                "max_pixels=200704"
+            )
+        made[key] = int(value)
+    return made
 
 
 def _size(text: str) -> int | Literal["auto"]:
@@ -122,68 +106,80 @@ def _size(text: str) -> int | Literal["auto"]:
     return int(text)
 
 
-def merge(
-    shards: Shards,
-    model: Model = "tiny-llava",
-    method: Methods = METHODS,
-    dataset: Dataset = "plates",
-    limit: Limit = 0,
-    seed: Seed = 0,
-    layer: Annotated[int | None, typer.Option(help="Of the map, from 0.")] = None,
-    device: Device = "cpu",
-    dtype: Dtype = "float32",
-    fit: Fit = None,
-    geometry: Geometry = "exact",
-    option: Options = None,
-    max_new_tokens: Tokens = 20,
-    boxes_from: BoxesFrom = None,
-) -> None:
-    """Put the shards of a run together, if they are whole and of one kind."""
-    from vicrop.run import shards as parts
-    from vicrop.run.loop import askable
+def to_arguments(
+    configs: Sequence[RunConfig], fields: Iterable[str] = FIELDS
+) -> list[str]:
+    """What tells ``vicrop run`` these runs; ``vicrop merge`` with its own fields.
 
-    configs = _configs(
-        method,
-        option,
-        model=model,
-        dataset=dataset,
-        limit=limit,
-        seed=seed,
-        layer=layer,
-        device=device,
-        dtype=dtype,
-        fit=fit,
-        geometry=geometry,
-        max_new_tokens=max_new_tokens,
-        boxes_from=boxes_from,
-        shards=shards,
+    Args:
+        configs: runs that differ in their method only.
+        fields: that are told, where they are not the default; methods always.
+    """
+    told = [f"--method={config.method}" for config in configs if "method" in fields]
+    left = configs[0].model_dump(
+        include=set(fields) - {"method"}, exclude_defaults=True
     )
+    for name, value in left.items():
+        flag = f"--{name.replace('_', '-')}"
+        if name == "options":
+            told += [f"--option={key}={number}" for key, number in value.items()]
+        else:
+            told.append(flag if value is True else f"{flag}={value}")
+    return told
+
+
+@takes_runs()
+def run(
+    configs: list[RunConfig],
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask failed samples again.")
+    ] = False,
+) -> None:
+    """Answer a data set; interrupted, it goes on where it was.
+
+    Several --method are answered together, each image looked at once. Exit status: 0;
+    1 if samples failed; 2 for a mistake; 75 after SIGTERM or Ctrl-C: run it again.
+    """
+    from vicrop.run import loop
+
+    folders = loop.run_together(configs, again=retry_failed)
+    for folder in folders:
+        typer.echo(f"records: {folder.records_file}")
+        for note in folder.meta()["notes"]:
+            typer.echo(f"note: {note}", err=True)
+    failed = [record for folder in folders for record in loop.failures(folder)]
+    for record in failed[:10]:
+        typer.echo(f"failed: {record.id}: {record.error}", err=True)
+    if failed:
+        typer.echo(
+            f"{len(failed)} samples failed; see their `error`, or try them again with "
+            "--retry-failed",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+@takes_runs(OF_MERGE, needed=("shards",))
+def merge(configs: list[RunConfig]) -> None:
+    """Put the shards of a run together, if they are whole and of one kind."""
+    from vicrop.run import shards
+
     for config in configs:
-        merged = parts.merge(config, askable(config))
-        typer.echo(f"records: {merged.records_file}")
+        typer.echo(f"records: {shards.merge(config).records_file}")
 
 
 def status() -> None:
-    """Every run and shard: done, failed, missing, speed, time left."""
+    """Every run and shard: done, failed, missing, speed, and who is at it."""
     from vicrop import paths
-    from vicrop.run import status as states
+    from vicrop.run import checks
 
-    names = ("run", "state", "done", "failed", "missing", "samples/s", "left", "by")
-    table = Table(*names)
+    table = Table("run", "state", "done", "failed", "missing", "samples/s", "by")
     table.columns[0].overflow = "fold"  # never shortened: it is typed again
-    for one in states.all_of():
-        speed = "–" if one.speed is None else f"{one.speed:.2f}"
+    for one in map(checks.status, checks.folders()):
         missing = "?" if one.missing is None else str(one.missing)
-        table.add_row(
-            one.name,
-            one.state,
-            str(one.done),
-            str(one.failed),
-            missing,
-            speed,
-            one.left,
-            one.who,
-        )
+        speed = "–" if one.speed is None else f"{one.speed:.2f}"
+        counts = (str(one.done), str(one.failed), missing, speed)
+        table.add_row(one.name, one.state, *counts, one.who)
     typer.echo(f"runs in {paths.runs()}: {table.row_count}")
     if table.row_count:
         show(table)
@@ -196,12 +192,11 @@ def verify(
     ] = False,
 ) -> None:
     """Whether RUNS are whole and unchanged; exit status 1 if one is not."""
-    from vicrop.run import verify as checks
+    from vicrop.run import checks
     from vicrop.run.folder import RunFolder
 
     wrong = False
-    for path in runs:
-        run = RunFolder(path)
+    for run in map(RunFolder, runs):
         found = list(checks.verify(run, weights))
         wrong = wrong or bool(found)
         for fault in found:

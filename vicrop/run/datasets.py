@@ -1,35 +1,26 @@
-"""Read and check data in the unified format; choose a subset."""
+"""Data in the unified format, read and checked; and what of them a run asks."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
 from pydantic import TypeAdapter, ValidationError
 
-from vicrop import paths
-from vicrop.run.records import Sample
+from vicrop import methods, paths
+from vicrop.run.records import RunConfig, Sample
 
-MAKERS = {
-    "plates": "python -m data_prep.plates",
-    "plates-hd": "python -m data_prep.plates",
-    "plates-wide": "python -m data_prep.plates",
-    "plates-val": "python -m data_prep.plates",
-    "textvqa": "vicrop prep textvqa",
-    "docvqa": "vicrop prep docvqa",
-    "gqa": "vicrop prep gqa",
-    "aokvqa": "vicrop prep aokvqa",
-    "aokvqa-mc": "vicrop prep aokvqa-mc",
-    "pope": "vicrop prep pope",
-    "vstar": "vicrop prep vstar",
-    "vqav2": "vicrop prep vqav2",
-    "hr-bench-4k": "vicrop prep hr-bench-4k",
-    "hr-bench-8k": "vicrop prep hr-bench-8k",
-    "zoombench": "vicrop prep zoombench",
-    "treebench": "vicrop prep treebench",
-    "infographicvqa": "vicrop prep infographicvqa",
+MAKERS = dict.fromkeys(
+    ("plates", "plates-hd", "plates-wide", "plates-val"), "python -m data_prep.plates"
+) | {
+    key: f"vicrop prep {key}"
+    for key in (
+        "textvqa docvqa gqa aokvqa aokvqa-mc pope vstar vqav2 hr-bench-4k hr-bench-8k"
+        " zoombench treebench infographicvqa"
+    ).split()
 }
 """The command that makes each data set."""
 
@@ -184,3 +175,63 @@ def image_size(path: Path) -> tuple[int, int]:
         width, height = image.size
         on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         return (height, width) if on_its_side else (width, height)
+
+
+# What a run asks, and a shard of it.
+
+
+def in_order(samples: Iterable[Sample]) -> list[Sample]:
+    """Samples as a run answers them: those of an image side by side.
+
+    In GQA and POPE, the questions about an image are not.
+    """
+    return sorted(samples, key=lambda sample: sample.image_path)
+
+
+def part(samples: Sequence[Sample], shard: int, shards: int) -> list[Sample]:
+    """The samples of a shard: a contiguous range of images.
+
+    All questions about an image are in one shard, so that they share a View.
+
+    Args:
+        samples: of the whole run.
+        shard: which, from 0.
+        shards: how many. An image belongs to the shard in which the middle of its
+            questions lies, so that shards ask about equally many.
+    """
+    chosen: list[Sample] = []
+    before = 0
+    for _, group in groupby(in_order(samples), key=lambda sample: sample.image_path):
+        asked = list(group)
+        # Whole numbers: (before + len / 2) · shards / total, without rounding.
+        if (2 * before + len(asked)) * shards // (2 * len(samples)) == shard:
+            chosen += asked
+        before += len(asked)
+    return chosen
+
+
+def asked(config: RunConfig) -> list[Sample]:
+    """The samples of a run, or of its shard, in the order in which they are answered.
+
+    Raises:
+        ValueError: as ``askable``.
+    """
+    return part(askable(config), config.shard, config.shards)
+
+
+def askable(config: RunConfig) -> list[Sample]:
+    """The samples of a whole run: human crops are only given where there is a box.
+
+    Raises:
+        ValueError: if that leaves none.
+    """
+    samples = load(config.dataset, config.limit, config.seed)
+    if config.method not in methods.NEEDS_TRUTH:
+        return samples
+    boxed = [sample for sample in samples if sample.boxes]
+    if not boxed:
+        raise ValueError(
+            f"{config.method} needs ground-truth boxes and {config.dataset} has none; "
+            "use a data set with boxes, or another method"
+        )
+    return boxed

@@ -1,21 +1,29 @@
-"""The folder of a run, or of one shard of it: records, maps, and what made them."""
+"""The folder of a run, or of one shard of it: records, maps, what made them.
+
+A folder has one writer. The file ``.lock`` stays; what counts is the system's lock on
+it, so that one left behind by a killed process, on whatever machine, is free.
+"""
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from vicrop import paths
-from vicrop.run import jsonl, owner
-from vicrop.run.records import Record, RunConfig, Sample
-from vicrop.run.savedmaps import SavedMap
+from vicrop.run import jsonl
+from vicrop.run.records import Record, RunConfig, Sample, SavedMap
 from vicrop.types import Map
 
 RECORDS, MAPS, META = "records.jsonl", "maps.jsonl", "meta.json"
+LOCK, OWNER = ".lock", ".owner.json"
 REJECTED = "rejected.jsonl"
 """Lines that were taken out of the records, as they were."""
 
@@ -40,10 +48,16 @@ class RunFolder:
     """The folder of one run: ``records.jsonl``, ``meta.json``, perhaps ``maps.jsonl``.
 
     Shards of a run have folders of the same kind, in its ``shards/``.
+
+    Attributes:
+        folder: where it is.
+        records_file: one JSON line a sample.
+        maps_file: one JSON line a map, if they were to be saved.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
+        self.records_file, self.maps_file = folder / RECORDS, folder / MAPS
 
     @classmethod
     def of(cls, config: RunConfig) -> "RunFolder":
@@ -59,16 +73,6 @@ class RunFolder:
         if self.folder.parent.name != "shards":
             return self.folder.name
         return f"{self.folder.parents[1].name}, shard {self.folder.name}"
-
-    @property
-    def records_file(self) -> Path:
-        """One JSON line a sample."""
-        return self.folder / RECORDS
-
-    @property
-    def maps_file(self) -> Path:
-        """One JSON line a map, if they were to be saved."""
-        return self.folder / MAPS
 
     def records(self) -> Iterator[Record]:
         """All records, in the order in which they were made.
@@ -128,6 +132,10 @@ class RunFolder:
                 "run again"
             ) from None
 
+    def config(self) -> RunConfig:
+        """The parameters that ``meta.json`` tells."""
+        return RunConfig(**self.meta()["config"])
+
     def write_meta(self, meta: Mapping[str, Any]) -> None:
         """Replace ``meta.json``; a crash leaves the old one."""
         jsonl.replace_json(self.folder / META, meta)
@@ -153,6 +161,54 @@ class RunFolder:
                 f"{self.folder} holds records made with other {', '.join(changed)}; "
                 "delete that folder to run again, or keep it under another name"
             )
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[str | None]:
+    """Hold a folder for writing.
+
+    Yields:
+        Who held it and ended without letting it go (killed); None if nobody did.
+
+    Raises:
+        RuntimeError: if another process holds it, or its file system has no locks.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=1)  # a moment of somebody who only looks is waited for
+    except Timeout:
+        raise RuntimeError(
+            f"{folder} is being written by {owner(folder) or 'another process'}; wait "
+            "until it ends, or stop it"
+        ) from None
+    except NotImplementedError:
+        raise RuntimeError(
+            f"the file system of {folder} has no locks (flock), so that two writers "
+            "could spoil it; let VICROP_RESULTS name a folder on one that has"
+        ) from None
+    try:
+        left = owner(folder)
+        jsonl.replace_json(folder / OWNER, _myself())
+        yield left
+        (folder / OWNER).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def owner(folder: Path) -> str | None:
+    """Who holds a folder, or held it last and did not let it go."""
+    try:
+        said = json.loads((folder / OWNER).read_text(encoding="utf-8"))
+        return f"process {said['process']} on {said['host']}, since {said['since']}"
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
+        return "an unknown process"
+
+
+def _myself() -> dict[str, str | int]:
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    return {"process": os.getpid(), "host": socket.gethostname(), "since": since}
 
 
 class Writer:
@@ -214,10 +270,10 @@ class Writer:
     def close(self) -> None:
         """See everything onto the disk, the records in their samples' order."""
         self._records.close()
-        _sort(self.run.records_file, self.samples, Record.from_line)
+        _sort(self.run.records_file, self.samples)
         if self._maps is not None:
             self._maps.close()
-            _sort(self.run.maps_file, self.samples, SavedMap.from_line)
+            _sort(self.run.maps_file, self.samples)
 
 
 def faults(found: Iterable[Line], samples: Mapping[str, Sample]) -> Iterator[Line]:
@@ -243,12 +299,13 @@ def _tried(line: Line) -> Line:
     return line._replace(fault="it failed, and is tried again") if failed else line
 
 
-def _sort(file: Path, order: Iterable[str], read: Callable) -> None:
+def _sort(file: Path, order: Iterable[str]) -> None:
     """Bring lines into the samples' order, the last one of each id."""
-    text = {read(line).id: line for _, line in jsonl.split(file)}
-    sorted_ = [text[name] for name in order if name in text]
-    if sorted_ != [line for _, line in jsonl.split(file)]:
-        jsonl.replace(file, sorted_)
+    lines = [line for _, line in jsonl.split(file)]
+    last = {json.loads(line)["id"]: line for line in lines}
+    ordered = [last[name] for name in order if name in last]
+    if ordered != lines:
+        jsonl.replace(file, ordered)
 
 
 @contextmanager
@@ -275,7 +332,7 @@ def writing(
         OSError: if it cannot be written.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
-    with owner.one_writer(run.folder) as left:
+    with one_writer(run.folder) as left:
         run.check_identity(identity)
         writer = Writer(run, samples, again)
         if left:

@@ -78,19 +78,17 @@ def replace_json(file: Path, value: Any) -> None:
 class Appender:
     """Appends whole lines to a file.
 
-    A line reaches the system at once, so that it outlives the process; the disk by
-    count and by time, so that at most that much is lost with the machine.
+    A line reaches the system at once, so that it outlives the process; the disk every
+    few seconds, so that at most that much is lost with the machine.
 
     Attributes:
-        file: where to.
-        every: lines between two syncs.
         seconds: between two syncs, when a line comes.
     """
 
-    def __init__(self, file: Path, every: int = 32, seconds: float = 5.0):
-        self.file, self.every, self.seconds = file, every, seconds
+    def __init__(self, file: Path, seconds: float = 5.0):
+        self.seconds = seconds
         self._opened = file.open("ab", buffering=0)
-        self._waiting, self._synced = 0, time.monotonic()
+        self._synced = time.monotonic()
 
     def append(self, line: str) -> None:
         """Add a line, whole or not at all.
@@ -106,15 +104,13 @@ class Appender:
         except OSError:
             self._opened.truncate(end)
             raise
-        self._waiting += 1
-        late = time.monotonic() - self._synced >= self.seconds
-        if self._waiting >= self.every or late:
+        if time.monotonic() - self._synced >= self.seconds:
             self.sync()
 
     def sync(self) -> None:
         """See what was appended onto the disk."""
         os.fsync(self._opened.fileno())
-        self._waiting, self._synced = 0, time.monotonic()
+        self._synced = time.monotonic()
 
     def close(self) -> None:
         """Sync and close."""

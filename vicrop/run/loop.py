@@ -1,27 +1,28 @@
 """One run: loop, resume, append. The only place that catches a sample's failure."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from vicrop import adapters, boxes, methods, pipeline, scoring
-from vicrop.adapters.base import Adapter
-from vicrop.run import datasets, provenance, shards
-from vicrop.run import task as tasks
-from vicrop.run.batches import Batches
+from vicrop import adapters, boxes, methods, scoring
+from vicrop.run import datasets, provenance
+from vicrop.run.batches import Batches, Looker, cheapest_first, choose
 from vicrop.run.folder import RunFolder
-from vicrop.run.looker import Looker
-from vicrop.run.progress import Progress
+from vicrop.run.progress import Progress, at_most, gently
 from vicrop.run.records import Record, RunConfig, Sample
-from vicrop.run.stopping import at_most, gently
-from vicrop.run.task import Task
+from vicrop.run.task import Task, opened
 from vicrop.types import Answer, Map
-from vicrop.view import View
+
+if TYPE_CHECKING:
+    from vicrop.adapters.adapter import Adapter
+    from vicrop.view import View
 
 
 def run(
@@ -70,16 +71,16 @@ def run_together(
     """
     configs = [_resolved(config) for config in configs]
     _check_together(configs)
-    wanted = [asked(config) for config in configs]
-    vlm = load(configs[0]) if vlm is None else vlm
+    wanted = [datasets.asked(config) for config in configs]
+    vlm = provenance.load(configs[0]) if vlm is None else vlm
     weights = provenance.weights_hash(vlm)
     with ExitStack() as stack:
-        opened = [
-            stack.enter_context(tasks.opened(config, vlm, weights, samples, again))
+        tasks = [
+            stack.enter_context(opened(config, vlm, weights, samples, again))
             for config, samples in zip(configs, wanted, strict=True)
         ]
-        _answer_all(opened, progress)
-    return [task.folder for task in opened]
+        _answer_all(tasks, progress)
+    return [task.folder for task in tasks]
 
 
 def _resolved(config: RunConfig) -> RunConfig:
@@ -103,18 +104,18 @@ def _check_together(configs: Sequence[RunConfig]) -> None:
         )
 
 
-def _answer_all(opened: Sequence[Task], shown: bool) -> None:
+def _answer_all(tasks: Sequence[Task], shown: bool) -> None:
     """Answer what is left of several runs, image by image."""
-    config, vlm = opened[0].config, opened[0].vlm
-    samples = shards.in_order(
-        {s.id: s for task in opened for s in task.writer.samples.values()}.values()
+    config, vlm = tasks[0].config, tasks[0].vlm
+    samples = datasets.in_order(
+        {s.id: s for task in tasks for s in task.writer.samples.values()}.values()
     )
-    left = [sample for sample in samples if any(t.lacks(sample) for t in opened)]
-    order = sorted(opened, key=lambda task: pipeline.cheapest_first(task.config.method))
+    left = [sample for sample in samples if any(t.lacks(sample) for t in tasks)]
+    order = sorted(tasks, key=lambda task: cheapest_first(task.config.method))
     with (
         gently() as stop,
         closing(Looker(vlm, config, left)) as look,
-        closing(_progress(opened, shown)) as bar,
+        closing(_progress(tasks, shown)) as bar,
     ):
         for batch in Batches(look, order, left):
             for sample in batch:
@@ -124,52 +125,13 @@ def _answer_all(opened: Sequence[Task], shown: bool) -> None:
                 stop.check()
 
 
-def _progress(opened: Sequence[Task], shown: bool) -> Progress:
-    first = opened[0]
-    name = first.folder.name if len(opened) == 1 else f"{len(opened)} runs"
-    total = sum(len(task.writer.samples) for task in opened)
-    done = sum(len(task.writer.done) for task in opened)
+def _progress(tasks: Sequence[Task], shown: bool) -> Progress:
+    first = tasks[0]
+    name = first.folder.name if len(tasks) == 1 else f"{len(tasks)} runs"
+    total = sum(len(task.writer.samples) for task in tasks)
+    done = sum(len(task.writer.done) for task in tasks)
     return Progress(
         name, total, done, shown, lambda: provenance.peak_memory_mb(first.vlm.device)
-    )
-
-
-def asked(config: RunConfig) -> list[Sample]:
-    """The samples of a run, or of its shard, in the order in which they are answered.
-
-    Raises:
-        ValueError: as ``askable``.
-    """
-    return shards.part(askable(config), config.shard, config.shards)
-
-
-def askable(config: RunConfig) -> list[Sample]:
-    """The samples of a whole run: human crops are only given where there is a box.
-
-    Raises:
-        ValueError: if that leaves none.
-    """
-    samples = datasets.load(config.dataset, config.limit, config.seed)
-    if config.method not in methods.NEEDS_TRUTH:
-        return samples
-    boxed = [sample for sample in samples if sample.boxes]
-    if not boxed:
-        raise ValueError(
-            f"{config.method} needs ground-truth boxes and {config.dataset} has none; "
-            "use a data set with boxes, or another method"
-        )
-    return boxed
-
-
-def load(config: RunConfig) -> Adapter:
-    """The model of a run."""
-    options: dict[str, Any] = config.options  # as keywords: checked in ``load``
-    return adapters.load(
-        config.model,
-        layer=config.layer,
-        device=config.device,
-        dtype=config.dtype,
-        **options,
     )
 
 
@@ -214,7 +176,7 @@ def answer_one(
 
 def answer_sample(view: View, config: RunConfig, sample: Sample) -> Answer:
     """One sample's answers, box and map."""
-    box, amap = pipeline.choose(view, sample, config)
+    box, amap = choose(view, sample, config)
     said = view.ask(sample.question, box, config.max_new_tokens)
     return replace(said, amap=amap)
 

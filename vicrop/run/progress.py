@@ -1,11 +1,14 @@
-"""How far a run is: a bar on a terminal, a line now and then in a log."""
+"""How far a run is, told as it goes on, and how it is stopped on its way."""
 
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TextIO
 
-from statsmodels.stats.proportion import proportion_confint
 from tqdm import tqdm
 
 from vicrop.run.records import Record
@@ -31,9 +34,10 @@ class Tally:
         """The mean with its 95 % interval (Wilson's, near it for soft scores)."""
         if not self.count:
             return "–"
-        low, high = proportion_confint(self.sum, self.count, method="wilson")
-        mean = 100 * self.sum / self.count
-        return f"{mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+        from vicrop.run import stats  # loads much, for one number
+
+        found = stats.wilson(self.sum, self.count).format(1, scale=100)
+        return found.replace(" ", " % ", 1)
 
 
 class Progress:
@@ -90,15 +94,10 @@ class Progress:
         """Write a plain line."""
         self._told = time.monotonic()
         done = self._before + self._made
-        left = duration(self.seconds_left) if self._made else "unknown time"
+        each = (self._told - self._started) / self._made
+        left = tqdm.format_interval(each * (self.total - done))
         line = f"{self.name}: {done}/{self.total}; {self.said()}; {left} left"
         print(line, file=self.out, flush=True)
-
-    @property
-    def seconds_left(self) -> float:
-        """At the speed so far."""
-        spent = time.monotonic() - self._started
-        return spent / self._made * (self.total - self._before - self._made)
 
     def close(self) -> None:
         """Say the last of it."""
@@ -107,17 +106,80 @@ class Progress:
             self.tell()
 
 
-def duration(seconds: float) -> str:
-    """Seconds as hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
 def in_notebook() -> bool:
     """Whether this process is a notebook's kernel."""
     shell = sys.modules.get("IPython")
     found = shell.get_ipython() if shell else None
     return found is not None and hasattr(found, "kernel")
+
+
+STOPPED = 75
+"""Exit status of a run that was asked to stop and can go on: EX_TEMPFAIL."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop; what it has is written, and it can go on."""
+
+
+class Stop:
+    """Whether a signal has asked to stop."""
+
+    asked: str | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal: the first one asks, the second ends at once."""
+        if self.asked is not None:
+            raise KeyboardInterrupt
+        self.asked = signal.Signals(number).name
+        said = f"{self.asked}: stopping after this sample; once more stops at once"
+        print(said, file=sys.stderr, flush=True)
+
+    def check(self) -> None:
+        """End here if a signal has asked for it.
+
+        Raises:
+            Stopped: then.
+        """
+        if self.asked is not None:
+            raise Stopped(f"stopped by {self.asked}; run the same again to go on")
+
+
+@contextmanager
+def gently() -> Iterator[Stop]:
+    """Let SIGTERM and SIGINT end the body where it calls ``check``."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread is told of signals
+        return
+    asked = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, stop) for number in asked]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(asked, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Interrupt the body after so many seconds; 0: never.
+
+    What runs inside one call of a library (a kernel on a GPU) ends first.
+
+    Raises:
+        TimeoutError: in the body, when the time is over.
+    """
+
+    def over(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"took longer than sample_timeout, {seconds:g} s")
+
+    if not seconds:
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -2,21 +2,33 @@
 
 import hashlib
 import importlib.metadata
-import json
 import platform
 import resource
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from vicrop import adapters
 from vicrop.run import datasets
 from vicrop.run.records import RunConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from vicrop.adapters.base import Adapter
+    from vicrop.adapters.adapter import Adapter
 
 PACKAGES = ("vicrop", "torch", "transformers", "numpy", "pillow")
+
+
+def load(config: RunConfig) -> "Adapter":
+    """The model of a run."""
+    options: dict[str, Any] = config.options  # as keywords: checked in ``load``
+    return adapters.load(
+        config.model,
+        layer=config.layer,
+        device=config.device,
+        dtype=config.dtype,
+        **options,
+    )
 
 
 def weights_hash(vlm: "Adapter") -> str:
@@ -51,7 +63,7 @@ def versions() -> dict[str, str]:
 def meta(config: RunConfig, vlm: "Adapter") -> dict:
     """What made a run's records, and where."""
     return {
-        "config": json.loads(config.model_dump_json()),
+        "config": config.model_dump(mode="json"),
         "layer": vlm.layer,
         "versions": versions(),
         "python": platform.python_version(),

@@ -1,18 +1,38 @@
-"""What a run is made of and what it leaves: Sample, RunConfig, Record."""
+"""What a run is made of and what it leaves: Sample, RunConfig, Record, SavedMap."""
 
+import base64
 import hashlib
 import json
 import math
+import zlib
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vicrop.run import jsonl
-from vicrop.types import Box, check_question
+from vicrop.types import Box, Map, Region, check_question
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Sealed(_Strict):
+    """What is kept as one line of JSON with its checksum."""
+
+    def line(self) -> str:
+        """It as one line of JSON with its checksum, newline included."""
+        return jsonl.seal(self.model_dump_json())
+
+    @classmethod
+    def from_line(cls, line: str) -> Self:
+        """Read what ``line`` wrote.
+
+        Raises:
+            ValueError: if it is nothing of this kind, or was changed.
+        """
+        return cls.model_validate_json(jsonl.unseal(line))
 
 
 class Sample(_Strict):
@@ -71,46 +91,48 @@ class Sample(_Strict):
 class RunConfig(_Strict):
     """One run: model × method × dataset, and how much of it.
 
-    Attributes:
-        model: key in the registry.
-        method: key of a map or a control.
-        dataset: key, or a folder with a ``data.json``.
-        limit: samples; 0 means all.
-        seed: picks the subset when ``limit`` > 0, and the random boxes.
-        dtype: of the model.
-        device: that it runs on.
-        layer: of the map, counted from 0; None for the model's own.
-        max_new_tokens: of an answer, at most.
-        fit: how images are fitted to the model's input; None for its processor's way.
-        geometry: ``upstream`` lays maps over the whole image, as the authors' code
-            does.
-        options: of the model's family, such as Qwen2.5-VL's ``max_pixels``.
-        boxes_from: folder of a run whose boxes are cropped again; no map is made then.
-        shard: which part of the run, counted from 0.
-        shards: parts that the run is cut into.
-        batch_size: images that are run together; halved where memory does not suffice.
-        sample_timeout: seconds after which a sample has failed; 0 for never.
-        save_maps: whether the maps are kept beside the records.
+    The one list of a run's parameters: the command line is made of it, with the text
+    under each field as its help, and plans and pages pass it on.
     """
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     model: str = "tiny-llava"
+    """Key (see `vicrop models`), folder or hub id."""
     method: str = "rel-att"
+    """Map or control, e.g. rel-att, no-crop."""
     dataset: str = "plates"
+    """Key, or a folder with data.json."""
     limit: Annotated[int, Field(ge=0)] = 0
+    """Samples; 0 for all."""
     seed: int = 0
+    """Of the subset and random boxes."""
     dtype: str = "float32"
+    """float32, float16 or bfloat16."""
     device: str = "cpu"
+    """cpu, cuda, cuda:1, …"""
     layer: int | None = None
+    """Of the map, from 0; default: the model's own."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 20
+    """Of an answer, at most."""
     fit: Literal["squash", "centre-crop", "pad", "native"] | None = None
+    """How images are fitted to the model's input; default: as its processor does."""
     geometry: Literal["exact", "upstream"] = "exact"
+    """upstream: maps laid over the whole image, as the authors do."""
     options: dict[str, int] = {}
+    """KEY=VALUE of the model's family, e.g. max_pixels=200704."""
     boxes_from: str | None = None
+    """Crop the boxes of this run's folder again; no map is made."""
     shard: Annotated[int, Field(ge=0)] = 0
+    """Which part, from 0."""
     shards: Annotated[int, Field(ge=1)] = 1
+    """Parts that the run is cut into."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    """Images run together, fewer where memory does not suffice; auto: as it allows."""
     sample_timeout: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds after which a sample has failed; 0: never."""
     save_maps: bool = False
+    """Keep the maps beside the records."""
 
     @model_validator(mode="after")
     def _has_that_shard(self) -> Self:
@@ -147,11 +169,16 @@ class RunConfig(_Strict):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+RunConfig.__doc__ = f"{str(RunConfig.__doc__).rstrip()}\n\n    Attributes:" + "".join(
+    f"\n        {name}: {field.description}"
+    for name, field in RunConfig.model_fields.items()
+)
+
 HOW = ("shard", "shards", "batch_size", "sample_timeout", "save_maps")
 """What of a run's settings says how it is made, not what its records are."""
 
 
-class Record(_Strict):
+class Record(_Sealed):
     """What happened to one sample: one line of ``records.jsonl``.
 
     Either ``error`` is set, or ``answer`` and ``score`` are.
@@ -184,15 +211,25 @@ class Record(_Strict):
     meta: dict[str, Any] = {}
     error: str | None = None
 
-    def line(self) -> str:
-        """The record as one line of JSON with its checksum, newline included."""
-        return jsonl.seal(self.model_dump_json())
+
+class SavedMap(_Sealed):
+    """A map on disk, to be studied without a model: one line of ``maps.jsonl``."""
+
+    id: str
+    """The sample's."""
+    shape: tuple[int, int]
+    region: Region | None
+    values: str
+    """Of the cells, row by row: little-endian float32, deflated, in base 64."""
 
     @classmethod
-    def from_line(cls, line: str) -> Self:
-        """Read what ``line`` wrote.
+    def of(cls, name: str, amap: Map) -> Self:
+        """The map of a sample."""
+        raw = zlib.compress(amap.values.astype("<f4").tobytes())
+        text = base64.b64encode(raw).decode()
+        return cls(id=name, shape=amap.shape, region=amap.region, values=text)
 
-        Raises:
-            ValueError: if it is no record, or was changed.
-        """
-        return cls.model_validate_json(jsonl.unseal(line))
+    def map(self) -> Map:
+        """The map, to the last bit."""
+        raw = zlib.decompress(base64.b64decode(self.values))
+        return Map(np.frombuffer(raw, "<f4").reshape(self.shape), self.region)

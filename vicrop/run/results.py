@@ -1,15 +1,11 @@
 """Records of finished runs, read as tables."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-from PIL import Image
 
-from vicrop import boxes, geometry, paths
-from vicrop.images import load as load_image
-from vicrop.run import datasets
+from vicrop import paths
 from vicrop.run.folder import META, RunFolder
 from vicrop.run.records import Record, RunConfig
 
@@ -24,7 +20,7 @@ def find(*models: str) -> list[RunFolder]:
     finished = [run for run in runs if run.meta().get("finished")]
     if not models:
         return finished
-    return [run for run in finished if run.meta()["config"]["model"] in models]
+    return [run for run in finished if run.config().model in models]
 
 
 def table(run: RunFolder) -> pd.DataFrame:
@@ -82,7 +78,7 @@ def tables(model: str, dataset: str | None = None) -> dict[str, pd.DataFrame]:
     """
     found = {}
     for run in sorted(find(model), key=_rank):
-        config = RunConfig(**run.meta()["config"])
+        config = run.config()
         whole = run.folder.name == config.run_id and not config.limit
         if whole and config.layer is None and dataset in (None, config.dataset):
             name = label(config) if dataset else f"{config.dataset} · {label(config)}"
@@ -111,7 +107,7 @@ ORDER = (
 
 
 def _rank(run: RunFolder) -> tuple:
-    config = RunConfig(**run.meta()["config"])
+    config = run.config()
     known = config.method in ORDER
     place = ORDER.index(config.method) if known else len(ORDER)
     return config.dataset, place, label(config)
@@ -129,95 +125,8 @@ def of_group(runs: dict[str, pd.DataFrame], group: str) -> dict[str, pd.DataFram
     return {name: rows for name, rows in chosen.items() if len(rows)}
 
 
-def only(runs: dict[str, pd.DataFrame], ids: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """The rows of some samples."""
-    wanted = set(ids)
-    return {name: rows[rows.index.isin(wanted)] for name, rows in runs.items()}
-
-
-def in_view(name: str, fit: str) -> pd.Series:
-    """Share of each object of a data set that a fit leaves to the model, by sample id.
-
-    Args:
-        name: key or folder of the data set; samples without an object are left out.
-        fit: see ``geometry.region``.
-    """
-    shares = {}
-    for sample in datasets.load(name):
-        if sample.boxes:
-            size = datasets.image_size(datasets.image_path(name, sample))
-            seen = geometry.visible(fit, size)
-            shares[sample.id] = boxes.coverage(seen, sample.boxes[0])
-    return pd.Series(shares, dtype=float)
-
-
-def counts(names: Sequence[str]) -> pd.DataFrame:
-    """Questions and images of data sets, by size group and kind."""
-    rows = []
-    for name in names:
-        samples = datasets.load(name)
-        kinds = Counter(sample.meta["kind"] for sample in samples)
-        groups = Counter(size_group(size) or "no object" for size in _sizes(name))
-        images = len({sample.image_path for sample in samples})
-        made = {"data set": name, "images": images, "questions": len(samples)}
-        rows.append(made | dict(sorted(groups.items())) | dict(sorted(kinds.items())))
-    return pd.DataFrame(rows)
-
-
-def sizes(name: str) -> list[float]:
-    """Object sizes S of a data set's questions that have a box."""
-    return [size for size in _sizes(name) if size is not None]
-
-
-def _sizes(name: str) -> list[float | None]:
-    return [
-        datasets.object_size(s, datasets.image_size(datasets.image_path(name, s)))
-        for s in datasets.load(name)
-    ]
-
-
-def pictures(names: Sequence[str], each: int) -> list[tuple[str, Image.Image]]:
-    """The first images of data sets, each with its name and size."""
-    shown = []
-    for name in names:
-        files = dict.fromkeys(datasets.image_path(name, s) for s in datasets.load(name))
-        for file in list(files)[:each]:
-            image = load_image(file)
-            shown.append((f"{name}, {image.width}×{image.height} px", image))
-    return shown
-
-
-def size_bins(frame: pd.DataFrame, count: int) -> dict[str, pd.DataFrame]:
-    """Equally filled bins of the object's side over the image's, in percent."""
-    side = 100 * frame["size"] ** 0.5
-    bins = pd.qcut(side, count)
-    return {
-        f"{interval.left:.1f}–{interval.right:.1f} %": frame[bins == interval]
-        for interval in bins.cat.categories
-    }
-
-
-def by_kind(frame: pd.DataFrame, dataset: str) -> dict[str, pd.DataFrame]:
-    """A table split by the kind of question that the data set gives."""
-    kinds = {s.id: s.meta.get("kind", "") for s in datasets.load(dataset)}
-    return {str(kind): rows for kind, rows in frame.groupby(frame.index.map(kinds))}
-
-
 def size_group(size: float | None) -> str | None:
     """``small``, ``medium`` or ``large``; None without a ground-truth box."""
     if size is None or size != size:
         return None
     return next(name for name, (low, high) in SIZE_GROUPS.items() if low <= size < high)
-
-
-def examples(frame: pd.DataFrame, each: int = 2) -> list[str]:
-    """Ids to show of a run: the first ones fixed, broken, still wrong, still right.
-
-    Args:
-        frame: a run's table.
-        each: at most so many of each sort.
-    """
-    was, now = frame["plain_score"] >= 0.5, frame["score"] >= 0.5
-    tried = frame["error"].isna()
-    sorts = (~was & now, was & ~now, ~was & ~now, was & now)
-    return [name for sort in sorts for name in frame.index[sort & tried][:each]]

@@ -1,55 +1,23 @@
-"""A run in parts: which samples are whose, and the parts put together again."""
+"""A run's shards put together again, if they are whole and of one kind."""
 
 import statistics
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vicrop.run import jsonl, owner
-from vicrop.run.folder import RunFolder, faults
-from vicrop.run.records import RunConfig, Sample
+from vicrop.run import checks, jsonl
+from vicrop.run.datasets import askable, part
+from vicrop.run.folder import RunFolder, one_writer
+from vicrop.run.records import RunConfig
 
 SUMS = ("answered", "seconds", "passes", "tokens", "image_tokens", "errors")
 """What of shards' ``meta.json`` adds up."""
 
 
-def in_order(samples: Iterable[Sample]) -> list[Sample]:
-    """Samples as a run answers them: those of an image side by side.
-
-    In GQA and POPE, the questions about an image are not.
-    """
-    return sorted(samples, key=lambda sample: sample.image_path)
-
-
-def part(samples: Sequence[Sample], shard: int, shards: int) -> list[Sample]:
-    """The samples of a shard: a contiguous range of images.
-
-    All questions about an image are in one shard, so that they share a View.
-
-    Args:
-        samples: of the whole run.
-        shard: which, from 0.
-        shards: how many. An image belongs to the shard in which the middle of its
-            questions lies, so that shards ask about equally many.
-    """
-    chosen: list[Sample] = []
-    before = 0
-    for _, group in groupby(in_order(samples), key=lambda sample: sample.image_path):
-        asked = list(group)
-        # Whole numbers: (before + len / 2) · shards / total, without rounding.
-        if (2 * before + len(asked)) * shards // (2 * len(samples)) == shard:
-            chosen += asked
-        before += len(asked)
-    return chosen
-
-
-def merge(config: RunConfig, samples: Sequence[Sample]) -> RunFolder:
+def merge(config: RunConfig) -> RunFolder:
     """Put a run's shards together: the same records as of the run made in one piece.
 
     Args:
         config: of the run; its ``shards`` says how many there must be.
-        samples: of the whole run.
 
     Raises:
         ValueError: naming all that is wrong: shards that are not finished, were made
@@ -61,37 +29,30 @@ def merge(config: RunConfig, samples: Sequence[Sample]) -> RunFolder:
     parts = [
         RunFolder.of(config.model_copy(update={"shard": number})) for number in numbers
     ]
-    wrong = [*_unfinished(parts), *_mixed(parts)]
-    if not wrong:
-        wrong = _misplaced(parts, samples)
+    wrong = [*_spoilt(parts, config), *_mixed(parts)]
     if wrong:
         raise ValueError(f"{whole.name} cannot be merged: {'; '.join(wrong)}")
     whole.folder.mkdir(parents=True, exist_ok=True)
-    with owner.one_writer(whole.folder):
+    with one_writer(whole.folder):
         whole.check_identity(parts[0].meta()["identity"])
         for name in ("records_file", "maps_file"):
-            files = [getattr(part, name) for part in parts]
+            files = [getattr(run, name) for run in parts]
             if any(file.exists() for file in files):
                 text = (line for file in files for _, line in jsonl.split(file))
                 jsonl.replace(getattr(whole, name), text)
-        metas = [part.meta() for part in parts]
+        metas = [run.meta() for run in parts]
         whole.write_meta(_together(metas) | {"records": whole.seal()})
     return whole
 
 
-def _unfinished(parts: Sequence[RunFolder]) -> list[str]:
-    """Shards whose records are not all there, or not as they were when it ended."""
-    wrong = []
-    for run in parts:
-        meta = run.meta()
-        count = sum(1 for _ in run.lines())
-        if not meta.get("finished"):
-            asked = meta.get("asked", "unknown")
-            wrong.append(f"{run.name} is not finished ({count} of {asked} recorded)")
-        elif meta["records"] != run.seal():
-            made = meta["records"]["count"]
-            wrong.append(f"{run.name} changed after it ended ({count} of {made} lines)")
-    return wrong
+def _spoilt(parts: Sequence[RunFolder], config: RunConfig) -> Iterator[str]:
+    """What is wrong with each shard by itself."""
+    samples = askable(config)
+    for number, run in enumerate(parts):
+        own = part(samples, number, len(parts))
+        # Of one that is not finished, samples that lack need no naming.
+        found = list(checks.of_file(run)) or checks.of_lines(run, own)
+        yield from (f"{run.name}: {fault}" for fault in found)
 
 
 def _mixed(parts: Sequence[RunFolder]) -> list[str]:
@@ -109,22 +70,6 @@ def _mixed(parts: Sequence[RunFolder]) -> list[str]:
 
 def _made_with(meta: Mapping[str, Any]) -> dict[str, Any]:
     return {**meta["identity"], "layer": meta["layer"], **meta["versions"]}
-
-
-def _misplaced(parts: Sequence[RunFolder], samples: Sequence[Sample]) -> list[str]:
-    """Samples that no shard has, or several, or the wrong one."""
-    wrong, seen = [], Counter[str]()
-    for number, run in enumerate(parts):
-        own = {sample.id: sample for sample in part(samples, number, len(parts))}
-        for line in faults(run.lines(), own):
-            if line.fault:
-                wrong.append(f"{run.name} line {line.number}: {line.fault}")
-            elif line.record:
-                seen[line.record.id] += 1
-    missing = [sample.id for sample in samples if not seen[sample.id]]
-    if missing:
-        wrong.append(f"{len(missing)} samples missing: {', '.join(missing[:5])}, …")
-    return wrong
 
 
 def _together(metas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

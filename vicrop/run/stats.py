@@ -1,17 +1,22 @@
-"""Intervals and tests for answers to the same questions."""
+"""Intervals and tests for answers to the same questions.
 
-import warnings
-from collections.abc import Callable, Iterable, Mapping
+One resampling serves all bootstraps: ``resampled`` draws, ``interval`` reads.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.random import Generator
 from numpy.typing import ArrayLike
-from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
 RESAMPLES = 4000
+
+BATCH = 500
+"""Resamples that are held at once."""
 
 MANY = 2000
 """Values from which on a mean is resampled by how often each comes up."""
@@ -44,15 +49,49 @@ class Estimate:
         return f"{value} [{low}, {high}]".replace("-", "−")
 
 
+NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
+"""Of no samples."""
+
+
+def wilson(total: float, count: int) -> Estimate:
+    """Mean of so many scores in [0, 1] of this sum, with Wilson's interval."""
+    low, high = proportion_confint(total, count, method="wilson")
+    return Estimate(float(total / count), float(low), float(high), count)
+
+
 def accuracy(scores: ArrayLike) -> Estimate:
     """Mean of scores in [0, 1]: Wilson's interval if all are 0 or 1, else bootstrap."""
     scores = np.asarray(scores, float)
     if not len(scores):
-        return Estimate(np.nan, np.nan, np.nan, 0)
+        return NOTHING
     if not np.isin(scores, (0, 1)).all():
-        return bootstrap(scores, np.mean)
-    low, high = proportion_confint(scores.sum(), len(scores), method="wilson")
-    return Estimate(float(scores.mean()), float(low), float(high), len(scores))
+        return bootstrap(scores)
+    return wilson(scores.sum(), len(scores))
+
+
+def resampled(
+    values: np.ndarray, statistic: Callable = np.mean, seed: int | Generator = 0
+) -> np.ndarray:
+    """A statistic of values that are drawn with replacement, again and again.
+
+    Args:
+        values: (samples,), at least one.
+        statistic: takes ``axis``.
+        seed: of the resampling, or its generator.
+
+    Returns:
+        (``RESAMPLES``,).
+    """
+    rng, n = np.random.default_rng(seed), len(values)
+    rounds = range(0, RESAMPLES, BATCH)
+    drawn = (values[rng.integers(0, n, (BATCH, n))] for _ in rounds)
+    return np.concatenate([statistic(each, axis=-1) for each in drawn])
+
+
+def interval(value: float, drawn: np.ndarray, n: int) -> Estimate:
+    """A value with the middle 95 % of what its resamples gave."""
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return Estimate(float(value), float(low), float(high), n)
 
 
 def bootstrap(values: ArrayLike, statistic=np.mean, seed: int = 0) -> Estimate:
@@ -69,17 +108,7 @@ def bootstrap(values: ArrayLike, statistic=np.mean, seed: int = 0) -> Estimate:
         return Estimate(center, center, center, len(values))
     if statistic is np.mean and len(values) > MANY and len(np.unique(values)) <= MANY:
         return bootstrap_counts(values, _mean_of, seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", stats.DegenerateDataWarning)
-        interval = stats.bootstrap(
-            (values,),
-            statistic,
-            n_resamples=RESAMPLES,
-            batch=500,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        ).confidence_interval
-    return Estimate(center, float(interval.low), float(interval.high), len(values))
+    return interval(center, resampled(values, statistic, seed), len(values))
 
 
 def bootstrap_counts(
@@ -103,8 +132,7 @@ def bootstrap_counts(
     if len(levels) == 1:
         return Estimate(center, center, center, n)
     drawn = np.random.default_rng(seed).multinomial(n, counts / n, RESAMPLES)
-    low, high = np.percentile(statistic(levels, drawn), (2.5, 97.5))
-    return Estimate(center, float(low), float(high), n)
+    return interval(center, statistic(levels, drawn), n)
 
 
 def _mean_of(levels: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -141,10 +169,6 @@ def difference(before: pd.Series, after: pd.Series) -> Estimate:
     return gain(both.iloc[:, 0], both.iloc[:, 1])
 
 
-def _floats(*columns: ArrayLike) -> list[np.ndarray]:
-    return [np.asarray(column, float) for column in columns]
-
-
 def between(
     one: ArrayLike, other: ArrayLike, statistic=np.mean, seed: int = 0
 ) -> Estimate:
@@ -159,18 +183,14 @@ def between(
     Returns:
         An ``Estimate`` whose n is of both groups; of nothing if one is empty.
     """
-    groups = [group[~np.isnan(group)] for group in _floats(one, other)]
-    count = sum(map(len, groups))
-    if not all(map(len, groups)):
-        return Estimate(np.nan, np.nan, np.nan, 0)
+    groups = [np.asarray(group, float) for group in (one, other)]
+    first, second = (group[~np.isnan(group)] for group in groups)
+    if not (len(first) and len(second)):
+        return NOTHING
     rng = np.random.default_rng(seed)
-    first, second = (
-        statistic(group[rng.integers(0, len(group), (RESAMPLES, len(group)))], axis=1)
-        for group in groups
-    )
-    low, high = np.percentile(first - second, (2.5, 97.5))
-    middle = float(statistic(groups[0]) - statistic(groups[1]))
-    return Estimate(middle, float(low), float(high), count)
+    drawn = resampled(first, statistic, rng) - resampled(second, statistic, rng)
+    middle = statistic(first) - statistic(second)
+    return interval(middle, drawn, len(first) + len(second))
 
 
 @dataclass(frozen=True)
@@ -224,90 +244,6 @@ def summary(frame: pd.DataFrame) -> Summary:
         gain=gain(before, after),
         changes=changes(before, after),
     )
-
-
-def report(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Runs as a table to read: percentages with 95 % intervals, gains in points.
-
-    Args:
-        frames: tables of runs (see ``results.table``) by what they are called.
-    """
-    rows = []
-    for name, frame in frames.items():
-        made = summary(frame)
-        rows.append(
-            {
-                "run": name,
-                "n": made.n,
-                "errors": made.errors,
-                "no crop, %": made.plain.format(1, scale=100),
-                "answer, %": made.score.format(1, scale=100),
-                "gain, points": made.gain.format(1, sign=True, scale=100),
-                "fixed": made.changes.fixed,
-                "broken": made.changes.broken,
-                "McNemar p": f"{made.changes.p:.1g}",
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def reports(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
-    """``report`` of several models, one below the other."""
-    parts = []
-    for model, frames in runs.items():
-        part = report(frames)
-        part.insert(0, "model", model)
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
-
-
-def against(frames: Mapping[str, pd.DataFrame], method: str) -> dict[str, Estimate]:
-    """Paired gain of one method's answers over each other's, on the same samples.
-
-    Args:
-        frames: tables of runs by method, indexed by sample id.
-        method: which of them.
-
-    Samples that failed in either run are left out of that comparison.
-    """
-    ours = frames[method]["score"]
-    return {
-        name: difference(frame["score"], ours)
-        for name, frame in frames.items()
-        if name != method
-    }
-
-
-def gains(frames: Mapping[str, pd.DataFrame]) -> dict[str, Estimate]:
-    """Paired gain over the same model without a crop, by run."""
-    return {name: summary(frame).gain for name, frame in frames.items()}
-
-
-def over(
-    frames: Mapping[str, pd.DataFrame], pairs: Iterable[tuple[str, str]]
-) -> dict[str, Estimate]:
-    """Paired gain of one run over another, for each pair (run, other) that is there."""
-    return {
-        f"{name} over {other}": against(
-            {name: frames[name], other: frames[other]}, name
-        )[other]
-        for name, other in pairs
-        if name in frames and other in frames
-    }
-
-
-def effects(estimates: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
-    """Differences as a table to read: points with 95 % intervals, and on which side.
-
-    Args:
-        estimates: by model, then by what is compared.
-    """
-    rows = [
-        (model, name, found.n, found.format(1, sign=True, scale=100), verdict(found))
-        for model, named in estimates.items()
-        for name, found in named.items()
-    ]
-    return pd.DataFrame(rows, columns=["model", "run", "n", "points", "effect"])
 
 
 def verdict(estimate: Estimate, null: float = 0) -> str:

@@ -1,18 +1,19 @@
 """What is left to do of a run, and what it has taken."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vicrop.adapters.base import Adapter
 from vicrop.prompts import Work
 from vicrop.run import provenance
 from vicrop.run.folder import RunFolder, Writer, writing
 from vicrop.run.records import Record, RunConfig, Sample
 from vicrop.types import Map
+
+if TYPE_CHECKING:
+    from vicrop.adapters.adapter import Adapter
 
 META_SECONDS = 30.0
 """Between two writings of ``meta.json`` while a run goes on."""
@@ -34,7 +35,7 @@ class Task:
     """
 
     config: RunConfig
-    vlm: Adapter
+    vlm: "Adapter"
     writer: Writer
     before: dict[str, Any]
     seconds: float = 0.0
@@ -72,8 +73,8 @@ class Task:
             self.write_meta(finished=False)
         return record
 
-    def write_meta(self, finished: bool) -> None:
-        """Write down what is worth knowing of the run."""
+    def write_meta(self, finished: bool, **more: Any) -> None:
+        """Write down what is worth knowing of the run, and what more is given."""
         self._told = time.monotonic()
         spent = {
             "answered": self.answered,
@@ -87,24 +88,21 @@ class Task:
                 **{key: self.before.get(key, 0) + n for key, n in spent.items()},
                 "notes": [*self.before.get("notes", []), *self.notes],
                 "finished": finished,
+                **more,
             }
         )
 
     def finish(self) -> None:
         """Write down that all is there, and what its records are."""
         self.writer.close()
-        self.write_meta(finished=True)
         errors = sum(record.error is not None for record in self.folder.records())
-        meta = self.folder.meta()
-        self.folder.write_meta(
-            {**meta, "errors": errors, "records": self.folder.seal()}
-        )
+        self.write_meta(finished=True, errors=errors, records=self.folder.seal())
 
 
 @contextmanager
 def opened(
     config: RunConfig,
-    vlm: Adapter,
+    vlm: "Adapter",
     weights: str,
     samples: list[Sample],
     again: bool = False,
@@ -155,8 +153,3 @@ def _check_maps(task: Task) -> None:
             f"{task.folder.folder} holds {len(made)} records that were made without "
             "saving maps; delete that folder to make both, or leave out save_maps"
         )
-
-
-def config_of(meta: dict[str, Any]) -> RunConfig:
-    """The configuration that a ``meta.json`` tells."""
-    return RunConfig.model_validate_json(json.dumps(meta["config"]))

@@ -11,9 +11,9 @@ question without options (ZoomBench has some) is scored by exact match.
 >>> score("Seven.", ["seven"], "How many birds are there?")
 1.0
 
-HR-Bench asks each question four times with the options rotated: ``cyclic`` gives the
-mean over the rotations, and the stricter share of questions right in all of them,
-which a model that likes one letter cannot reach by luck.
+HR-Bench asks each question four times with the options rotated; ``vicrop score`` has
+the stricter share of questions that are right in all of them beside the mean, which a
+model that likes one letter cannot reach by luck.
 
 The authors never had these data: there is no upstream score.
 
@@ -22,9 +22,8 @@ cycles. How a text becomes a letter is our rule: no language model is asked.
 """
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from string import ascii_uppercase
-from typing import NamedTuple
 
 from vicrop.scoring import exact
 
@@ -36,16 +35,6 @@ NAMED = re.compile(
     r"\b(?:answer|option|choice)(?:\s+is)?[\s:*]*\(?([A-Z])\s*(?=[).,:;*]|$)", re.I
 )
 BRACKETED = re.compile(r"\(([A-Z])\)")
-
-
-class Cyclic(NamedTuple):
-    """Scores of a benchmark that rotates its options."""
-
-    mean: float
-    """Mean over the rotations of each rotation's mean."""
-    every: float | None
-    """Share of the questions asked in every rotation that are right in all of them;
-    None if no question was."""
 
 
 def options(question: str) -> dict[str, str]:
@@ -102,44 +91,3 @@ def score(prediction: str, labels: Sequence[str], question: str | None = None) -
         return exact.score(prediction, labels)
     right = {letter(label, known) for label in labels} - {None}
     return float(letter(prediction, known) in right)
-
-
-def cyclic(
-    scores: Sequence[float], cycles: Sequence[Hashable], questions: Sequence[Hashable]
-) -> Cyclic:
-    """Scores over rotations of the options.
-
-    Args:
-        scores: one for each row, in [0, 1].
-        cycles: which rotation each row is.
-        questions: which question each row asks, the same for all its rotations.
-
-    Raises:
-        ValueError: if the lengths differ or there are no rows.
-
-    >>> cyclic([1, 1, 1, 0], ["first", "second"] * 2, ["q1", "q1", "q2", "q2"])
-    Cyclic(mean=0.75, every=0.5)
-    """
-    if not len(scores) == len(cycles) == len(questions) or not scores:
-        raise ValueError(
-            f"{len(scores)} scores, {len(cycles)} cycles and {len(questions)} questions"
-            " must be as many, and at least one"
-        )
-    by_cycle, by_question = _grouped(cycles, scores), _grouped(questions, scores)
-    whole = [row for row in by_question.values() if len(row) == len(by_cycle)]
-    return Cyclic(
-        mean=_mean([_mean(row) for row in by_cycle.values()]),
-        every=_mean([min(row) == 1 for row in whole]) if whole else None,
-    )
-
-
-def _grouped(keys: Sequence[Hashable], values: Sequence[float]) -> dict:
-    """Key -> list of its values."""
-    groups: dict[Hashable, list[float]] = {}
-    for key, value in zip(keys, values, strict=True):
-        groups.setdefault(key, []).append(value)
-    return groups
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -1,4 +1,4 @@
-"""What the checks of an adapter found, as rows that show as a table."""
+"""What the checks of a family's facts found, as rows that show as a table."""
 
 from dataclasses import dataclass
 from html import escape
@@ -24,11 +24,11 @@ class Report:
     """What all checks found; shows as a table, in notebooks too.
 
     Attributes:
-        adapter: name of the adapter's class.
+        facts: name of their class.
         rows: one a check.
     """
 
-    adapter: str
+    facts: str
     rows: tuple[Row, ...]
 
     def __getitem__(self, name: str) -> Row:
@@ -37,7 +37,7 @@ class Report:
 
     @property
     def failed(self) -> list[Row]:
-        """Rows of promises that are not kept."""
+        """Rows of what does not hold."""
         return [row for row in self.rows if row.state == "failed"]
 
     def raise_if_failed(self) -> None:
@@ -48,7 +48,7 @@ class Report:
         """
         if self.failed:
             reasons = "; ".join(f"{row.name}: {row.note}" for row in self.failed)
-            raise ValueError(f"{self.adapter} breaks the adapter's rules: {reasons}")
+            raise ValueError(f"{self.facts} breaks the method's rules: {reasons}")
 
     def __str__(self) -> str:
         width = max(len(row.name) for row in self.rows)
@@ -60,7 +60,7 @@ class Report:
         """How many checks passed, in a sentence."""
         passed = sum(row.state == "passed" for row in self.rows)
         possible = sum(row.state != "not possible" for row in self.rows)
-        return f"{self.adapter}: {passed} of {possible} checks passed"
+        return f"{self.facts}: {passed} of {possible} checks passed"
 
     def _repr_html_(self) -> str:
         body = "".join(

@@ -1,1 +1,0 @@
-"""What looking costs: operations, time, memory."""

@@ -1,0 +1,131 @@
+"""Pictures with what is laid over them: what is seen, maps and crops, galleries."""
+
+import base64
+import html
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import HTML
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from vicrop import plots
+from vicrop.run.records import Sample
+from vicrop.types import Answer, Box, Map, Region
+
+HIGHEST = 99.5
+"""Percentile of a map from which on it is drawn alike: single pixels can be huge."""
+
+
+def fits(
+    image: Image.Image,
+    shown: Mapping[str, tuple[Region, Image.Image]],
+    truth: Sequence[float] = (),
+) -> Figure:
+    """A column a fit: what of the image is seen (the rest dimmed), the model's input.
+
+    Args:
+        image: the original image.
+        shown: by fit, the region that is seen and the input (see ``looking.inputs``).
+        truth: box of an object to mark.
+    """
+    figure, grid = plt.subplots(
+        2, len(shown), figsize=(2.6 * len(shown), 4.4), layout="constrained"
+    )
+    for (top, low), (fit, (region, seen)) in zip(grid.T, shown.items(), strict=True):
+        label = f"{fit}: {image.width}×{image.height} px"
+        plots.show_image(image, top).set_xlabel(label)
+        top.imshow(_veil(image, region), extent=(0, image.width, image.height, 0))
+        plots.show_box(region, top, plots.BLUE)
+        _outline(image, None, [truth] if truth else [], top)
+        label = f"input: {seen.width}×{seen.height} px"
+        plots.show_image(seen, low).set_xlabel(label)
+    return figure
+
+
+def _veil(image: Image.Image, region: Region) -> np.ndarray:
+    """(height, width, 4): white over what lies outside a region, nothing over it."""
+    veil = np.full((image.height, image.width, 4), (1, 1, 1, 0.75))
+    left, top, right, bottom = (round(edge) for edge in region)
+    veil[top:bottom, left:right, 3] = 0
+    return veil
+
+
+def grid(
+    image: Image.Image,
+    rows: Mapping[str, Mapping[str, tuple[Map, Box | None]]],
+    truth: Sequence[Sequence[float]] = (),
+    opacity: float = 0.65,
+    side: float = 2.4,
+) -> Figure:
+    """Maps over an image, a row a model, a column a kind; each panel labelled.
+
+    Args:
+        image: the original image.
+        rows: by row, then by column: a map, and the crop to outline (red) if any.
+        truth: ground-truth boxes (dashed green).
+        opacity: of the maps.
+        side: of a panel, inches.
+    """
+    count = max(map(len, rows.values()))
+    figure, axes = plt.subplots(
+        len(rows),
+        count,
+        figsize=(side * count, (side + 0.25) * len(rows)),
+        layout="constrained",
+        squeeze=False,
+    )
+    for line, (model, row) in zip(axes, rows.items(), strict=True):
+        line[0].set_ylabel(model)
+        for ax, (name, (amap, box)) in zip(line, row.items(), strict=False):
+            plots.show_map(image, _capped(amap), ax, opacity).set_xlabel(name)
+            _outline(image, box, truth, ax)
+        for ax in line[len(row) :]:
+            ax.set_axis_off()
+    return figure
+
+
+def _capped(amap: Map) -> Map:
+    top = np.percentile(amap.values, HIGHEST)
+    return Map(np.minimum(amap.values, top), amap.region) if top > 0 else amap
+
+
+def _outline(
+    image: Image.Image, box: Box | None, truth: Sequence[Sequence[float]], ax: Axes
+) -> None:
+    for target in truth:
+        around = plots._beside(target, image.width)
+        plots.show_box(around, ax, plots.TRUTH, linestyle="--")
+    if box is not None:
+        plots.show_box(box, ax)
+
+
+def gallery(
+    shown: Mapping[str, tuple[Image.Image, Answer, Sample]], none: str
+) -> Figure:
+    """``plots.gallery`` with labelled rows, or a line that says that there are none.
+
+    Args:
+        shown: by label, as ``slices.replays`` makes it; may be empty.
+        none: what to say then.
+    """
+    if shown:
+        figure = plots.gallery(list(shown.values()))
+        for label, ax in zip(shown, figure.axes[::3], strict=True):
+            ax.set_ylabel(label)
+        return figure
+    figure, ax = plt.subplots(figsize=(6, 0.6))
+    ax.set_axis_off()  # Jupyter shows no figure without axes
+    ax.text(0.5, 0.5, none, ha="center", va="center")
+    return figure
+
+
+def embedded(figure: Figure, alt: str) -> HTML:
+    """A figure as an image with a text instead, for pages that glue it elsewhere."""
+    file = io.BytesIO()
+    figure.savefig(file, format="jpeg", dpi=110, pil_kwargs={"quality": 88})
+    data = base64.b64encode(file.getvalue()).decode()
+    return HTML(f'<img alt="{html.escape(alt)}" src="data:image/jpeg;base64,{data}">')

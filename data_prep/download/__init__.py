@@ -1,0 +1,1 @@
+"""Original files fetched: resumed where torn, checked, shown and agreed to first."""

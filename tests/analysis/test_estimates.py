@@ -1,0 +1,75 @@
+import numpy as np
+import pandas as pd
+
+from analysis import estimates
+from vicrop.run.stats import Estimate
+
+
+def frame(rows):
+    return pd.DataFrame(rows, columns=["plain_score", "score", "error"])
+
+
+def test_report_has_a_row_a_run():
+    rows = [(0.0, 1.0, None), (1.0, 1.0, None), (None, None, "ValueError: x")]
+    report = estimates.report({"first": frame(rows), "second": frame(rows[1:])})
+    assert report["run"].tolist() == ["first", "second"]
+    assert report["n"].tolist() == [2, 1] and report["errors"].tolist() == [1, 1]
+    assert report["no crop, %"][0].startswith("50.0 [")
+    assert report["gain, points"][0].startswith("+50.0 [")
+    assert report["fixed"].tolist() == [1, 0]
+
+
+def scored(before, after):
+    """A run's table with these scores."""
+    frame = pd.DataFrame({"plain_score": before, "score": after})
+    return frame.assign(error=None)
+
+
+RUNS = {
+    "no-crop": scored([0, 0, 1, 1], [0, 0, 1, 1]),
+    "rel-att": scored([0, 0, 1, 1], [1, 1, 1, 1]),
+    "random-crop": scored([0, 0, 1, 1], [0, 1, 1, 0]),
+}
+
+
+def test_gains_are_over_the_same_models_plain_answers():
+    found = estimates.gains(RUNS)
+    assert [found[name].value for name in RUNS] == [0, 0.5, 0]
+
+
+def test_over_pairs_runs_that_are_there():
+    pairs = [("rel-att", "random-crop"), ("rel-att", "nothing"), ("x", "no-crop")]
+    found = estimates.over(RUNS, pairs)
+    assert list(found) == ["rel-att over random-crop"]
+    wanted = estimates.against(RUNS, "rel-att")["random-crop"]
+    assert found["rel-att over random-crop"] == wanted
+
+
+def test_reports_are_each_models_report_one_below_the_other():
+    made = estimates.reports({"m": RUNS, "n": {"no-crop": RUNS["no-crop"]}})
+    assert made["model"].tolist() == ["m", "m", "m", "n"]
+    pd.testing.assert_frame_equal(
+        made.drop(columns="model").iloc[:3], estimates.report(RUNS)
+    )
+
+
+def test_effects_say_on_which_side_of_nothing_each_difference_is():
+    made = {
+        "up": Estimate(0.2, 0.1, 0.3, 9),
+        "none": Estimate(0.1, -0.1, 0.3, 9),
+        "down": Estimate(-0.2, -0.3, -0.1, 9),
+    }
+    table = estimates.effects({"m": made})
+    assert table["effect"].tolist() == ["positive", "none", "negative"]
+    assert table.loc[0, "points"] == "+20.0 [+10.0, +30.0]"
+    assert set(table["model"]) == {"m"} and set(table["n"]) == {9}
+
+
+def test_methods_are_compared_on_the_samples_that_both_answered():
+    frames = {
+        "rel-att": pd.DataFrame({"score": {"a": 1.0, "b": 1.0, "c": np.nan}}),
+        "no-crop": pd.DataFrame({"score": {"b": 0.0, "a": 1.0, "c": 0.0, "d": 0.0}}),
+    }
+    gains = estimates.against(frames, "rel-att")
+    assert list(gains) == ["no-crop"]
+    assert (gains["no-crop"].value, gains["no-crop"].n) == (0.5, 2)

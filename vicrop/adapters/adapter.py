@@ -1,0 +1,79 @@
+"""A model that can look: the decoder with what ``vlm.look(image)`` gives."""
+
+import copy
+from dataclasses import replace
+
+from vicrop import images
+from vicrop.adapters.decoder import Decoder
+from vicrop.adapters.facts import Facts
+from vicrop.adapters.registry import DTYPES, FAMILIES
+from vicrop.view import View
+
+
+class Adapter(Decoder):
+    """A model behind the few verbs that the method needs, whatever its family.
+
+    Args:
+        facts: of the model's family.
+        layer: of the map, counted from 0; None for the family's own.
+
+    Raises:
+        ValueError: if the model has no such layer, or weights that maps cannot be
+            made with.
+    """
+
+    def __init__(self, facts: Facts, layer: int | None = None):
+        # Frozen: gradients go to attention and pixels, never to weights.
+        facts.model.eval().requires_grad_(False)
+        super().__init__(
+            facts, FAMILIES[facts.family].layer if layer is None else layer
+        )
+        if str(self.dtype).removeprefix("torch.") not in DTYPES:
+            raise ValueError(
+                f"the model's weights are {self.dtype}; maps and answers need one of "
+                f"{', '.join(DTYPES)}"
+            )
+        if not 0 <= self.layer < len(self.attention):
+            raise ValueError(
+                f"layer {self.layer} is not one of this model's layers, counted from "
+                f"0 to {len(self.attention) - 1}"
+            )
+
+    @property
+    def connector_layer(self) -> int:
+        """Of the map, where the connector has several, counted from 0."""
+        return self.facts.connector.layer if self.facts.connector else 0
+
+    def by_connector(self) -> list["Adapter"]:
+        """This model, once for each layer of its connector that a map can be read at.
+
+        A connector that has no attention counts as one layer (paper, Figure 3).
+        """
+        connector = self.facts.connector
+        if connector is None:
+            return [self]
+        each = [copy.copy(self.facts) for _ in connector.attention]
+        for number, facts in enumerate(each):
+            facts.connector = replace(connector, layer=number)
+        return [Adapter(facts, self.layer) for facts in each]
+
+    def look(
+        self,
+        image: images.ImageLike,
+        fit: str | None = None,
+        geometry: str = "exact",
+    ) -> View:
+        """Encode an image once, for any number of questions.
+
+        Args:
+            image: a path, a PIL image or an array.
+            fit: ``pad``, ``squash`` or ``centre-crop`` to fit it otherwise than the
+                model's processor does; None for the processor's way.
+            geometry: ``exact``, or ``upstream`` to lay maps over the whole image
+                whatever the model sees of it, as the authors' code does.
+
+        Raises:
+            ValueError: for an image that cannot be read or is smaller than a patch, or
+                an unknown fit or geometry.
+        """
+        return View(self, images.load(image), fit, geometry)
