@@ -1,12 +1,13 @@
 """What runs score, computed anew: officially and the authors' way, group by group."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from vicrop import scoring
 from vicrop.run import results, stats
@@ -41,21 +42,16 @@ def rescored(rows: pd.DataFrame, column: str, dataset: str, variant: str) -> np.
         variant: ``official`` (of prepared answers), ``upstream``, or ``as said``: the
             official score of unprepared ones.
     """
-    official = variant != "upstream"
+
+    def score(text: str, labels: Sequence[str], question: str) -> float:
+        if variant == "upstream":
+            shaped = scoring.as_upstream(dataset, labels)
+            return scoring.score(dataset, text, shaped, question, variant)
+        said = scoring.prepared(dataset, text) if variant == "official" else text
+        return scoring.score(dataset, said, labels, question)
+
     return np.array(
-        [
-            scoring.score(
-                dataset,
-                scoring.prepared(dataset, text) if variant == "official" else text,
-                labels if official else scoring.as_upstream(dataset, labels),
-                question,
-                "official" if official else variant,
-            )
-            for text, labels, question in zip(
-                rows[column], rows["labels"], rows["question"], strict=True
-            )
-        ],
-        float,
+        [*map(score, rows[column], rows["labels"], rows["question"])], float
     )
 
 
@@ -139,13 +135,12 @@ def _check(run: RunFolder) -> None:
 def groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """All rows, then by category and by size group, where there is more than one."""
     categories = frame["meta"].map(lambda meta: meta.get("category"))
-    found = {"all": frame}
-    for name, rows in frame.groupby(categories):
-        found[f"category {name}"] = rows
-    for name, rows in results.by_group(frame).items():
-        found[f"size {name}"] = rows
-    whole = {name for name, rows in found.items() if len(rows) == len(frame)}
-    return {name: rows for name, rows in found.items() if name not in whole - {"all"}}
+    sizes = results.by_group(frame).items()
+    parts = {f"category {name}": rows for name, rows in frame.groupby(categories)}
+    parts |= {f"size {name}": rows for name, rows in sizes}
+    return {"all": frame} | {
+        k: rows for k, rows in parts.items() if len(rows) < len(frame)
+    }
 
 
 def counted(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -170,7 +165,7 @@ def _scores(named: dict[str, str], rows: pd.DataFrame) -> list[Score]:
     return [Score(**common | one) for one in made]
 
 
-def _paired(metric: str, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+def _paired(metric: str, before: ArrayLike, after: ArrayLike) -> dict[str, Any]:
     """A metric's fields of a Score, of answers without and with the crop."""
     return {
         "metric": metric,
@@ -228,13 +223,10 @@ def every_rotation(
     Of those that were answered in every rotation: a subset draws rows, not questions.
     """
     base = rows["meta"].map(lambda meta: meta["question_id"]).to_numpy()
-    scores = pd.DataFrame({"base": base, "before": before, "after": after})
-    whole = scores.groupby("base").filter(lambda asked: len(asked) == ROTATIONS)
-    if whole.empty:
-        return []
-    worst = whole.groupby("base").min()
-    was, now = worst["before"].to_numpy(), worst["after"].to_numpy()
-    return [_paired("right in every rotation", was, now) | {"n": len(worst)}]
+    asked = pd.DataFrame({"before": before, "after": after}).groupby(base)
+    worst = asked.min()[asked.size() == ROTATIONS]
+    made = _paired("right in every rotation", worst["before"], worst["after"])
+    return [made | {"n": len(worst)}] if len(worst) else []
 
 
 FURTHER: Mapping[str, Callable] = {

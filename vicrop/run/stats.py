@@ -65,11 +65,9 @@ def wilson(total: float, count: int) -> Estimate:
 def accuracy(scores: ArrayLike) -> Estimate:
     """Mean of scores in [0, 1]: Wilson's interval if all are 0 or 1, else bootstrap."""
     scores = np.asarray(scores, float)
-    if not len(scores):
-        return NOTHING
-    if not np.isin(scores, (0, 1)).all():
-        return bootstrap(scores)
-    return wilson(scores.sum(), len(scores))
+    if len(scores) and np.isin(scores, (0, 1)).all():
+        return wilson(scores.sum(), len(scores))
+    return bootstrap(scores)
 
 
 def resampled(
