@@ -10,7 +10,7 @@ from typing import Any
 _HOMES = {
     "answer_sample": "loop",
     "failures": "loop",
-    "load": "loop",
+    "load": "provenance",
     "run": "loop",
     "run_together": "loop",
 }
