@@ -210,6 +210,11 @@ def test_modules_that_moved_are_imported_by_their_old_names(name):
     assert fresh(f"{code}; print(old is new)") == "True"
 
 
+def test_every_name_of_running_is_there():
+    for name in vicrop.run._HOMES:
+        assert callable(getattr(vicrop.run, name))
+
+
 def test_the_loop_is_importable_by_its_name():
     assert fresh("from vicrop.run import run; print(run.__name__)") == "run"
 
