@@ -18,7 +18,7 @@ DOWN = {(package, "vicrop") for package in PACKAGES} | {("analysis", "workflow")
 SIDEWAYS = {
     ("data_prep", "embedded"),  # `prep plates` draws the embedded size's scenes
     ("embedded", "analysis"),  # a trained model's card is measured as the pages are
-    ("benchmarks", "analysis"),  # operations that the costs page counts
+    ("benchmarks", "embedded"),  # tiny processors, at the real models' sizes
     ("benchmarks", "workflow"),  # how long a plan takes
 }
 
