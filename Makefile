@@ -54,7 +54,7 @@ run: $(VENV)/ok  ## make another size here: make run SIZE=one-gpu
 
 check: $(VENV)/ok  ## lint and types
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff format --check vicrop analysis workflow embedded data_prep benchmarks tests notebooks
 	$(BIN)/mypy
 
 # Without git, all that is not built.

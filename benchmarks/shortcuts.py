@@ -24,6 +24,7 @@ from workflow import matrix
 MOST = 20  # tokens of an answer
 TIMES = 100
 QUESTIONS, TIMED, COUNTED = 10, 6, 3
+HELD = ("plates", "plates-hd")
 
 
 def box_search(rounds: int) -> Rows:
@@ -125,9 +126,7 @@ def _plain_box(
 
 def methods(rounds: int) -> Rows:
     """What each method costs a question, of the tiny models, with nothing kept."""
-    for (family, key), dataset in itertools.product(
-        models.TINY.items(), ("plates", "plates-hd")
-    ):
+    for (family, key), dataset in itertools.product(models.TINY.items(), HELD):
         vlm = models.tiny(family)
         asked = datasets.load(dataset, 3 * QUESTIONS)
         samples = [sample for sample in asked if sample.boxes][:TIMED]

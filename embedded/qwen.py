@@ -93,12 +93,13 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return words.lined(WORDS, eos_token="<|im_end|>", extra_special_tokens=tokens)
 
 
-def processor(**sizes: int) -> Qwen2_5_VLProcessor:
+def processor(**sizes: Any) -> Qwen2_5_VLProcessor:
     """Qwen's own preprocessing: native ratio, area bounded; at 96² or ``sizes``."""
     area: dict[str, Any] = {"min_pixels": MIN_PIXELS, "max_pixels": MAX_PIXELS}
     cells = {"patch_size": PATCH_PX, "merge_size": MERGE, "temporal_patch_size": FRAMES}
+    sizes = {**area, **cells, **sizes}
     images = Qwen2VLImageProcessorPil(
-        **{**area, **cells, **sizes}, image_mean=[0.5] * 3, image_std=[0.25] * 3
+        **sizes, image_mean=[0.5] * 3, image_std=[0.25] * 3
     )
     return Qwen2_5_VLProcessor(
         image_processor=images, tokenizer=tokenizer(), chat_template=CHAT_TEMPLATE

@@ -124,15 +124,15 @@ def test_wheel_holds_the_method_its_data_and_the_scenes(wheel):
     assert {one for one in there if one.endswith(".py")} == code | {
         "embedded/__init__.py"
     }
-    weights = {
+    data = {
         file.relative_to(paths.ROOT).as_posix()
-        for file in paths.WEIGHTS.rglob("*")
-        if file.is_file()
+        for part in ("vicrop", "data_prep")
+        for file in (paths.ROOT / part).rglob("*")
+        if file.is_file() and file.suffix not in (".py", ".pyc")
     }
-    assert weights and weights <= there
-    assert {one.split("/")[3] for one in weights} == {
-        key for key, spec in MODELS.items() if spec.is_here()
-    }
+    assert data and data <= there
+    shipped = {key for key, spec in MODELS.items() if spec.folder is not None}
+    assert {one.split("/")[3] for one in data if "/weights/" in one} == shipped
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from vicrop.run.records import Sample
-from vicrop.types import Answer, Map
+from vicrop.types import Answer, Box, Map
 
 CROP, TRUTH = "#d7263d", "#00a878"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"  # apart for colour-blind readers
@@ -32,6 +32,18 @@ def show_box(box: Sequence[float], ax: Axes, color: str = CROP, **style) -> Axes
     )
     ax.add_patch(patch)
     return ax
+
+
+def show_boxes(
+    image: Image.Image, crop: Box | None, truth: Sequence[Sequence[float]], ax: Axes
+) -> None:
+    """Ground-truth boxes (dashed green), then the crop (red), if there is one."""
+    out = 0.01 * image.width  # a line must not hide a small object
+    for left, top, right, bottom in truth:
+        around = (left - out, top - out, right + out, bottom + out)
+        show_box(around, ax, TRUTH, linestyle="--")
+    if crop is not None:
+        show_box(crop, ax)
 
 
 def show_map(
@@ -71,15 +83,9 @@ def answer_panel(
         axes[1].set_axis_off()
     else:
         show_map(image, answer.amap, axes[1]).set_xlabel("importance map")
-    for box in truth:
-        show_box(_beside(box, image.width), axes[0], TRUTH, linestyle="--")
-    if answer.box is None:
-        axes[2].set_axis_off()
-        return figure
-    for ax in axes[:2]:
-        show_box(answer.box, ax)
-    show_image(image.crop(answer.box), axes[2])
-    axes[2].set_xlabel(f"image and this crop: “{answer.text}”")
+    show_boxes(image, answer.box, truth, axes[0])
+    show_boxes(image, answer.box, (), axes[1])
+    _show_crop(image, answer, "image and this crop:", axes[2])
     return figure
 
 
@@ -94,28 +100,22 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
         rows, 3, figsize=(9, 3.2 * rows), layout="constrained", squeeze=False
     )
     for axes, (image, answer, sample) in zip(grid, shown, strict=True):
-        show_image(image, axes[0]).set_xlabel(_wrapped(sample.question))
+        asked = textwrap.fill(sample.question, 40)
+        show_image(image, axes[0]).set_xlabel(asked)
         if answer.amap is None:
             show_image(image, axes[1])
         else:
             show_map(image, answer.amap, axes[1])
         axes[1].set_xlabel(f"label “{sample.labels[0]}”, image alone “{answer.plain}”")
-        for box in sample.boxes:
-            show_box(_beside(box, image.width), axes[1], TRUTH, linestyle="--")
-        if answer.box is None:
-            axes[2].set_axis_off()
-            continue
-        show_box(answer.box, axes[1])
-        show_image(image.crop(answer.box), axes[2])
-        axes[2].set_xlabel(f"with this crop “{answer.text}”")
+        show_boxes(image, answer.box, sample.boxes, axes[1])
+        _show_crop(image, answer, "with this crop", axes[2])
     return figure
 
 
-def _beside(box: Sequence[float], width: int) -> tuple[float, ...]:
-    """A little outside a box, so that its outline does not hide a small object."""
-    out = 0.01 * width
-    return (box[0] - out, box[1] - out, box[2] + out, box[3] + out)
-
-
-def _wrapped(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, 40))
+def _show_crop(image: Image.Image, answer: Answer, words: str, ax: Axes) -> None:
+    """The crop, over what was said with it; an empty place if there is none."""
+    if answer.box is None:
+        ax.set_axis_off()
+    else:
+        crop = image.crop(answer.box)
+        show_image(crop, ax).set_xlabel(f"{words} “{answer.text}”")

@@ -36,9 +36,7 @@ class Answers:
 
     def chosen(self, table: pd.DataFrame) -> pd.DataFrame:
         """Of a run's table these, without what its official mean leaves out."""
-        flag = scores.LEFT_OUT.get(self.dataset)
-        if flag is not None:
-            table = table[~table["meta"].map(lambda meta: bool(meta.get(flag)))]
+        table = scores.counted(table, self.dataset)
         if self.group:
             table = table[table["group"] == self.group]
         if self.kind:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -40,7 +39,7 @@ def fits(
         plots.show_image(image, top).set_xlabel(label)
         top.imshow(_veil(image, region), extent=(0, image.width, image.height, 0))
         plots.show_box(region, top, plots.BLUE)
-        _outline(image, None, [truth] if truth else [], top)
+        plots.show_boxes(image, None, [truth] if truth else [], top)
         label = f"input: {seen.width}×{seen.height} px"
         plots.show_image(seen, low).set_xlabel(label)
     return figure
@@ -82,7 +81,7 @@ def grid(
         line[0].set_ylabel(model)
         for ax, (name, (amap, box)) in zip(line, row.items(), strict=False):
             plots.show_map(image, _capped(amap), ax, opacity).set_xlabel(name)
-            _outline(image, box, truth, ax)
+            plots.show_boxes(image, box, truth, ax)
         for ax in line[len(row) :]:
             ax.set_axis_off()
     return figure
@@ -91,16 +90,6 @@ def grid(
 def _capped(amap: Map) -> Map:
     top = np.percentile(amap.values, HIGHEST)
     return Map(np.minimum(amap.values, top), amap.region) if top > 0 else amap
-
-
-def _outline(
-    image: Image.Image, box: Box | None, truth: Sequence[Sequence[float]], ax: Axes
-) -> None:
-    for target in truth:
-        around = plots._beside(target, image.width)
-        plots.show_box(around, ax, plots.TRUTH, linestyle="--")
-    if box is not None:
-        plots.show_box(box, ax)
 
 
 def gallery(

@@ -1,6 +1,7 @@
 """Scores of runs, computed anew from their records."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from vicrop.run import scores
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import Record, RunConfig
-from vicrop.scoring import pope
 
 
 @pytest.fixture
@@ -122,6 +122,20 @@ said = st.lists(
 )
 
 
+def slow_rates(texts, labels):
+    """The official script's rates, its counts made one by one."""
+    counts = Counter(zip(texts, labels, strict=True))
+    both, wrong = counts["yes", "yes"], counts["yes", "no"]
+    missed, n = counts["no", "yes"], len(labels)
+    parts = {
+        "precision": (both, both + wrong),
+        "recall": (both, both + missed),
+        "F1": (2 * both, 2 * both + wrong + missed),
+        "yes ratio": (both + wrong, n),
+    }
+    return {name: part / (whole or 1) for name, (part, whole) in parts.items()}
+
+
 @given(rows=said)
 def test_rates_of_yes_are_those_of_the_official_script(rows):
     plain, answers, labels = map(list, zip(*rows, strict=True))
@@ -132,10 +146,8 @@ def test_rates_of_yes_are_those_of_the_official_script(rows):
     ]
     made = {line["metric"]: line for line in scores.yes_or_no("pope", frame, *given)}
     for which, texts in (("plain", plain), ("answer", answers)):
-        wanted = pope.aggregate(texts, labels)
-        names = {"precision": "precision", "recall": "recall", "F1": "f1"}
-        for name, key in (names | {"yes ratio": "yes_ratio"}).items():
-            assert made[name][which].value == pytest.approx(wanted[key])
+        for name, wanted in slow_rates(texts, labels).items():
+            assert made[name][which].value == pytest.approx(wanted)
     gain = made["F1"]["answer"].value - made["F1"]["plain"].value
     assert made["F1"]["gain"].value == pytest.approx(gain)
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vicrop.scoring import gqa
+from vicrop.scoring import gqa, prepare
 
 VECTORS = json.loads(
     (Path(__file__).parent.parent / "golden" / "metric_vectors.json").read_text()
@@ -11,12 +11,12 @@ VECTORS = json.loads(
 
 
 @pytest.mark.parametrize(
-    ("prediction", "official", "llava"),
-    [("yes", 1, 1), ("Yes", 0, 1), ("Yes.", 0, 1), (" yes", 0, 0), ("", 0, 0)],
+    ("prediction", "raw", "prepared"),
+    [("yes", 1, 1), ("Yes", 0, 1), ("Yes.", 0, 1), (" yes", 0, 1), ("", 0, 0)],
 )
-def test_official_score_is_plain_equality(prediction, official, llava):
-    assert gqa.score(prediction, ["yes"]) == official
-    assert gqa.llava(prediction, ["yes"]) == llava
+def test_official_score_is_plain_equality(prediction, raw, prepared):
+    assert gqa.score(prediction, ["yes"]) == raw
+    assert gqa.score(prepare.lower(prediction), ["yes"]) == prepared
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,8 @@ def test_official_score_is_plain_equality(prediction, official, llava):
     [case for case in VECTORS if "llava_gqa_score" in case],
     ids=lambda case: case["note"],
 )
-def test_llavas_form_of_the_vectors(case):
+def test_prepared_answers_of_the_vectors_score_as_llavas(case):
     labels = case["labels"]
     labels = [labels] if isinstance(labels, str) else labels
-    assert 100 * gqa.llava(case["prediction"], labels) == case["llava_gqa_score"]
+    said = prepare.lower(case["prediction"])
+    assert 100 * gqa.score(said, labels) == case["llava_gqa_score"]

@@ -9,7 +9,6 @@ import typer
 import yaml
 
 from vicrop import adapters, paths
-from vicrop.adapters import registry
 from vicrop.run.records import RunConfig
 from workflow import matrix, plans
 
@@ -140,7 +139,7 @@ def nowhere(tmp_path, monkeypatch):
     """No data, weights of the hub, or GPU."""
     for name in ("DATA", "RESULTS"):
         monkeypatch.setenv(f"VICROP_{name}", str(tmp_path / name.lower()))
-    monkeypatch.setattr(registry, "try_to_load_from_cache", lambda *a, **k: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     return tmp_path
 
@@ -181,7 +180,7 @@ def test_wrong_matrix_or_size_is_one_line(nowhere, capsys):
 
 @pytest.fixture
 def no_weights(monkeypatch):
-    monkeypatch.setattr(registry, "try_to_load_from_cache", lambda *a, **k: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
 
 
 def runs(*methods, **settings):

@@ -4,14 +4,19 @@
 torch with them.
 """
 
+from importlib import import_module
 from typing import Any
 
-OF_THE_LOOP = ("answer_sample", "failures", "load", "run", "run_together")
+_HOMES = {
+    "answer_sample": "loop",
+    "failures": "loop",
+    "load": "provenance",
+    "run": "loop",
+    "run_together": "loop",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in OF_THE_LOOP:
-        from vicrop.run import loop, provenance
-
-        return getattr(provenance if name == "load" else loop, name)
+    if name in _HOMES:
+        return getattr(import_module(f"vicrop.run.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'vicrop.run' has no attribute {name!r}")

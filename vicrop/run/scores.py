@@ -1,17 +1,19 @@
 """What runs score, computed anew: officially and the authors' way, group by group."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from vicrop import scoring
 from vicrop.run import results, stats
 from vicrop.run.folder import META, RECORDS, RunFolder
 from vicrop.run.stats import Estimate
+from vicrop.scoring import pope
 
 LEFT_OUT = {"aokvqa": "difficult_direct_answer"}
 """Questions that the official mean leaves out, by data set: those with this in meta."""
@@ -40,21 +42,16 @@ def rescored(rows: pd.DataFrame, column: str, dataset: str, variant: str) -> np.
         variant: ``official`` (of prepared answers), ``upstream``, or ``as said``: the
             official score of unprepared ones.
     """
-    official = variant != "upstream"
+
+    def score(text: str, labels: Sequence[str], question: str) -> float:
+        if variant == "upstream":
+            shaped = scoring.as_upstream(dataset, labels)
+            return scoring.score(dataset, text, shaped, question, variant)
+        said = scoring.prepared(dataset, text) if variant == "official" else text
+        return scoring.score(dataset, said, labels, question)
+
     return np.array(
-        [
-            scoring.score(
-                dataset,
-                scoring.prepared(dataset, text) if variant == "official" else text,
-                labels if official else scoring.as_upstream(dataset, labels),
-                question,
-                "official" if official else variant,
-            )
-            for text, labels, question in zip(
-                rows[column], rows["labels"], rows["question"], strict=True
-            )
-        ],
-        float,
+        [*map(score, rows[column], rows["labels"], rows["question"])], float
     )
 
 
@@ -115,8 +112,9 @@ def card(run: RunFolder) -> list[Score]:
     variants = scoring.VARIANTS[: 1 + scoring.has_upstream(config.dataset)]
     for group, rows in groups(results.table(run)).items():
         for variant in variants:
-            counted = _counted(rows, config.dataset, variant)
-            found += _scores(named | {"group": group, "variant": variant}, counted)
+            official = variant == "official"
+            kept = counted(rows, config.dataset) if official else rows
+            found += _scores(named | {"group": group, "variant": variant}, kept)
     return found
 
 
@@ -137,19 +135,18 @@ def _check(run: RunFolder) -> None:
 def groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """All rows, then by category and by size group, where there is more than one."""
     categories = frame["meta"].map(lambda meta: meta.get("category"))
-    found = {"all": frame}
-    for name, rows in frame.groupby(categories):
-        found[f"category {name}"] = rows
-    for name, rows in results.by_group(frame).items():
-        found[f"size {name}"] = rows
-    whole = {name for name, rows in found.items() if len(rows) == len(frame)}
-    return {name: rows for name, rows in found.items() if name not in whole - {"all"}}
+    sizes = results.by_group(frame).items()
+    parts = {f"category {name}": rows for name, rows in frame.groupby(categories)}
+    parts |= {f"size {name}": rows for name, rows in sizes}
+    return {"all": frame} | {
+        k: rows for k, rows in parts.items() if len(rows) < len(frame)
+    }
 
 
-def _counted(rows: pd.DataFrame, dataset: str, variant: str) -> pd.DataFrame:
-    """The rows that a variant's mean is over."""
+def counted(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The rows of a run's table that the official mean is over."""
     flag = LEFT_OUT.get(dataset)
-    if variant != "official" or flag is None:
+    if flag is None:
         return rows
     return rows[~rows["meta"].map(lambda meta: bool(meta.get(flag)))]
 
@@ -160,17 +157,15 @@ def _scores(named: dict[str, str], rows: pd.DataFrame) -> list[Score]:
     dataset, variant = named["dataset"], named["variant"]
     before = rescored(kept, "plain", dataset, variant)
     after = rescored(kept, "answer", dataset, variant)
-    changed = asdict(stats.changes(before, after))
     common: dict[str, Any] = named | {"n": len(kept), "errors": len(rows) - len(kept)}
     first = _paired(metric_name(dataset, variant), before, after)
-    first |= {name: changed[name] for name in ("fixed", "broken", "p")}
-    made = [first]
+    made = [first | asdict(stats.changes(before, after))]
     if variant == "official" and dataset in FURTHER and len(kept):
         made += FURTHER[dataset](dataset, kept, before, after)
     return [Score(**common | one) for one in made]
 
 
-def _paired(metric: str, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+def _paired(metric: str, before: ArrayLike, after: ArrayLike) -> dict[str, Any]:
     """A metric's fields of a Score, of answers without and with the crop."""
     return {
         "metric": metric,
@@ -180,62 +175,40 @@ def _paired(metric: str, before: np.ndarray, after: np.ndarray) -> dict[str, Any
     }
 
 
+Metrics = list[dict[str, Any]]
+"""Fields of Scores, a dict each."""
+
+
 def as_said(
     dataset: str, rows: pd.DataFrame, before: np.ndarray, after: np.ndarray
-) -> list[dict[str, Any]]:
+) -> Metrics:
     """The official score of answers that nobody prepared (``scoring.prepare``)."""
     was, now = (rescored(rows, c, dataset, "as said") for c in ("plain", "answer"))
     return [_paired(f"{metric_name(dataset)}, as said", was, now)]
 
 
+PLAIN, ANSWER, TRUE = 1, 2, 4
+"""Bits of a question's code: whether the answers say yes, and whether it is so."""
+
+
 def yes_or_no(
     dataset: str, rows: pd.DataFrame, before: np.ndarray, after: np.ndarray
-) -> list[dict[str, Any]]:
+) -> Metrics:
     """POPE's precision, recall, F1 and share of yes, each with its interval."""
-    right = np.array([labels[0] == "yes" for labels in rows["labels"]])
-    plain, answer = (np.where(scores == 1, right, ~right) for scores in (before, after))
+    true = np.array([labels[0] == "yes" for labels in rows["labels"]])
+    plain, answer = (np.where(scores == 1, true, ~true) for scores in (before, after))
     # One number a question, so that a resample takes both answers and the label.
-    codes = 4 * right + 2 * answer + plain
+    codes = TRUE * true + ANSWER * answer + PLAIN * plain
 
-    def estimate(rate: Rate, *bits: int) -> Estimate:
-        def statistic(levels: np.ndarray, counts: np.ndarray) -> np.ndarray:
-            made = [_rate(rate, levels, counts, bit) for bit in bits]
-            return made[0] - made[1] if len(made) > 1 else made[0]
+    def rate(name: str, bit: int) -> stats.OfCounts:
+        return lambda kinds, counts: pope.rates(kinds & bit, kinds & TRUE, counts)[name]
 
-        return stats.bootstrap_counts(codes, statistic)
+    def estimates(name: str) -> dict[str, Any]:
+        was, now = rate(name, PLAIN), rate(name, ANSWER)
+        of = {"plain": was, "answer": now, "gain": lambda *on: now(*on) - was(*on)}
+        return {key: stats.bootstrap_counts(codes, one) for key, one in of.items()}
 
-    return [
-        {
-            "metric": name,
-            "plain": estimate(rate, 1),
-            "answer": estimate(rate, 2),
-            "gain": estimate(rate, 2, 1),
-        }
-        for name, rate in RATES.items()
-    ]
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """0 where the whole is none (see ``scoring.pope.aggregate``)."""
-    return np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole != 0)
-
-
-def _rate(rate: "Rate", levels: np.ndarray, counts: np.ndarray, bit: int) -> np.ndarray:
-    """A rate of the answers that a bit of the codes tells."""
-    said, yes = (levels & bit) > 0, (levels & 4) > 0
-    both, said, yes = (counts[..., m].sum(-1) for m in (said & yes, said, yes))
-    return rate(both, said, yes, counts.sum(-1))
-
-
-Rate = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""How often: said and is yes, said yes, is yes, of how many -> a rate."""
-
-RATES: dict[str, Rate] = {
-    "precision": lambda both, said, yes, n: _share(both, said),
-    "recall": lambda both, said, yes, n: _share(both, yes),
-    "F1": lambda both, said, yes, n: _share(2 * both, said + yes),
-    "yes ratio": lambda both, said, yes, n: _share(said, n),
-}
+    return [{"metric": name} | estimates(name) for name in pope.RATES]
 
 
 ROTATIONS = 4
@@ -244,19 +217,16 @@ ROTATIONS = 4
 
 def every_rotation(
     dataset: str, rows: pd.DataFrame, before: np.ndarray, after: np.ndarray
-) -> list[dict[str, Any]]:
+) -> Metrics:
     """HR-Bench's questions that are right whichever way their options are rotated.
 
     Of those that were answered in every rotation: a subset draws rows, not questions.
     """
     base = rows["meta"].map(lambda meta: meta["question_id"]).to_numpy()
-    scores = pd.DataFrame({"base": base, "before": before, "after": after})
-    whole = scores.groupby("base").filter(lambda asked: len(asked) == ROTATIONS)
-    if whole.empty:
-        return []
-    worst = whole.groupby("base").min()
-    was, now = worst["before"].to_numpy(), worst["after"].to_numpy()
-    return [_paired("right in every rotation", was, now) | {"n": len(worst)}]
+    asked = pd.DataFrame({"before": before, "after": after}).groupby(base)
+    worst = asked.min()[asked.size() == ROTATIONS]
+    made = _paired("right in every rotation", worst["before"], worst["after"])
+    return [made | {"n": len(worst)}] if len(worst) else []
 
 
 FURTHER: Mapping[str, Callable] = {
@@ -272,15 +242,10 @@ FURTHER: Mapping[str, Callable] = {
 
 def flat(scores: Iterable[Score]) -> pd.DataFrame:
     """One row a score, one column a number: for CSV."""
-    rows = []
-    for one in scores:
-        row = asdict(one)
-        for name in ("plain", "answer", "gain"):
-            found = row.pop(name)
-            row |= {name: found["value"]}
-            row |= {f"{name}_{side}": found[side] for side in ("low", "high")}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    table = pd.json_normalize([asdict(one) for one in scores], sep="_")
+    once = [f"{name}_n" for name in ("plain", "answer", "gain")]
+    table = table.drop(columns=once, errors="ignore")
+    return table.rename(columns=lambda name: name.removesuffix("_value"))
 
 
 def readable(scores: Iterable[Score]) -> pd.DataFrame:
@@ -289,25 +254,26 @@ def readable(scores: Iterable[Score]) -> pd.DataFrame:
     def shown(found: Estimate, sign: bool = False) -> str:
         return found.format(1, sign=sign, scale=100) if found.n else "–"
 
-    rows = []
-    for one in scores:
-        rows.append(
-            {
-                "run": one.run,
-                "group": one.group,
-                "scored": one.variant,
-                "metric": one.metric,
-                "n": one.n,
-                "errors": one.errors,
-                "no crop, %": shown(one.plain),
-                "answer, %": shown(one.answer),
-                "gain, points": shown(one.gain, sign=True),
-                "fixed": "" if one.fixed is None else str(one.fixed),
-                "broken": "" if one.broken is None else str(one.broken),
-                "McNemar p": "" if one.p is None else f"{one.p:.1g}",
-            }
-        )
-    return pd.DataFrame(rows)
+    def of_first(value: float | None, spec: str) -> str:
+        return "" if value is None else format(value, spec)
+
+    return pd.DataFrame(
+        {
+            "run": one.run,
+            "group": one.group,
+            "scored": one.variant,
+            "metric": one.metric,
+            "n": one.n,
+            "errors": one.errors,
+            "no crop, %": shown(one.plain),
+            "answer, %": shown(one.answer),
+            "gain, points": shown(one.gain, sign=True),
+            "fixed": of_first(one.fixed, "d"),
+            "broken": of_first(one.broken, "d"),
+            "McNemar p": of_first(one.p, ".1g"),
+        }
+        for one in scores
+    )
 
 
 def write(scores: Iterable[Score], folder: Path) -> list[Path]:
@@ -321,13 +287,14 @@ def write(scores: Iterable[Score], folder: Path) -> list[Path]:
         The three files.
     """
     scores = list(scores)
+    table, shown = flat(scores), readable(scores)
+    made = {
+        "csv": table.to_csv(index=False),
+        "json": table.to_json(orient="records", indent=1, double_precision=15),
+        "md": shown.to_markdown(index=False, disable_numparse=True) + "\n",
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"scores.{kind}" for kind in ("csv", "json", "md")]
-    made = (
-        flat(scores).to_csv(index=False),
-        flat(scores).to_json(orient="records", indent=1, double_precision=15),
-        readable(scores).to_markdown(index=False, disable_numparse=True) + "\n",
-    )
-    for file, text in zip(files, made, strict=True):
+    files = {folder / f"scores.{kind}": text for kind, text in made.items()}
+    for file, text in files.items():
         file.write_text(text, encoding="utf-8")
-    return files
+    return list(files)

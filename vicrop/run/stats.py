@@ -18,6 +18,10 @@ RESAMPLES = 4000
 BATCH = 500
 """Resamples that are held at once."""
 
+OfCounts = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""A statistic of different values, (levels,), and how often each comes up, (…, levels);
+gives (…)."""
+
 MANY = 2000
 """Values from which on a mean is resampled by how often each comes up."""
 
@@ -42,11 +46,10 @@ class Estimate:
 
     def format(self, digits: int = 2, sign: bool = False, scale: float = 1) -> str:
         """As ``value [low, high]``, multiplied by ``scale``."""
+        said = self.times(scale)
         spec = f"{'+' if sign else ''}.{digits}f"
-        value, low, high = (
-            format(part * scale, spec) for part in (self.value, self.low, self.high)
-        )
-        return f"{value} [{low}, {high}]".replace("-", "−")
+        made = f"{said.value:{spec}} [{said.low:{spec}}, {said.high:{spec}}]"
+        return made.replace("-", "−")
 
 
 NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
@@ -62,11 +65,9 @@ def wilson(total: float, count: int) -> Estimate:
 def accuracy(scores: ArrayLike) -> Estimate:
     """Mean of scores in [0, 1]: Wilson's interval if all are 0 or 1, else bootstrap."""
     scores = np.asarray(scores, float)
-    if not len(scores):
-        return NOTHING
-    if not np.isin(scores, (0, 1)).all():
-        return bootstrap(scores)
-    return wilson(scores.sum(), len(scores))
+    if len(scores) and np.isin(scores, (0, 1)).all():
+        return wilson(scores.sum(), len(scores))
+    return bootstrap(scores)
 
 
 def resampled(
@@ -112,9 +113,7 @@ def bootstrap(values: ArrayLike, statistic=np.mean, seed: int = 0) -> Estimate:
 
 
 def bootstrap_counts(
-    values: np.ndarray,
-    statistic: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    seed: int = 0,
+    values: np.ndarray, statistic: OfCounts, seed: int = 0
 ) -> Estimate:
     """``bootstrap`` for many samples of few different values, without their copies.
 
@@ -122,8 +121,7 @@ def bootstrap_counts(
 
     Args:
         values: (samples,), at least one.
-        statistic: takes the different values, (levels,), and how often each comes up,
-            (…, levels); gives (…).
+        statistic: see ``OfCounts``.
         seed: of the resampling.
     """
     levels, counts = np.unique(values, return_counts=True)
@@ -199,7 +197,6 @@ class Changes:
 
     fixed: int
     broken: int
-    unchanged: int
     p: float
 
 
@@ -210,10 +207,8 @@ def changes(before: np.ndarray, after: np.ndarray) -> Changes:
     """
     was, now = np.asarray(before) >= 0.5, np.asarray(after) >= 0.5
     fixed, broken = int((~was & now).sum()), int((was & ~now).sum())
-    same = len(was) - fixed - broken
-    counts = [[int((was & now).sum()), broken], [fixed, int((~was & ~now).sum())]]
-    p = float(mcnemar(counts, exact=True).pvalue) if fixed + broken else 1.0
-    return Changes(fixed, broken, same, p)
+    found = mcnemar([[0, broken], [fixed, 0]], exact=True)
+    return Changes(fixed, broken, float(found.pvalue))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from vicrop.scoring import (
     exact,
     gqa,
     mcq,
+    normalise,
     pope,
     prepare,
     upstream,
@@ -47,7 +48,7 @@ EXACT = Metric(_plain(exact.score))
 METRICS: dict[str, Metric] = {
     **dict.fromkeys(["plates", "plates-hd", "plates-wide", "plates-val"], EXACT),
     "textvqa": Metric(_plain(vqa.textvqa), _plain(upstream.vqa)),
-    "vqav2": Metric(_plain(vqa.visualqa), _plain(upstream.vqa), prepare.normal),
+    "vqav2": Metric(_plain(vqa.visualqa), _plain(upstream.vqa), normalise.m4c),
     "docvqa": Metric(_plain(anls.score), _plain(upstream.docvqa)),
     "infographicvqa": Metric(_plain(anls.score)),
     "gqa": Metric(_plain(gqa.score), _plain(upstream.gqa), prepare.lower),

@@ -25,22 +25,12 @@ _STEMS = {
 _OTHERS = "ma'am o'clock 'ow's'at 'twas y'all"
 
 
-def full_forms() -> list[str]:
-    """Every contraction, as it is spelled in full."""
-    ended = [stem + end for end, stems in _STEMS.items() for stem in stems.split()]
-    return ended + _OTHERS.split()
-
-
-def without_one_apostrophe(form: str) -> list[str]:
-    """The spellings of a contraction that lack one of its apostrophes."""
-    return [
-        form[:place] + form[place + 1 :]
-        for place, letter in enumerate(form)
-        if letter == "'"
-    ]
-
+_FULL = [stem + end for end, stems in _STEMS.items() for stem in stems.split()]
 
 # The official table has this one the wrong way round, and so have we.
 TABLE = {"somebody'd": "somebodyd"} | {
-    short: form for form in full_forms() for short in without_one_apostrophe(form)
+    form[:place] + form[place + 1 :]: form
+    for form in [*_FULL, *_OTHERS.split()]
+    for place, letter in enumerate(form)
+    if letter == "'"
 }

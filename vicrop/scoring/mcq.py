@@ -60,22 +60,17 @@ def letter(prediction: str, known: dict[str, str]) -> str | None:
         prediction: the answer.
         known: letter -> text, of the options.
     """
-    found = _letters(prediction)
     texts = {exact.normalise(text): key for key, text in known.items()}
-    found.insert(2, texts.get(exact.normalise(prediction)))
-    return next((said for said in found if said in known), None)
-
-
-def _letters(prediction: str) -> list[str | None]:
-    """Letters alone, leading, named and bracketed, None where there is none."""
     alone, leading = ALONE.fullmatch(prediction), LEADING.match(prediction)
     named, bracketed = NAMED.search(prediction), BRACKETED.search(prediction)
-    return [
+    found = (
         alone and alone[1].upper(),
         leading and (leading[1] or leading[2]),
+        texts.get(exact.normalise(prediction)),
         named and named[1].upper(),
         bracketed and bracketed[1],
-    ]
+    )
+    return next((said for said in found if said in known), None)
 
 
 def score(prediction: str, labels: Sequence[str], question: str | None = None) -> float:

@@ -6,14 +6,12 @@ all made from prepared answers; so are the scores in records and tables, which s
 raw ones beside them. ``vicrop.scoring.score`` prepares nothing.
 
 - GQA: lower case, no final stop (LLaVA, ``convert_gqa_for_eval.py``).
-- VQAv2: TextVQA's normal form (LLaVA, ``convert_vqav2_for_submission.py``).
+- VQAv2: ``normalise.m4c``, TextVQA's (LLaVA, ``convert_vqav2_for_submission.py``).
 - A-OKVQA: as GQA; there is no published way that we know.
 
->>> lower("Yes."), normal("The Cat, please"), as_said("Yes.")
-('yes', 'cat please', 'Yes.')
+>>> lower("Yes."), as_said("Yes.")
+('yes', 'Yes.')
 """
-
-from vicrop.scoring import normalise
 
 
 def as_said(prediction: str) -> str:
@@ -24,8 +22,3 @@ def as_said(prediction: str) -> str:
 def lower(prediction: str) -> str:
     """In lower case, without final stops and blanks around it."""
     return prediction.strip().rstrip(".").lower()
-
-
-def normal(prediction: str) -> str:
-    """In the normal form of TextVQA's scorer."""
-    return normalise.m4c(prediction)

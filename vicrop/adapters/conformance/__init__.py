@@ -5,19 +5,90 @@ A new check is one function in ``checks``. Loading a model never imports this.
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from vicrop import images
 from vicrop.adapters.adapter import Adapter
-from vicrop.adapters.conformance.case import Broken, Case, NotPossible, default_image
-from vicrop.adapters.conformance.checks import CHECKS
-from vicrop.adapters.conformance.report import Report, Row
+from vicrop.adapters.conformance.checks import CHECKS, Case, Found, default_image
 from vicrop.adapters.facts import Facts
 from vicrop.adapters.registry import FAMILIES
 
 __all__ = ["CHECKS", "Report", "Row", "check", "default_image", "facts"]
 
 QUESTION = "What is in the image?"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one check found.
+
+    Attributes:
+        name: of the check.
+        state: ``passed``, ``failed`` or ``not possible``.
+        note: what was found, or why not.
+    """
+
+    name: str
+    state: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What all checks found; shows as a table, in notebooks too.
+
+    Attributes:
+        facts: name of their class.
+        rows: one a check.
+    """
+
+    facts: str
+    rows: tuple[Row, ...]
+
+    def __getitem__(self, name: str) -> Row:
+        """A check's row."""
+        return {row.name: row for row in self.rows}[name]
+
+    @property
+    def failed(self) -> list[Row]:
+        """Rows of what does not hold."""
+        return [row for row in self.rows if row.state == "failed"]
+
+    def raise_if_failed(self) -> None:
+        """Make failures loud, as in a test.
+
+        Raises:
+            ValueError: naming every check that failed, and why.
+        """
+        if self.failed:
+            reasons = "; ".join(f"{row.name}: {row.note}" for row in self.failed)
+            raise ValueError(f"{self.facts} breaks the method's rules: {reasons}")
+
+    @property
+    def summary(self) -> str:
+        """How many checks passed, in a sentence."""
+        states = [row.state for row in self.rows]
+        possible = len(states) - states.count("not possible")
+        return f"{self.facts}: {states.count('passed')} of {possible} checks passed"
+
+    def __str__(self) -> str:
+        width = max(len(row.name) for row in self.rows)
+        lines = [f"{r.name:{width}}  {r.state:12}  {r.note}" for r in self.rows]
+        return "\n".join([self.summary, *lines])
+
+    def _repr_html_(self) -> str:
+        body = "".join(
+            f"<tr><td>{escape(row.name)}</td><td>{escape(row.state)}</td>"
+            f'<td style="text-align: left">{escape(row.note)}</td></tr>'
+            for row in self.rows
+        )
+        head = "<tr><th>check</th><th>result</th><th>what was found</th></tr>"
+        return (
+            f"<table><caption>{escape(self.summary)}</caption>"
+            f"<thead>{head}</thead><tbody>{body}</tbody></table>"
+        )
 
 
 def check(
@@ -52,10 +123,8 @@ def _rows(case: Case) -> Iterator[Row]:
     for name, run in CHECKS.items():
         try:
             yield Row(name, "passed", run(case))
-        except NotPossible as reason:
-            yield Row(name, "not possible", str(reason))
-        except Broken as reason:
-            yield Row(name, "failed", str(reason))
+        except Found as found:
+            yield Row(name, *found.args)
         except Exception as error:  # whatever foreign facts raise is a finding
             said = (str(error).strip() or "no message").splitlines()[0]
             yield Row(name, "failed", f"{type(error).__name__}: {said}")
@@ -71,21 +140,15 @@ def facts() -> list[dict[str, str]]:
     must = sorted(Facts.__abstractmethods__)
     may = [
         name
-        for name, value in vars(Facts).items()
-        if name not in must and not name.startswith("_") and callable(value)
+        for name, fact in vars(Facts).items()
+        if callable(fact) and name not in must and not name.startswith("_")
     ]
-    return [_row(name, "every family") for name in must] + [
-        _row(name, ", ".join(_who(name))) for name in may
-    ]
-
-
-def _who(name: str) -> list[str]:
-    """Families that say a fact otherwise than the others."""
-    return [key for key, family in FAMILIES.items() if name in vars(family.facts)]
-
-
-def _row(name: str, families: str) -> dict[str, str]:
-    said = inspect.getdoc(getattr(Facts, name))
-    assert said is not None
-    meaning = said.splitlines()[0].replace("``", "")
-    return {"fact": name, "says": meaning, "families": families}
+    rows = []
+    for name in must + may:
+        own = [key for key, family in FAMILIES.items() if name in vars(family.facts)]
+        says = str(inspect.getdoc(getattr(Facts, name))).splitlines()[0]
+        families = "every family" if name in must else ", ".join(own)
+        rows.append(
+            {"fact": name, "says": says.replace("``", ""), "families": families}
+        )
+    return rows

@@ -1,53 +1,269 @@
 """What the method relies on: a check for each, in the order of the report.
 
-A check returns a note on what it found, or raises ``Broken`` or ``NotPossible``.
+A check returns a note on what it found, or raises ``Found`` otherwise.
 """
 
+import inspect
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import takewhile, zip_longest
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import DynamicCache, GenerationConfig
 
-from vicrop.adapters.conformance.case import (
-    CORNERS,
-    Broken,
-    Case,
-    NotPossible,
-    apart,
-    checked_size,
-    compare_states,
-    expect,
-    hooks,
-    like_plain,
-    same_tokens,
-    state,
-    stock_inputs,
-    stock_tokens,
-    tokens_of,
-)
+from vicrop.adapters.adapter import Adapter
 from vicrop.attribution import attention_to_image, log_likelihood
+from vicrop.prompts import Prompt, Seen
+
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""Relative to the range of what is compared; the paths round differently."""
+CORNERS = {"top left": (0, 0), "top right": (1, 0), "bottom left": (0, 1)}
+ANSWER_TOKENS = 5
+
+
+class Found(Exception):
+    """Why a check did not pass: its ``Row``'s state and note."""
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    """Fail the check, saying why, unless it holds."""
+    if not holds:
+        raise Found("failed", otherwise)
+
+
+@dataclass
+class Case:
+    """What the checks look at; each part is made once, when it is first needed.
+
+    Attributes:
+        vlm: a model of the family.
+        image: upright RGB.
+        question: the question.
+        inputs: what the stock processor returns for them, if the caller gave it.
+        before: ``settings`` of the model's modules at the start.
+    """
+
+    vlm: Adapter
+    image: Image.Image
+    question: str
+    inputs: Any = None
+
+    def __post_init__(self):
+        self.before = self.modules(settings)
+
+    @cached_property
+    def seen(self) -> Seen:
+        """The image, looked at."""
+        return self.vlm.look_at([self.image])
+
+    @cached_property
+    def prompt(self) -> Prompt:
+        """The question about the image."""
+        return self.vlm.prompt(self.question, [self.seen])
+
+    def asked(self, *pictures: Image.Image) -> Prompt:
+        """The question about other pictures of one size."""
+        return self.vlm.prompt(self.question, [self.vlm.look_at(pictures)])
+
+    def with_crop(self, crop: Image.Image) -> Prompt:
+        """The question about the image and a crop, from the image's kept prefix."""
+        seen = [self.seen, self.vlm.look_at([crop])]
+        return self.vlm.prompt(self.question, seen, self.prompt.prefix)
+
+    def marked(self, corner: str) -> Image.Image:
+        """The image with a bright square in a corner of what the model sees."""
+        left, top, right, bottom = self.vlm.visible(self.image.size)
+        x, y = CORNERS[corner]
+        width, height = (right - left) / 4, (bottom - top) / 4
+        start = (round(left + 3 * width * x), round(top + 3 * height * y))
+        end = (start[0] + max(round(width), 1), start[1] + max(round(height), 1))
+        picture = self.image.copy()
+        picture.paste((255, 255, 255), (*start, *end))
+        return picture
+
+    def cells(self, picture: Image.Image) -> Tensor:
+        """(rows, cols, hidden) features; class tokens, which come first, left out."""
+        seen = self.vlm.look_at([picture])
+        rows, cols = seen.grid
+        return seen.features[0, -rows * cols :].reshape(rows, cols, -1).float()
+
+    def modules(self, of: Callable[[nn.Module], tuple]) -> dict[str, tuple]:
+        """Something of each of the model's modules, by its name."""
+        return {name: of(module) for name, module in self.vlm.model.named_modules()}
+
+    @property
+    def tolerance(self) -> float:
+        """Of what is compared, relative to its range."""
+        return TOLERANCE[self.vlm.dtype]
+
+
+def default_image() -> Image.Image:
+    """Seeded blocks of colour, wider than high, so that no cell is like another."""
+    colours = np.random.default_rng(0).integers(30, 200, (10, 14, 3), dtype=np.uint8)
+    return Image.fromarray(colours).resize((448, 320), Image.Resampling.BICUBIC)
+
+
+# Whether the model is as before.
+
+
+def settings(module: nn.Module) -> tuple:
+    """What a look must leave as it was."""
+    config, own = getattr(module, "config", None), [*module.parameters(recurse=False)]
+    attention = getattr(config, "_attn_implementation", None)
+    asked = [(weight.requires_grad, weight.grad is None) for weight in own]
+    return id(config), attention, module.training, asked
+
+
+def hooks(module: nn.Module) -> tuple:
+    """How many hooks there are, of each kind.
+
+    To be compared from the second look on: at the first, transformers 5 leaves some of
+    its own on vision towers.
+    """
+    return (
+        len(module._forward_hooks) + len(module._forward_pre_hooks),
+        len(module._backward_hooks) + len(module._backward_pre_hooks),
+    )
+
+
+def same_modules(before: dict[str, tuple], after: dict[str, tuple], when: str) -> None:
+    """Fail, naming the modules that are not as before."""
+    changed = [name or "the model" for name in before if before[name] != after[name]]
+    expect(not changed, f"{when}, {', '.join(changed[:3])} is not as before")
+
+
+# How far numbers are apart.
+
+
+def apart(one: Tensor, other: Tensor) -> float:
+    """Largest difference, relative to the range of the second."""
+    one, other = one.float(), other.float()
+    span = float(other.max() - other.min()) or 1.0
+    return float((one - other).abs().max()) / span
+
+
+def behind(scores: Tensor, tokens: set[int]) -> float:
+    """How far the best of some tokens lies below the best of all, of the range."""
+    best = scores[sorted(tokens)].max()
+    return float((scores.max() - best) / (scores.max() - scores.min()))
+
+
+def checked_size(gradient: Tensor) -> float:
+    """A gradient's largest value; it must be finite and not zero."""
+    expect(bool(gradient.isfinite().all()), "a gradient is not finite")
+    largest = float(gradient.abs().max())
+    expect(largest > 0, "a gradient is zero everywhere")
+    return largest
+
+
+# The plain way: the whole prompt at once, and the stock model.
+
+
+@torch.no_grad()
+def plain_scores(vlm: Adapter, prompt: Prompt, answer: list[int]) -> Tensor:
+    """(answer + 1, vocabulary): prompt and answer in one pass, nothing kept."""
+    ids, shown = prompt.words.ids, prompt.seen
+    said = torch.tensor([answer], dtype=torch.long)
+    read = vlm.connect(shown, [prompt.words] * len(shown))
+    # Apart: a model may say the placeholder, which then is a word like others.
+    embeddings = [vlm.embed(ids, [tokens for tokens, _ in read]), vlm.embed(said)]
+    whole = torch.cat([ids, ids[:, -1:].expand_as(said)], 1)
+    positions = vlm.facts.positions(whole, [image.grid for image in shown])
+    positions = None if positions is None else positions.to(vlm.device)
+    cache = DynamicCache(config=vlm.text_model.config)
+    hidden = vlm.hidden(torch.cat(embeddings, 1), cache, positions)
+    return vlm.logits(hidden[0, -len(answer) - 1 :]).float()
+
+
+def tokens_of(vlm: Adapter, prompt: Prompt) -> list[int]:
+    """Our greedy answer."""
+    return vlm.decode(vlm.run([prompt]), ANSWER_TOKENS)[0]
+
+
+def like_plain(case: Case, prompt: Prompt) -> str:
+    """Whether scores and greedy tokens are those of the whole prompt at once."""
+    vlm = case.vlm
+    answer = tokens_of(vlm, prompt)
+    plain = plain_scores(vlm, prompt, answer)
+    worst = apart(vlm.run([prompt])[0].scores[0], plain[0])
+    expect(worst < case.tolerance, f"scores differ by {worst:.2g} of their range")
+    # A token that ties with the best may be chosen by either way.
+    for step, token in enumerate(answer):
+        lost = behind(plain[step], {token})
+        expect(lost < case.tolerance, f"answer token {step + 1} is not the likeliest")
+    if len(answer) < ANSWER_TOKENS:
+        ended = behind(plain[len(answer)], vlm.end_ids) < case.tolerance
+        expect(ended, "the answer ends early")
+    return f"scores within {worst:.1g} of their range, {len(answer)} tokens"
+
+
+def stock_inputs(case: Case) -> dict[str, Tensor]:
+    """What ``model.generate`` takes, from the facts' own tokens and pixels."""
+    vlm, words = case.vlm, case.prompt.words
+    made = vlm.processor.image_processor(images=[case.image], return_tensors="pt")
+    pixels = made["pixel_values"].to(case.seen.pixels)
+    same = pixels.shape == case.seen.pixels.shape and pixels.equal(case.seen.pixels)
+    known = {
+        **(made if same else {}),
+        "pixel_values": case.seen.pixels,
+        "input_ids": words.ids,
+        "attention_mask": torch.ones_like(words.ids),
+        "mm_token_type_ids": (words.ids == vlm.image_token_id).int(),
+    }
+    if words.asked is not None:
+        known["qformer_input_ids"] = words.asked
+        known["qformer_attention_mask"] = torch.ones_like(words.asked)
+    takes = inspect.signature(vlm.model.forward).parameters
+    return {key: value.to(vlm.device) for key, value in known.items() if key in takes}
+
+
+def stock_tokens(vlm: Adapter, inputs: dict[str, Tensor]) -> list[int]:
+    """Greedy answer tokens of the stock model."""
+    ends = sorted(vlm.end_ids)
+    plain = GenerationConfig(
+        max_new_tokens=ANSWER_TOKENS,
+        eos_token_id=ends,
+        pad_token_id=ends[0],
+        repetition_penalty=1.0,  # Qwen2.5-VL's own settings have another
+    )
+    made = vlm.model.generate(**inputs, generation_config=plain)[0].tolist()
+    asked = inputs["input_ids"][0].tolist()
+    made = made[len(asked) :] if made[: len(asked)] == asked else made
+    return list(takewhile(lambda token: token not in ends, made))
+
+
+def same_tokens(case: Case, prompt: Prompt, ours: list[int], stock: list[int]) -> None:
+    """Equal tokens, or where they part, two that score alike."""
+    both = list(zip_longest(ours, stock, fillvalue=min(case.vlm.end_ids)))
+    step = next((n for n, (one, other) in enumerate(both) if one != other), None)
+    if step is not None:
+        plain = plain_scores(case.vlm, prompt, ours[:step])[-1]
+        lost = max(behind(plain, {token}) for token in both[step])
+        expect(lost < case.tolerance, f"ours {ours}, the stock model's {stock}")
+
+
+# The checks.
 
 Check = Callable[[Case], str]
 CHECKS: dict[str, Check] = {}
 
 
-def relied_on(name: str) -> Callable[[Check], Check]:
-    """Decorator: put a check into ``CHECKS``."""
-
-    def keep(check: Check) -> Check:
-        CHECKS[name] = check
-        return check
-
-    return keep
+def relied_on(check: Check) -> Check:
+    """Decorator: put a check into ``CHECKS``, by its name."""
+    CHECKS[check.__name__.replace("_", " ")] = check
+    return check
 
 
 # What the image is to the language model.
 
 
-@relied_on("image tokens")
+@relied_on
 def image_tokens(case: Case) -> str:
     """As many placeholders as an image has tokens, in one run, filled with it."""
     vlm, seen, words = case.vlm, case.seen, case.prompt.words
@@ -66,7 +282,7 @@ def image_tokens(case: Case) -> str:
     return f"{count} tokens, {span.start} to {span.stop - 1} of {words.ids.shape[1]}"
 
 
-@relied_on("grid")
+@relied_on
 def grid(case: Case) -> str:
     """A cell for each token (or patch of a connector), and square in the picture."""
     vlm, seen, prefix = case.vlm, case.seen, case.prompt.prefix
@@ -87,22 +303,20 @@ def grid(case: Case) -> str:
     return f"{rows}×{cols} cells of {patch_px} pixels"
 
 
-@relied_on("cells in place")
+@relied_on
 def cells_in_place(case: Case) -> str:
     """A bright square changes the features of its own corner most."""
-    plain = cells_of(case, case.image)
+    plain = case.cells(case.image)
     for corner, (x, y) in CORNERS.items():
-        moved = (cells_of(case, case.marked(corner)) - plain).norm(dim=-1)
-        change = (moved / plain.norm(dim=-1)).cpu().numpy()
-        halves = np.array_split(change, 2, axis=0)
-        quarters = [np.array_split(half, 2, axis=1) for half in halves]
-        means = np.array([[quarter.mean() for quarter in row] for row in quarters])
-        most = np.unravel_index(means.argmax(), means.shape)
+        moved = (case.cells(case.marked(corner)) - plain).norm(dim=-1)
+        halves = (moved / plain.norm(dim=-1)).tensor_split(2)
+        quarters = [each for half in halves for each in half.tensor_split(2, 1)]
+        most = divmod(int(torch.stack([each.mean() for each in quarters]).argmax()), 2)
         expect(most == (y, x), f"a square {corner} changes another corner more")
     return f"checked {', '.join(CORNERS)}"
 
 
-@relied_on("visible part")
+@relied_on
 def visible_part(case: Case) -> str:
     """What ``fit`` says is cut off does not reach the pixels; the corners do."""
     vlm, (width, height) = case.vlm, case.image.size
@@ -124,7 +338,7 @@ def visible_part(case: Case) -> str:
 # What the model looks at.
 
 
-@relied_on("row sums")
+@relied_on
 def row_sums(case: Case) -> str:
     """Every layer's attention row covers the whole prompt and sums to one."""
     layers = list(range(len(case.vlm.attention)))
@@ -139,7 +353,7 @@ def row_sums(case: Case) -> str:
     return f"{len(layers)} layers, {rows.shape[2]} heads, {keys} keys"
 
 
-@relied_on("map moves")
+@relied_on
 def map_moves(case: Case) -> str:
     """A bright square moved to another corner changes the map."""
     prompts = [case.asked(case.marked(corner)) for corner in CORNERS]
@@ -151,7 +365,7 @@ def map_moves(case: Case) -> str:
     return f"by {change:.2g} of its range at least"
 
 
-@relied_on("attention gradient")
+@relied_on
 def attention_gradient(case: Case) -> str:
     """The answer's gradient to the attention is finite and not all zero."""
     scores, attentions = case.vlm.trace(case.prompt)
@@ -161,7 +375,7 @@ def attention_gradient(case: Case) -> str:
     return f"largest {', '.join(f'{size:.2g}' for size in sizes)}"
 
 
-@relied_on("pixel gradient")
+@relied_on
 def pixel_gradient(case: Case) -> str:
     """The answer's gradient to the pixels is finite and not all zero."""
     scores, pixels = case.vlm.trace_pixels(case.asked(case.image))
@@ -174,23 +388,24 @@ def pixel_gradient(case: Case) -> str:
 # What the model answers.
 
 
-@relied_on("placeholder refused")
+@relied_on
 def placeholder_refused(case: Case) -> str:
     """A question that holds the image placeholder is a ValueError."""
     token = case.vlm.tokenizer.decode([case.vlm.image_token_id])
     with suppress(ValueError):
         case.vlm.words(f"what is {token}?", [case.seen])
-        raise Broken(f"a question with {token} is taken for one about more images")
+        note = f"a question with {token} is taken for one about more images"
+        raise Found("failed", note)
     return f"{token} is refused"
 
 
-@relied_on("shared prefix")
+@relied_on
 def shared_prefix(case: Case) -> str:
     """The answer from the kept image tokens is that of the whole prompt at once."""
     return like_plain(case, case.prompt)
 
 
-@relied_on("two images")
+@relied_on
 def two_images(case: Case) -> str:
     """A crop beside the image keeps the image's tokens, and is read."""
     crops = [case.marked(corner) for corner in CORNERS]
@@ -206,7 +421,7 @@ def two_images(case: Case) -> str:
     return like_plain(case, first)
 
 
-@relied_on("stock answer")
+@relied_on
 def stock_answer(case: Case) -> str:
     """The tokens are those of the stock model's own ``generate``."""
     vlm, inputs = case.vlm, case.inputs
@@ -218,16 +433,17 @@ def stock_answer(case: Case) -> str:
         if inputs is not None:
             raise
         reason = f"{type(error).__name__}: {str(error).splitlines()[:1]}"
-        raise NotPossible(
+        raise Found(
+            "not possible",
             f"the stock model wants other inputs ({reason}); pass the processor's as "
-            "inputs="
+            "inputs=",
         ) from error
     ours = tokens_of(vlm, prompt)
     same_tokens(case, prompt, ours, found)
     return f"{len(ours)} tokens"
 
 
-@relied_on("batch")
+@relied_on
 def batch(case: Case) -> str:
     """Two pictures looked at together give what each gives alone."""
     vlm = case.vlm
@@ -242,7 +458,7 @@ def batch(case: Case) -> str:
     return f"attention and scores within {worst:.1g} of their range"
 
 
-@relied_on("dtype and device")
+@relied_on
 def dtype_and_device(case: Case) -> str:
     """Everything is where the model is, and as exact."""
     vlm, prompt = case.vlm, case.prompt
@@ -260,28 +476,23 @@ def dtype_and_device(case: Case) -> str:
     return f"{str(vlm.dtype).removeprefix('torch.')} on {vlm.device}"
 
 
-@relied_on("nothing left behind")
+@relied_on
 def nothing_left_behind(case: Case) -> str:
     """Hooks, configs and flags are as they were, after an error inside too."""
-    vlm, unfit, raised = case.vlm, case.torn(), 0
-    hooked = hooks(vlm)
+    vlm, prompt, raised = case.vlm, case.prompt, 0
+    seen = replace(case.seen, features=case.seen.features[..., :-1])
+    unfit = replace(prompt, seen=[seen], suffix=prompt.suffix[..., :-1])
+    hooked = case.modules(hooks)
     vlm.look_at([case.image])
     vlm.attend([case.prompt], [vlm.layer])
     vlm.trace(case.prompt)
-    compare_states(case.before, state(vlm), "after a look")
+    same_modules(case.before, case.modules(settings), "after a look")
     for verb in (lambda: vlm.attend([unfit], [0]), lambda: vlm.trace(unfit)):
         try:
             verb()
         except Exception:  # which one is the model's business
             raised += 1
-        compare_states(case.before, state(vlm), "after an error inside")
-    compare_states(hooked, hooks(vlm), "after a look")
+        same_modules(case.before, case.modules(settings), "after an error inside")
+    same_modules(hooked, case.modules(hooks), "after a look")
     expect(raised > 0, "no error could be provoked inside, so nothing was tried")
     return f"{len(hooked)} modules, {raised} errors provoked"
-
-
-def cells_of(case: Case, picture: Image.Image) -> Tensor:
-    """(rows, cols, hidden) features; class tokens, which come first, left out."""
-    seen = case.vlm.look_at([picture])
-    rows, cols = seen.grid
-    return seen.features[0, -rows * cols :].reshape(rows, cols, -1).float()
