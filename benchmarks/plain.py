@@ -30,7 +30,7 @@ def unfreeze(vlm: Adapter) -> Adapter:
 
 def whole(vlm: Adapter, seen: Sequence[Seen], words: Words, attentions: bool = False):
     """The language model's output for a whole prompt, and the cache it filled."""
-    tokens = [vlm.image_tokens([one], [words])[0] for one in seen]
+    tokens = [vlm.connect([one], [words], False)[0][0] for one in seen]
     cache = DynamicCache(config=vlm.text_model.config)
     output = vlm.text_model(
         inputs_embeds=vlm.embed(words.ids, tokens),

@@ -371,7 +371,7 @@ def test_one_image_is_neither_padded_nor_cut(vlm, pictures, method, monkeypatch)
     """One path for one and for many, on which one costs what it alone needs."""
     wanted = vlm.look(pictures[0]).importance(QUESTIONS[0], method).values
     said = vlm.look(pictures[0]).ask(QUESTIONS[0], BOXES[0], 3)
-    monkeypatch.setattr(kept, "_padded", None)
+    monkeypatch.setattr(kept, "functional", None)
     monkeypatch.setattr(kept.Cut, "of", None)
     view = vlm.look(pictures[0])
     np.testing.assert_array_equal(view.importance(QUESTIONS[0], method).values, wanted)

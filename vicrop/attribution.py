@@ -127,8 +127,6 @@ def array(values: Tensor) -> np.ndarray:
 
 # How the question's and the general prompt's are put together.
 
-Pictures = Sequence[Image.Image]
-
 
 def relative(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
     """The question's attention over the general prompt's, cell by cell.
@@ -157,7 +155,7 @@ def alone(question: np.ndarray, *_: Any) -> np.ndarray:
 def filtered(
     question: np.ndarray,
     general: np.ndarray,
-    pictures: Pictures,
+    pictures: Sequence[Image.Image],
     grid: Grid,
 ) -> np.ndarray:
     """Pixel gradients, question over general, where there is detail; mean in a cell.

@@ -163,27 +163,19 @@ def square(
 ) -> Box:
     """A square around a point, shifted into the image, clipped where it is larger.
 
+    Rounds as the authors' code does: centre and half side are cut to whole pixels.
+
     Args:
         center: (x, y) in pixels.
         side: in pixels.
         image_size: (width, height), pixels.
     """
-    edges = [
-        _interval(middle, side, length)
-        for middle, length in zip(center, image_size, strict=True)
-    ]
+    half, edges = max(int(side / 2), 1), []
+    for middle, length in zip(center, image_size, strict=True):
+        first = min(max(int(middle) - half, 0), max(length - 2 * half, 0))
+        edges.append((first, min(first + 2 * half, length)))
     (left, right), (top, bottom) = edges
     return Box(left, top, right, bottom)
-
-
-def _interval(middle: float, side: float, length: int) -> tuple[int, int]:
-    """An interval of about ``side`` around ``middle`` within 0 … length, pixels.
-
-    Rounds as the authors' code does: centre and half side are cut to whole pixels.
-    """
-    half = max(int(side / 2), 1)
-    first = min(max(int(middle) - half, 0), max(length - 2 * half, 0))
-    return first, min(first + 2 * half, length)
 
 
 def around(

@@ -1,7 +1,7 @@
 """Keys and values that a language model has computed: branched, cut, weighed."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -58,19 +58,34 @@ def side_by_side(
     if len(caches) == 1:
         return new, None
     new.layers = new.layers[:depth]
-    longest = max(cache.get_seq_length() for cache in caches)
     for number, layer in enumerate(_layers(new)):
         own = [_layers(cache)[number] for cache in caches]
-        layer.keys = torch.cat([_padded(one.keys, longest) for one in own])
-        layer.values = torch.cat([_padded(one.values, longest) for one in own])
+        layer.keys = batch([one.keys for one in own], -2)
+        layer.values = batch([one.values for one in own], -2)
     ones = [torch.ones_like(_layers(cache)[0].keys[:, 0, :, 0]) for cache in caches]
-    mask = [functional.pad(one, (longest - one.shape[1], 0)) for one in ones]
-    return new, torch.cat(mask).long()
+    return new, batch(ones, -1).long()
 
 
-def _padded(tensor: Tensor, length: int) -> Tensor:
-    """(rows, heads, tokens, size) with nothing before it, up to so many tokens."""
-    return functional.pad(tensor, (0, 0, length - tensor.shape[2], 0))
+def batch(
+    tensors: Iterable[Tensor], tokens: int, rows: int = 0, after: bool = False
+) -> Tensor:
+    """Tensors as one batch, padded with zeros to the longest; one alone as it is.
+
+    Args:
+        tensors: of any numbers of rows and tokens.
+        tokens: their axis, counted from the end.
+        rows: axis of the rows.
+        after: whether the padding comes after the tokens.
+    """
+    tensors, padded = list(tensors), []
+    if len(tensors) == 1:
+        return tensors[0]
+    longest = max(one.shape[tokens] for one in tensors)
+    for one in tensors:
+        short = longest - one.shape[tokens]
+        sides = (0, short) if after else (short, 0)
+        padded.append(functional.pad(one, (0, 0) * (-tokens - 1) + sides))
+    return torch.cat(padded, rows)
 
 
 @dataclass(frozen=True)

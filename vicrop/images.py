@@ -226,15 +226,10 @@ def tile(image_size: tuple[int, int], limit: int = 1024) -> Tiles:
     cols = max(1, int(rows * width / height))
     down, across = math.ceil(height / rows), math.ceil(width / cols)
     # Rounding up can use up the pixels before the tiles: drop the empty ones.
-    rows, cols = math.ceil(height / down), math.ceil(width / across)
+    tops, lefts = range(0, height, down), range(0, width, across)
     boxes = tuple(
-        Box(
-            col * across,
-            row * down,
-            min((col + 1) * across, width),
-            min((row + 1) * down, height),
-        )
-        for row in range(rows)
-        for col in range(cols)
+        Box(left, top, min(left + across, width), min(top + down, height))
+        for top in tops
+        for left in lefts
     )
-    return Tiles(rows, cols, boxes)
+    return Tiles(len(tops), len(lefts), boxes)

@@ -89,22 +89,6 @@ HIGH_RES_PX = 1024
 """With ``high_res="auto"``, images with a longer side are cut (paper, section 5)."""
 
 
-def with_high_res(
-    method: str, high_res: bool | str, image_size: tuple[int, int]
-) -> str:
-    """A map's key, with ``-high`` if it is to be made tile by tile.
-
-    Raises:
-        ValueError: if ``high_res`` is none of True, False and ``"auto"``.
-    """
-    if high_res not in (True, False, "auto"):
-        raise ValueError(f'high_res is {high_res!r}, expected True, False or "auto"')
-    wanted = max(image_size) > HIGH_RES_PX if high_res == "auto" else high_res
-    if wanted and not method.endswith(methods.HIGH):
-        return method + methods.HIGH
-    return method
-
-
 def crop_of(
     view: View, question: str, method: str, truth: Truth, rng: Generator
 ) -> tuple[Box | None, Map | None]:
@@ -173,14 +157,20 @@ class ViCrop:
             Both answers, the box and the map.
 
         Raises:
-            ValueError: for an unknown method, an empty question, an unusable image or
-                a map that is not finite.
+            ValueError: for an unknown method or ``high_res``, an empty question, an
+                unusable image or a map that is not finite.
         """
+        if high_res not in (True, False, "auto"):
+            raise ValueError(
+                f'high_res is {high_res!r}, expected True, False or "auto"'
+            )
         method = methods.resolve(method)
         view = image if isinstance(image, View) else self._look(image, fit, geometry)
         rng = np.random.default_rng(0) if rng is None else rng
-        if method not in CONTROLS:
-            method = with_high_res(method, high_res, view.image.size)
+        if high_res == "auto":
+            high_res = max(view.image.size) > HIGH_RES_PX
+        if high_res and method in methods.MAPS:
+            method += methods.HIGH
         box, amap = crop_of(view, short_question or question, method, truth, rng)
         said = view.ask(question, box, max_new_tokens)
         return Answer(said.text, said.plain, box, amap, said.visible)

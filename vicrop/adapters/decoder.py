@@ -11,6 +11,7 @@ prefix is given only what is finished, so that smaller batches can be asked next
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -229,11 +230,12 @@ class Decoder:
         Raises:
             RuntimeError: if a prompt's tokens do not begin with its prefix's.
         """
-        later = [(crop, words) for words, seen, _ in cases for crop in seen[1:]]
+        crops = [crop for _, seen, _ in cases for crop in seen[1:]]
+        words = [words for words, seen, _ in cases for _ in seen[1:]]
         # Nobody reads where a connector looks in a crop: its own attention will do.
-        made = iter(self.image_tokens(*zip(*later, strict=True)) if later else ())
+        made = iter(self.connect(crops, words, False) if crops else ())
         return [
-            self._follow(*case, [next(made) for _ in case[1][1:]]) for case in cases
+            self._follow(*case, [next(made)[0] for _ in case[1][1:]]) for case in cases
         ]
 
     def _follow(
@@ -261,29 +263,17 @@ class Decoder:
     # What goes through the model.
 
     def connect(
-        self, seen: Sequence[Seen], words: Sequence[Words]
+        self, seen: Sequence[Seen], words: Sequence[Words], traced: bool = True
     ) -> list[tuple[Tensor, Tensor | None]]:
         """Image tokens of several images, each asked about in words of its own.
 
         Returns:
             Of each, (images, tokens, hidden), and a connector's attention as a
-            ``Prefix`` keeps it.
+            ``Prefix`` keeps it; None if there is none, or it is not to be ``traced``.
         """
         connector = self.facts.connector
         if connector is None:
-            return [(tokens, None) for tokens in self.image_tokens(seen, words)]
-        with capture.trace_all(connector.attention[connector.layer]) as cross:
-            tokens = self.image_tokens(seen, words)
-        steps = _each(cross[0], [len(image.features) for image in seen])
-        return list(zip(tokens, steps, strict=True))
-
-    def image_tokens(
-        self, seen: Sequence[Seen], words: Sequence[Words]
-    ) -> list[Tensor]:
-        """``connect``, without a connector's attention."""
-        connector = self.facts.connector
-        if connector is None:
-            return [image.features for image in seen]
+            return [(image.features, None) for image in seen]
         counts = [len(image.features) for image in seen]
         rows = [
             not_none(one.asked)[0]
@@ -293,8 +283,11 @@ class Decoder:
         asked = pad_sequence(rows, batch_first=True)
         mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
         features = torch.cat([image.features for image in seen])
-        made = connector.read(features, asked.to(self.device), mask.to(self.device))
-        return _each(made, counts)
+        module = connector.attention[connector.layer]
+        with capture.trace_all(module) if traced else nullcontext() as cross:
+            made = connector.read(features, asked.to(self.device), mask.to(self.device))
+        steps = [None] * len(seen) if cross is None else _each(cross[0], counts)
+        return list(zip(_each(made, counts), steps, strict=True))
 
     def embed(self, ids: Tensor, tokens: Sequence[Tensor] = ()) -> Tensor:
         """(images, tokens, hidden): words, placeholders replaced by image tokens.
@@ -366,11 +359,11 @@ class Decoder:
         places = [self._positions(one.prefix.ids, one.seen[:1]) for one in prompts]
         positions = None
         if places[0] is not None:
-            positions = _batch([not_none(one) for one in places], -1, after=True)
+            positions = kept.batch(map(not_none, places), -1, -2, after=True)
         cache = DynamicCache(config=self.text_model.config)
         # Nobody reads its hidden states: the last layer's keys and values will do.
         with capture.stop_at(self.attention[depth - 1]):
-            self.hidden(_batch(embeddings, -2, after=True), cache, positions)
+            self.hidden(kept.batch(embeddings, -2, after=True), cache, positions)
         cuts = [
             kept.Cut(cut.rows, (slice(one.ids.shape[1]),))
             for one, cut in zip(prefixes, _cuts(prompts), strict=True)
@@ -392,11 +385,11 @@ class Decoder:
         cache, mask = kept.side_by_side(caches, depth)
         if mask is not None:
             ones = [mask.new_ones(one.suffix.shape[:2]) for one in prompts]
-            mask = torch.cat([mask, _batch(ones, -1)], 1)
+            mask = torch.cat([mask, kept.batch(ones, -1)], 1)
         places = prompts[0].positions
         if len(prompts) > 1:
-            places = _batch([_counted(one) for one in prompts], -1)
-        suffixes = _batch([one.suffix for one in prompts], -2)
+            places = kept.batch(map(_counted, prompts), -1, -2)
+        suffixes = kept.batch([one.suffix for one in prompts], -2)
         return self.hidden(suffixes, cache, places, mask), cache
 
     # Where prompts look, and what they say.
@@ -465,23 +458,16 @@ class Decoder:
             keys) of the map's layer; then, where a connector made the image tokens,
             (images, heads, tokens, patches).
         """
-        if self.facts.connector is not None:
-            return self._trace_whole(prompt)
+        if self.facts.connector is not None:  # from its attention on; not the tower
+            prefix = self.begin(prompt.words, prompt.seen[0])
+            first = self._anew(prompt, prompt.seen[0], prefix, traced=True)
+            return first.scores, [first.row, not_none(prefix.connector)]
         # Only the last token's row counts, so only that token is run with gradients.
         (first,) = self.run([prompt])
         cache, last = kept.without_last(first.cache), prompt.suffix[:, -1:]
         with torch.enable_grad(), capture.trace_row(self.attention[self.layer]) as rows:
             hidden = self.hidden(last, cache, first.place)
             return self.logits(hidden[:, -1]), [rows[0]]
-
-    def _trace_whole(self, prompt: Prompt) -> tuple[Tensor, list[Tensor]]:
-        """From the connector's attention on with gradients; the tower without."""
-        with torch.enable_grad():
-            prefix = self.begin(prompt.words, prompt.seen[0])
-            traced = self.follow([(prompt.words, prompt.seen, prefix)])
-            (first,) = self._first(traced, traced=True)
-        self._take(prompt, prefix, first)
-        return first.scores, [first.row, not_none(prefix.connector)]
 
     def trace_pixels(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
         """Scores of the first answer token, and the pixels that they were made from.
@@ -491,16 +477,19 @@ class Decoder:
         Returns:
             (images, vocabulary), and the vision tower's input, a leaf of their graph.
         """
-        seen, words = prompt.seen[0], prompt.words
-        graph = seen.graph or self.graph(seen)
-        prefix = graph.prefixes.setdefault(words.key, self.begin(words, graph))
-        with torch.enable_grad():
-            (first,) = self._first(self.follow([(words, [graph], prefix)]))
-        self._take(prompt, prefix, first)
-        return first.scores, graph.pixels
+        graph = prompt.seen[0].graph or self.graph(prompt.seen[0])
+        prefix = self.begin(prompt.words, graph)
+        prefix = graph.prefixes.setdefault(prompt.words.key, prefix)
+        return self._anew(prompt, graph, prefix).scores, graph.pixels
 
-    def _take(self, prompt: Prompt, prefix: Prefix, first: FirstToken) -> None:
-        """Let the answer go on from a pass that was made for a gradient."""
+    def _anew(
+        self, prompt: Prompt, seen: Seen, prefix: Prefix, traced: bool = False
+    ) -> FirstToken:
+        """A prompt run with a graph; its answer goes on from there without one."""
+        with torch.enable_grad():
+            (first,) = self._first(
+                self.follow([(prompt.words, [seen], prefix)]), traced
+            )
         own = prompt.prefix
         if own.cache is None:
             own.depth, own.cache = prefix.depth, kept.detached(not_none(prefix.cache))
@@ -509,6 +498,7 @@ class Decoder:
         if prompt.answered and prompt.first is None:
             cache, row = kept.detached(first.cache), first.row.detach()
             prompt.first = FirstToken(first.scores.detach(), cache, first.place, row)
+        return first
 
     def answer(self, prompts: Sequence[Prompt], max_new_tokens: int = 20) -> list[str]:
         """Greedy answers to prompts of one image each (or an image and its crop)."""
@@ -594,22 +584,3 @@ def _last(firsts: Sequence[FirstToken]) -> Tensor | None:
         return torch.cat([not_none(first.place) for first in firsts], -2)
     ends = [(one.scores[:, :1], one.cache.get_seq_length() - 1) for one in firsts]
     return torch.cat([torch.full_like(*end) for end in ends]).long()
-
-
-def _batch(tensors: Sequence[Tensor], axis: int, after: bool = False) -> Tensor:
-    """Tensors as one batch, padded with zeros to the longest.
-
-    Args:
-        tensors: (…, rows, tokens, …).
-        axis: of the tokens, counted from the end; that of the rows is before it.
-        after: whether the padding comes after the tokens.
-    """
-    if len(tensors) == 1:
-        return tensors[0]
-    longest = max(one.shape[axis] for one in tensors)
-    padded = []
-    for one in tensors:
-        short = longest - one.shape[axis]
-        sides = (0, short) if after else (short, 0)
-        padded.append(functional.pad(one, (0, 0) * (-axis - 1) + sides))
-    return torch.cat(padded, axis - 1)
