@@ -69,7 +69,7 @@ def table(chosen: Iterable[tuple[Sample, str, Box]]) -> pd.DataFrame:
             "id": sample.id,
             "name": name,
             "coverage": boxes.coverage(crop, sample.boxes[0]),
-            "side": crop.area**0.5,
+            "side": boxes.area(crop) ** 0.5,
         }
         for sample, name, crop in chosen
     )

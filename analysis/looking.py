@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -137,9 +139,37 @@ def looks(
     boxed = [sample for sample in samples if sample.boxes]
     pairs = tqdm(views(vlm, dataset, boxed), total=len(boxed), disable=not progress)
     return [
-        Looked(sample, view.image.size, view.layer_maps(asked(sample), method))
+        Looked(sample, view.image.size, layer_maps(view, asked(sample), method))
         for sample, view in pairs
     ]
+
+
+def layer_maps(view: View, question: str, method: str = "rel-att") -> list[Map]:
+    """``view.importance`` of every layer, in one pass a prompt.
+
+    Raises:
+        ValueError: for a map that is not one layer's attention.
+    """
+    from vicrop import attribution  # torch
+
+    kind = attribution.get(method)
+    if kind.of_prompts is not attribution.attention_to_image:
+        raise ValueError(
+            f"{method} is no attention map of one layer; use rel-att, raw-att or "
+            "floor-att"
+        )
+    texts = [question, attribution.GENERAL_QUESTION][: 1 + kind.needs_general]
+    values = kind.combine(*(attention_by_layer(view, text) for text in texts))
+    return [view.placed(layer) for layer in values]
+
+
+def attention_by_layer(view: View, question: str) -> np.ndarray:
+    """(layers, rows, cols) attention to what the model sees of the image."""
+    from vicrop.attribution import mean_of_heads  # torch
+
+    prompt = view.whole.prompt(question)
+    (rows,) = view.vlm.attend([prompt], range(len(view.vlm.attention)))
+    return np.concatenate([mean_of_heads(row, prompt) for row in rows])
 
 
 def asked(sample: Sample) -> str:
@@ -255,10 +285,24 @@ def by_pair(
     """
     parts = [
         by_layer(one, dataset, samples, method).assign(connector=number)
-        for number, one in enumerate(vlm.by_connector())
+        for number, one in enumerate(by_connector(vlm))
     ]
     frame = pd.concat(parts, ignore_index=True)
     return frame.assign(pair=frame["layer"] + len(vlm.attention) * frame["connector"])
+
+
+def by_connector(vlm: Adapter) -> list[Adapter]:
+    """A model, once for each layer of its connector that a map can be read at.
+
+    A connector that has no attention counts as one layer.
+    """
+    connector = vlm.facts.connector
+    if connector is None:
+        return [vlm]
+    each = [copy.copy(vlm.facts) for _ in connector.attention]
+    for number, facts in enumerate(each):
+        facts.connector = replace(connector, layer=number)
+    return [type(vlm)(facts, vlm.layer) for facts in each]
 
 
 def chosen_pair(vlm: Adapter) -> int:

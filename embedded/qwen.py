@@ -28,7 +28,8 @@ from embedded.fit import Schedule
 from embedded.llava import Batch, Turn
 from embedded.training_data import See
 from embedded.words import GRID, IMAGE_PX, PATCH_PX
-from vicrop.adapters.qwen2_5_vl import INSTRUCTION, Qwen2_5_VLProcessor
+from vicrop.adapters.facts import INSTRUCTION
+from vicrop.adapters.qwen2_5_vl import Qwen2_5_VLProcessor
 from vicrop.types import Stock
 
 STAGES = {

@@ -84,7 +84,7 @@ def test_map_points_to_small_plates(trained, asked):
         )
         covered.append(boxes.coverage(box, plate.box))
         # A box of this size at a random place covers this share on average.
-        blind.append(box.area / (image.width * image.height))
+        blind.append(boxes.area(box) / (image.width * image.height))
     assert sum(covered) > 3 * sum(blind)
     assert sum(covered) / len(covered) > 0.3
 

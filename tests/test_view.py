@@ -137,18 +137,6 @@ def test_importance_lies_over_what_the_model_sees(vlm):
     assert view.importance(QUESTION).region == (60, 0, 140, 80)
 
 
-def test_layer_maps_equal_importance_layer_by_layer(vlm, picture, monkeypatch):
-    for method in ("rel-att", "raw-att", "floor-att"):
-        maps = vlm.look(picture).layer_maps(QUESTION, method)
-        assert len(maps) == 4
-        for layer, amap in enumerate(maps):
-            monkeypatch.setattr(vlm, "layer", layer)
-            wanted = vlm.look(picture).importance(QUESTION, method)
-            np.testing.assert_allclose(amap.values, wanted.values, rtol=1e-4)
-            assert amap.region == wanted.region
-        assert any((maps[0].values != amap.values).any() for amap in maps[1:])
-
-
 @pytest.mark.parametrize("method", ["no-crop", "rel_att"])
 def test_unknown_map_is_named(view, method):
     with pytest.raises(ValueError, match=f"unknown map '{method}'"):
@@ -185,12 +173,6 @@ def test_closed_view_holds_nothing_and_looks_again_when_asked(vlm, picture):
     assert view.ask(QUESTION, max_new_tokens=3) == first
     again = view.importance(QUESTION, "rel-att-high")
     np.testing.assert_array_equal(again.values, amap.values)
-
-
-@pytest.mark.parametrize("method", ["grad-att", "pure-grad"])
-def test_layer_maps_are_of_attention_only(view, method):
-    with pytest.raises(ValueError, match=f"{method} is no attention map of one layer"):
-        view.layer_maps(QUESTION, method)
 
 
 @pytest.mark.parametrize("size", [(20, 4001), (6000, 28)])

@@ -42,16 +42,10 @@ def attention_to_image(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarr
         rows = [first.row for first in vlm.run(prompts)]
     else:
         rows = [row[0] for row in vlm.attend(prompts, [vlm.layer])]
-    return [_mean_of_heads(*pair) for pair in zip(rows, prompts, strict=True)]
+    return [mean_of_heads(*pair) for pair in zip(rows, prompts, strict=True)]
 
 
-def attention_by_layer(vlm: Decoder, prompt: Prompt) -> np.ndarray:
-    """(layers, images, rows, cols): ``attention_to_image`` of every layer."""
-    (rows,) = vlm.attend([prompt], range(len(vlm.attention)))
-    return np.stack([_mean_of_heads(row, prompt) for row in rows])
-
-
-def _mean_of_heads(row: Tensor, prompt: Prompt) -> np.ndarray:
+def mean_of_heads(row: Tensor, prompt: Prompt) -> np.ndarray:
     """(images, rows, cols) from (images, heads, keys) of the prompt's last token."""
     step = prompt.prefix.connector
     return to_image([row.mean(1), *([] if step is None else [step.mean(1)])], prompt)

@@ -74,11 +74,11 @@ def window_size(
     return min(max(height, 1), rows), min(max(width, 1), cols)
 
 
-def window_sums(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def window_sums(table: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Sums of all windows of a size, by summed-area table (Crow, 1984).
 
     Args:
-        values: (rows, cols).
+        table: of a map, as ``integral`` gives it.
         size: (height, width) of the window, cells.
 
     Returns:
@@ -87,14 +87,10 @@ def window_sums(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Raises:
         ValueError: if the window does not fit.
     """
-    (rows, cols), (height, width) = values.shape, size
-    if not (1 <= height <= rows and 1 <= width <= cols):
-        raise ValueError(f"window {size} does not fit a map of shape {values.shape}")
-    return _sums(integral(values), size)
-
-
-def _sums(table: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    height, width = size
+    (rows, cols), (height, width) = table.shape, size
+    if not (1 <= height < rows and 1 <= width < cols):
+        shape = (rows - 1, cols - 1)
+        raise ValueError(f"window {size} does not fit a map of shape {shape}")
     bands = table[height:] - table[:-height]
     return bands[:, width:] - bands[:, :-width]
 
@@ -121,7 +117,7 @@ def best_window(
         (top, left, score), the score by ``choice``; of equal sums the leftmost, then
         the topmost wins.
     """
-    sums = _sums(table, size)
+    sums = window_sums(table, size)
     left, top = divmod(int(sums.T.argmax()), sums.shape[0])  # columns first
     return top, left, CHOICES[choice](sums, (top, left), size)
 

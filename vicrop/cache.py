@@ -142,5 +142,4 @@ def tensors(cache: DynamicCache) -> list[Tensor]:
 
 def size(cache: DynamicCache | None) -> int:
     """Memory that a cache's keys and values hold, bytes."""
-    held = [] if cache is None else tensors(cache)
-    return sum(tensor.numel() * tensor.element_size() for tensor in held)
+    return 0 if cache is None else sum(tensor.nbytes for tensor in tensors(cache))

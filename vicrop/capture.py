@@ -9,7 +9,6 @@ after the cache. No hook is registered, and the own config comes back in any cas
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -95,24 +94,15 @@ def last_row(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) ->
     return weights(query[:, :, -1:], key, mask, scaling)[:, :, 0]
 
 
-@dataclass
-class Rows:
-    """Weights that were read: of the last query, or a connector's of all queries."""
+class Rows(dict[int, Tensor]):
+    """Weights by the module's number: of the last query, or a connector's of all."""
 
-    values: dict[int, Tensor] = field(default_factory=dict)
-
-    def __getitem__(self, number: int) -> Tensor:
-        """The weights of a module.
-
-        Raises:
-            RuntimeError: if the model never called that module's attention.
-        """
-        if number not in self.values:
-            raise RuntimeError(
-                "the model did not call the attention function that was swapped in, so "
-                "there is no row; load it with attn_implementation='sdpa'"
-            )
-        return self.values[number]
+    def __missing__(self, number: int) -> Tensor:
+        """Raise a RuntimeError: the model never called that module's attention."""
+        raise RuntimeError(
+            "the model did not call the attention function that was swapped in, so "
+            "there is no row; load it with attn_implementation='sdpa'"
+        )
 
 
 @contextmanager
@@ -128,7 +118,7 @@ def read_rows(modules: Sequence[nn.Module], stop: bool = True) -> Iterator[Rows]
 
     def attend(module, query, key, value, mask, scaling=None, **kwargs):
         row = last_row(query.detach(), key.detach(), mask, scaling)
-        rows.values[numbers[module]] = row
+        rows[numbers[module]] = row
         if stop and module is modules[-1]:
             raise Stop
         own = owns[numbers[module]]
@@ -158,7 +148,7 @@ def trace_row(attention: nn.Module) -> Iterator[Rows]:
 
     def attend(module, query, key, value, mask, scaling=None, **kwargs):
         row = _with_gradient(last_row(query, key, mask, scaling))
-        rows.values[0] = row
+        rows[0] = row
         last = mix(row[:, :, None], value)
         if query.shape[2] == 1:
             return last, None
@@ -179,8 +169,8 @@ def trace_all(attention: nn.Module) -> Iterator[Rows]:
 
     def attend(module, query, key, value, mask, scaling=None, **kwargs):
         found = weights(query, key, mask, scaling)
-        rows.values[0] = _with_gradient(found) if torch.is_grad_enabled() else found
-        return mix(rows.values[0], value), None
+        rows[0] = _with_gradient(found) if torch.is_grad_enabled() else found
+        return mix(rows[0], value), None
 
     with reader(attention, attend):
         yield rows

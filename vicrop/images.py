@@ -191,11 +191,7 @@ def high_pass(image: Image.Image, shape: tuple[int, int]) -> np.ndarray:
     height, width = shape
     small = image.resize((width, height), Image.Resampling.BILINEAR)
     values = np.asarray(small, np.float64) / 255
-    kernel = np.exp(-(np.arange(-1, 2) ** 2) / (2 * 0.8**2))
-    kernel /= kernel.sum()
-    blurred = values
-    for axis in (0, 1):
-        blurred = ndimage.correlate1d(blurred, kernel, axis, mode="mirror")
+    blurred = ndimage.gaussian_filter(values, 0.8, mode="mirror", radius=1, axes=(0, 1))
     detail = np.sqrt(((values - blurred) ** 2).sum(-1))
     return ndimage.median_filter(detail, 7)
 

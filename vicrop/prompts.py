@@ -31,26 +31,16 @@ class Seen:
         features: (images, tokens, hidden), what the vision tower makes of them: image
             tokens for the language model, or what a connector reads them from.
         grid: (rows, cols) of the importance map.
-        graph: kept while gradients to the pixels are taken.
+        prefixes: of prompts about them, by ``Words.key``.
+        graph: the same images with the way from the pixels, a leaf of it; kept while
+            gradients to the pixels are taken.
     """
 
     pixels: Tensor
     features: Tensor
     grid: Grid
-    graph: Graph | None = None
-
-
-@dataclass(eq=False)
-class Graph:
-    """The way from the pixels to the prefixes, run once for several gradients.
-
-    Attributes:
-        seen: of which the pixels are a leaf.
-        prefixes: made of it, by ``Words.key``.
-    """
-
-    seen: Seen
     prefixes: dict[Hashable, Prefix] = field(default_factory=dict)
+    graph: Seen | None = None
 
 
 @dataclass(eq=False)
@@ -109,11 +99,6 @@ class FirstToken:
     cache: DynamicCache
     place: Tensor | None
     row: Tensor
-
-    @property
-    def length(self) -> int:
-        """Tokens of the prompt."""
-        return self.cache.get_seq_length()
 
 
 @dataclass(frozen=True)

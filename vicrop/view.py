@@ -15,7 +15,7 @@ from PIL import Image
 from vicrop import attribution, geometry, images
 from vicrop import cache as kept
 from vicrop.attribution import GENERAL_QUESTION, Attribution
-from vicrop.prompts import Prefix, Prompt, Seen
+from vicrop.prompts import Prompt, Seen
 from vicrop.types import Answer, Box, Map, Region
 
 if TYPE_CHECKING:
@@ -119,31 +119,6 @@ class View:
             return Map(values)
         return Map(*geometry.place(values, self.fit, self.image.size))
 
-    def layer_maps(self, question: str, method: str = "rel-att") -> list[Map]:
-        """An attention map for every layer, in one pass a prompt.
-
-        Args:
-            question: the question.
-            method: ``rel-att``, ``raw-att`` or ``floor-att``.
-
-        Raises:
-            ValueError: for a map that is not one layer's attention.
-        """
-        kind = attribution.get(method)
-        if kind.of_prompts is not attribution.attention_to_image:
-            raise ValueError(
-                f"{method} is no attention map of one layer; use rel-att, raw-att or "
-                "floor-att"
-            )
-        texts = [question, GENERAL_QUESTION][: 2 if kind.needs_general else 1]
-        values = kind.combine(*map(self.attention_by_layer, texts))
-        return [self.placed(layer) for layer in values]
-
-    def attention_by_layer(self, question: str) -> np.ndarray:
-        """(layers, rows, cols) attention to what the model sees of the image."""
-        prompt = self.whole.prompt(question)
-        return attribution.attention_by_layer(self.vlm, prompt)[:, 0]
-
     # Tile by tile (paper, section 5): only maps are made of tiles, no answers.
 
     def _joined(self, question: str, kind: str) -> Map:
@@ -166,24 +141,20 @@ class View:
     def looks(self, most: int) -> list[tuple[list[int], Pictures]]:
         """Tiles of one size together, at most so many at once; with their numbers."""
         if most not in self._tiles:
-            self._tiles[most] = [
-                (numbers, self._look(numbers)) for numbers in self._batches(most)
+            by_size: dict[tuple[int, int], list[int]] = {}
+            for number, box in enumerate(self.tiles.boxes):
+                by_size.setdefault((box.width, box.height), []).append(number)
+            batches = [
+                numbers[start : start + most]
+                for numbers in by_size.values()
+                for start in range(0, len(numbers), most)
             ]
+            self._tiles[most] = [(batch, self._look(batch)) for batch in batches]
         return self._tiles[most]
 
     def _look(self, numbers: list[int]) -> Pictures:
         pictures = [self.part(self.tiles.boxes[number]) for number in numbers]
         return Pictures(self.vlm, pictures, self.geometry, answered=False)
-
-    def _batches(self, most: int) -> list[list[int]]:
-        by_size: dict[tuple[int, int], list[int]] = {}
-        for number, box in enumerate(self.tiles.boxes):
-            by_size.setdefault((box.width, box.height), []).append(number)
-        return [
-            numbers[start : start + most]
-            for numbers in by_size.values()
-            for start in range(0, len(numbers), most)
-        ]
 
     def _tile_placed(
         self, values: np.ndarray, number: int
@@ -302,7 +273,6 @@ class Pictures:
         self.vlm, self.pictures, self.geometry = vlm, list(pictures), geometry
         self.answered = answered
         self._seen: Seen | None = None
-        self._prefixes: dict[Hashable, Prefix] = {}
         self._asked: tuple[str, Prompt] | None = None
         self._general: dict[Callable, np.ndarray] = {}
 
@@ -333,13 +303,15 @@ class Pictures:
         """What a prompt about the pictures, or one and a crop of it, is made from."""
         shown = [self.seen] if crop is None else [self.seen, crop]
         words = self.vlm.words(question, shown)
-        if words.key not in self._prefixes:
+        prefixes = self.seen.prefixes
+        if words.key not in prefixes:
             # Where the question matters, keep two: its own and the general one.
-            self._prefixes = dict(list(self._prefixes.items())[-1:])
+            for oldest in list(prefixes)[:-1]:
+                del prefixes[oldest]
             shared = words.key is None and self.answered
             depth = None if answered or shared else self.vlm.layer + 1
-            self._prefixes[words.key] = self.vlm.begin(words, self.seen, depth)
-        return words, shown, self._prefixes[words.key]
+            prefixes[words.key] = self.vlm.begin(words, self.seen, depth)
+        return words, shown, prefixes[words.key]
 
     def maps(self, question: str, method: str) -> np.ndarray:
         """(pictures, rows, cols) importance for a question."""
@@ -357,7 +329,7 @@ class Pictures:
     def _graph(self, kind: Attribution) -> Iterator[None]:
         """Keep the way from the pixels for the body, if that kind of map needs it."""
         if kind.from_pixels and self._seen is None:
-            self._seen = self.vlm.look_with_graph(self.pictures)
+            self._seen = self.vlm.look_at(self.pictures, graph=True)
         elif kind.from_pixels:
             self.seen.graph = self.vlm.graph(self.seen)
         try:
@@ -368,7 +340,9 @@ class Pictures:
 
     def forget_prompts(self) -> None:
         """Free keys and values; features and general maps stay."""
-        self._prefixes, self._asked = {}, None
+        self._asked = None
+        if self._seen is not None:
+            self._seen.prefixes.clear()
 
     def close(self) -> None:
         """Free all that is kept."""
@@ -378,13 +352,13 @@ class Pictures:
     @property
     def held_bytes(self) -> int:
         """Memory that is kept on the model's device, bytes."""
-        caches = [prefix.cache for prefix in self._prefixes.values()]
+        if self._seen is None:
+            return 0
+        caches = [prefix.cache for prefix in self._seen.prefixes.values()]
         if self._asked is not None and self._asked[1].first is not None:
             caches.append(self._asked[1].first.cache)
         held = sum(map(kept.size, caches))
-        if self._seen is not None:
-            held += self._seen.features.nbytes + self._seen.pixels.nbytes
-        return held
+        return held + self._seen.features.nbytes + self._seen.pixels.nbytes
 
 
 def see(looks: Sequence[Pictures]) -> None:
@@ -445,11 +419,6 @@ class Views:
             self._views[key] = make()
         self._views.move_to_end(key)
         return self._views[key]
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory that all of them keep on the model's device, bytes."""
-        return sum(view.held_bytes for view in self._views.values())
 
     def close(self) -> None:
         """Free all of them."""

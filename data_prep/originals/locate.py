@@ -89,8 +89,9 @@ def _shrunk(grey: np.ndarray, step: int) -> np.ndarray:
 
 def _misfit(part: np.ndarray, grey: np.ndarray) -> np.ndarray:
     """Sum of squared differences at every place, by its top left cell."""
+    sums = boxes.window_sums(boxes.integral(grey**2), part.shape)
     cross = signal.oaconvolve(grey, part[::-1, ::-1], mode="valid")
-    return boxes.window_sums(grey**2, part.shape) - 2 * cross + (part**2).sum()
+    return sums - 2 * cross + (part**2).sum()
 
 
 def _lowest(misfit: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -12,8 +12,8 @@ from vicrop import adapters
 from vicrop.adapters import conformance
 from vicrop.adapters.adapter import Adapter
 from vicrop.adapters.conformance import CHECKS, check
-from vicrop.adapters.facts import Facts, tokenize
-from vicrop.adapters.idefics3 import INSTRUCTION, WHOLE, Idefics3
+from vicrop.adapters.facts import INSTRUCTION, Facts, tokenize
+from vicrop.adapters.idefics3 import WHOLE, Idefics3
 from vicrop.adapters.instructblip import InstructBlip
 from vicrop.adapters.registry import FAMILIES
 from vicrop.prompts import Words
@@ -253,7 +253,8 @@ class GradientsLeftOn(Adapter):
 
 class AnyQuestion(Adapter):
     def words(self, question, seen):
-        return self.facts.words(question, [self.token_count(image) for image in seen])
+        counts = [self.token_count(image) for image in seen]
+        return self.facts.words(question.replace("<image>", ""), counts)
 
 
 class EverythingSeesEverything(Adapter):

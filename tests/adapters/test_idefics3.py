@@ -10,7 +10,8 @@ from twins import prompt_of, tokens_of
 
 from embedded import idefics3
 from vicrop import adapters, attribution
-from vicrop.adapters.idefics3 import INSTRUCTION, Idefics3
+from vicrop.adapters.facts import INSTRUCTION
+from vicrop.adapters.idefics3 import Idefics3
 
 QUESTION = "what digit is on the red plate?"
 

@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
 from analysis import explorer as package  # noqa: E402
 from analysis import looking  # noqa: E402
 from analysis.explorer import collect, page, sprites, store  # noqa: E402
-from vicrop import attribution, boxes
+from vicrop import boxes
 from vicrop.run import datasets  # noqa: E402
 from vicrop.types import Map  # noqa: E402
 
@@ -324,12 +324,12 @@ def test_figure_has_a_row_a_model(saved):
 def test_mean_over_heads_is_the_methods_attention(key, picture):
     small = {"max_pixels": 20 * 28 * 28} if key.startswith("qwen") else {}
     vlm = twins.wrap(key, **small)
-    prompt = vlm.look(picture).whole.prompt(QUESTION)
-    heads = collect.by_head(vlm, prompt)
-    plain = attribution.attention_by_layer(vlm, prompt)
-    assert heads.shape[:1] + heads.shape[2:] == plain[:, 0].shape
+    view = vlm.look(picture)
+    heads = collect.by_head(vlm, view.whole.prompt(QUESTION))
+    plain = looking.attention_by_layer(view, QUESTION)
+    assert heads.shape[:1] + heads.shape[2:] == plain.shape
     assert heads.std(1).max() > 0
-    assert heads.mean(1) == pytest.approx(plain[:, 0], rel=1e-5)
+    assert heads.mean(1) == pytest.approx(plain, rel=1e-5)
 
 
 def test_heads_are_those_of_an_eager_model(vlm, picture):

@@ -13,6 +13,8 @@ from vicrop.run import datasets, stats
 from vicrop.run.stats import Estimate
 from vicrop.types import Map
 
+QUESTION = "what digit is on the red plate?"
+
 # The attention ratio.
 
 
@@ -106,7 +108,7 @@ def test_every_layer_of_every_boxed_sample_is_a_row(vlm, view, data):
         strict=True,
     ):
         rows = frame[frame["id"] == name]
-        for layer, amap in enumerate(view.layer_maps(question)):
+        for layer, amap in enumerate(looking.layer_maps(view, question)):
             ratio = looking.attention_ratio(amap, truth, (448, 448))
             crop = boxes.select_box(amap, (448, 448), vlm.crop_px)
             assert rows["ratio"].iloc[layer] == pytest.approx(ratio)
@@ -221,6 +223,28 @@ def blip():
     return vicrop.load("tiny-instructblip")
 
 
+def test_layer_maps_equal_importance_layer_by_layer(vlm, picture, monkeypatch):
+    for method in ("rel-att", "raw-att", "floor-att"):
+        maps = looking.layer_maps(
+            vlm.look(picture), "what digit is on the red plate?", method
+        )
+        assert len(maps) == 4
+        for layer, amap in enumerate(maps):
+            monkeypatch.setattr(vlm, "layer", layer)
+            wanted = vlm.look(picture).importance(
+                "what digit is on the red plate?", method
+            )
+            np.testing.assert_allclose(amap.values, wanted.values, rtol=1e-4)
+            assert amap.region == wanted.region
+        assert any((maps[0].values != amap.values).any() for amap in maps[1:])
+
+
+@pytest.mark.parametrize("method", ["grad-att", "pure-grad"])
+def test_layer_maps_are_of_attention_only(vlm, picture, method):
+    with pytest.raises(ValueError, match=f"{method} is no attention map of one layer"):
+        looking.layer_maps(vlm.look(picture), QUESTION, method)
+
+
 @pytest.fixture
 def pair(write_data, row, picture, scene):
     rows = [row(id="a", boxes=[scene[0].plates[0].box]), row(id="b")]
@@ -236,7 +260,8 @@ def test_pairs_are_the_ratios_that_a_model_of_each_connector_layer_has(blip, pai
     image = datasets.image_path(pair, samples[0])
     for number in range(3):
         other = vicrop.load("tiny-instructblip", qformer_layer=number)
-        for layer, amap in enumerate(other.look(image).layer_maps(samples[0].question)):
+        maps = looking.layer_maps(other.look(image), samples[0].question)
+        for layer, amap in enumerate(maps):
             ratio = looking.attention_ratio(amap, samples[0].boxes[0], (448, 448))
             assert frame[layer + number * depth] == pytest.approx(ratio, rel=1e-4)
 
@@ -261,7 +286,7 @@ def test_a_connector_without_attention_is_one_layer(vlm, pair):
 
 
 def test_a_model_in_memory_is_read_with_its_own_weights(blip):
-    for number, one in enumerate(blip.by_connector()):
+    for number, one in enumerate(looking.by_connector(blip)):
         assert one.model is blip.model and one.layer == blip.layer
         assert one.connector_layer == number
     assert isinstance(one.facts, adapters.FAMILIES["instructblip"].facts)

@@ -1,8 +1,5 @@
 """A model that can look: the decoder with what ``vlm.look(image)`` gives."""
 
-import copy
-from dataclasses import replace
-
 from vicrop import images
 from vicrop.adapters.decoder import Decoder
 from vicrop.adapters.facts import Facts
@@ -43,19 +40,6 @@ class Adapter(Decoder):
     def connector_layer(self) -> int:
         """Of the map, where the connector has several, counted from 0."""
         return self.facts.connector.layer if self.facts.connector else 0
-
-    def by_connector(self) -> list["Adapter"]:
-        """This model, once for each layer of its connector that a map can be read at.
-
-        A connector that has no attention counts as one layer (paper, Figure 3).
-        """
-        connector = self.facts.connector
-        if connector is None:
-            return [self]
-        each = [copy.copy(self.facts) for _ in connector.attention]
-        for number, facts in enumerate(each):
-            facts.connector = replace(connector, layer=number)
-        return [Adapter(facts, self.layer) for facts in each]
 
     def look(
         self,

@@ -25,7 +25,6 @@ from vicrop import capture, geometry, images
 from vicrop.adapters.facts import Facts
 from vicrop.prompts import (
     FirstToken,
-    Graph,
     Prefix,
     Prompt,
     Seen,
@@ -44,29 +43,24 @@ class Decoder:
 
     Attributes:
         facts: what the family knows of the model.
+        family: key in ``FAMILIES``.
+        crop_px: side of the smallest crop, pixels (paper, section 5).
         model: a transformers model.
         text_model: its language model without the head.
         attention: the language model's self-attention modules, lowest first.
         layer: of the map, counted from 0.
+        image_token_id: the placeholder's.
         work: what the language model has done so far.
     """
 
     def __init__(self, facts: Facts, layer: int):
         self.facts, self.model, self.layer = facts, facts.model, layer
+        self.family, self.crop_px = facts.family, facts.crop_px
+        self.image_token_id = self.model.config.image_token_id
         self.text_model = self.model.get_decoder()
         self.head = self.model.get_output_embeddings()
         self.attention = [one.self_attn for one in self.text_model.layers]
         self.work = Work()
-
-    @property
-    def family(self) -> str:
-        """Key in ``FAMILIES``."""
-        return self.facts.family
-
-    @property
-    def crop_px(self) -> int:
-        """Side of the smallest crop, pixels (paper, section 5)."""
-        return self.facts.crop_px
 
     @property
     def processor(self) -> Any:
@@ -87,11 +81,6 @@ class Decoder:
     def dtype(self) -> torch.dtype:
         """Of the language model's weights."""
         return self.text_model.get_input_embeddings().weight.dtype
-
-    @property
-    def image_token_id(self) -> int:
-        """The placeholder's."""
-        return self.model.config.image_token_id
 
     # Pictures.
 
@@ -117,10 +106,19 @@ class Decoder:
         return picture.crop((left, top, right, bottom))
 
     @torch.no_grad()
-    def look_at(self, pictures: Sequence[Image.Image]) -> Seen:
-        """Images of one size through the processor and the vision tower."""
+    def look_at(self, pictures: Sequence[Image.Image], graph: bool = False) -> Seen:
+        """Images of one size through the processor and the vision tower.
+
+        Args:
+            pictures: as they are given to the processor.
+            graph: whether the way from the pixels is kept for gradients.
+        """
         pixels, grid = self._pixels(pictures)
-        return self.see(pixels, grid, len(pictures))
+        with torch.set_grad_enabled(graph):
+            seen = self.see(pixels.requires_grad_(graph), grid, len(pictures))
+        if not graph:
+            return seen
+        return Seen(pixels.detach(), seen.features.detach(), grid, graph=seen)
 
     @torch.no_grad()
     def look_apart(self, pictures: Sequence[Image.Image]) -> list[Seen]:
@@ -143,19 +141,11 @@ class Decoder:
         features = self.facts.see(pixels, [grid] * count)
         return Seen(pixels, torch.stack(list(features)), grid)
 
-    def look_with_graph(self, pictures: Sequence[Image.Image]) -> Seen:
-        """``look_at``, with the way from the pixels kept for gradients."""
-        pixels, grid = self._pixels(pictures)
-        graph = self._graph(pixels, grid, len(pictures))
-        return Seen(pixels, graph.seen.features.detach(), grid, graph)
-
-    def graph(self, seen: Seen) -> Graph:
+    def graph(self, seen: Seen) -> Seen:
         """The vision tower run again on the images, for gradients to the pixels."""
-        return self._graph(seen.pixels, seen.grid, len(seen.features))
-
-    def _graph(self, pixels: Tensor, grid: tuple[int, int], count: int) -> Graph:
         with torch.enable_grad():
-            return Graph(self.see(pixels.detach().requires_grad_(), grid, count))
+            pixels = seen.pixels.detach().requires_grad_()
+            return self.see(pixels, seen.grid, len(seen.features))
 
     # Prompts.
 
@@ -503,11 +493,11 @@ class Decoder:
         """
         seen, words = prompt.seen[0], prompt.words
         graph = seen.graph or self.graph(seen)
-        prefix = graph.prefixes.setdefault(words.key, self.begin(words, graph.seen))
+        prefix = graph.prefixes.setdefault(words.key, self.begin(words, graph))
         with torch.enable_grad():
-            (first,) = self._first(self.follow([(words, [graph.seen], prefix)]))
+            (first,) = self._first(self.follow([(words, [graph], prefix)]))
         self._take(prompt, prefix, first)
-        return first.scores, graph.seen.pixels
+        return first.scores, graph.pixels
 
     def _take(self, prompt: Prompt, prefix: Prefix, first: FirstToken) -> None:
         """Let the answer go on from a pass that was made for a gradient."""
@@ -602,8 +592,8 @@ def _last(firsts: Sequence[FirstToken]) -> Tensor | None:
         return firsts[0].place
     if firsts[0].place is not None:
         return torch.cat([not_none(first.place) for first in firsts], -2)
-    ends = [torch.full_like(one.scores[:, :1], one.length - 1) for one in firsts]
-    return torch.cat(ends).long()
+    ends = [(one.scores[:, :1], one.cache.get_seq_length() - 1) for one in firsts]
+    return torch.cat([torch.full_like(*end) for end in ends]).long()
 
 
 def _batch(tensors: Sequence[Tensor], axis: int, after: bool = False) -> Tensor:

@@ -16,6 +16,9 @@ from transformers import PreTrainedModel, ProcessorMixin
 from vicrop.prompts import Grid, Words
 from vicrop.types import Stock
 
+INSTRUCTION = "Answer the question using a single word or phrase."
+"""What follows a question, as in LLaVA-1.5's prompt."""
+
 
 @dataclass(frozen=True)
 class Connector:
@@ -171,18 +174,18 @@ def tokenize(processor: Any, text: str) -> Tensor:
     return processor.tokenizer(text, return_tensors="pt")["input_ids"]
 
 
-def chat_turn(processor: Any, text: str, images: int) -> str:
-    """A user's turn that shows images, then asks, by the processor's own template."""
-    asked = {"type": "text", "text": text}
-    turn = {"role": "user", "content": [*[{"type": "image"}] * images, asked]}
-    return processor.apply_chat_template(
+def chat_words(processor: Any, question: str, images: Sequence[str]) -> Words:
+    """A user's turn that shows images, then asks, by the processor's own template.
+
+    Args:
+        processor: of a model that chats.
+        question: the question.
+        images: what the placeholder of each image is expanded to.
+    """
+    asked = {"type": "text", "text": f"{question} {INSTRUCTION}"}
+    turn = {"role": "user", "content": [*[{"type": "image"}] * len(images), asked]}
+    text = processor.apply_chat_template(
         [turn], add_generation_prompt=True, tokenize=False
     )
-
-
-def fill_places(text: str, token: str, counts: Sequence[int]) -> str:
-    """A text whose n-th placeholder is repeated as often as image n has tokens."""
-    parts = text.split(token)
-    return "".join(
-        part + token * count for part, count in zip(parts, [*counts, 0], strict=True)
-    )
+    parts = zip(text.split(processor.image_token), [*images, ""], strict=True)
+    return Words(tokenize(processor, "".join(part + image for part, image in parts)))

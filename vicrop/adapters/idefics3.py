@@ -6,10 +6,9 @@ from PIL import Image
 from torch import Tensor
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
-from vicrop.adapters.facts import SquareFacts, chat_turn, tokenize
+from vicrop.adapters.facts import SquareFacts, chat_words
 from vicrop.prompts import Grid, Words
 
-INSTRUCTION = "Answer the question using a single word or phrase."
 WHOLE = {"rows": [[0]], "cols": [[0]]}  # what the processor says of an unsplit image
 
 
@@ -40,10 +39,8 @@ class Idefics3(SquareFacts):
 
     def words(self, question: str, counts: Sequence[int]) -> Words:
         """The processor's chat template, its image placeholders expanded."""
-        text = chat_turn(self.processor, f"{question} {INSTRUCTION}", len(counts))
         expanded = self.processor.replace_image_token(WHOLE, 0)
-        text = text.replace(self.processor.image_token, expanded)
-        return Words(tokenize(self.processor, text))
+        return chat_words(self.processor, question, [expanded] * len(counts))
 
     def picture(self, pixels: Tensor, grid: Grid) -> Tensor:
         """Of the one tile that an unsplit image is."""

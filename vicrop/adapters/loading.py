@@ -1,7 +1,6 @@
 """Models from the disk, the hub or memory: checked first, so that errors are clear."""
 
 import inspect
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,14 +44,12 @@ def load(
             here, weights that are torn, or a model of another family.
         FileNotFoundError: if the weights are not here and cannot be fetched.
     """
-    spec = _spec(name, family, layer, revision)
+    spec = _spec(name, family, layer, revision, options)
     if dtype not in DTYPES:
         raise ValueError(f"unknown dtype {dtype!r}; known: {', '.join(DTYPES)}")
     place = _device(device)
-    options = {**spec.options, **_options(spec.family, options)}
-    layer = spec.layer if layer is None else layer
-    model, processor = _fetch(name, spec, dtype, layer, options)
-    return _adapter(spec.family, model.to(place), processor, layer, options)
+    model, processor = _fetch(name, spec, dtype)
+    return _adapter(spec, model.to(place), processor)
 
 
 def wrap(
@@ -75,27 +72,21 @@ def wrap(
         ValueError: for an unknown family or option, a model or processor of another,
             or no such layer.
     """
-    _check_family(family)
-    return _adapter(family, model, processor, layer, _options(family, options))
+    spec = ModelSpec(family, "", layer, options=_options(family, options))
+    return _adapter(spec, model, processor)
 
 
-def _adapter(
-    family: str,
-    model: nn.Module,
-    processor: Any,
-    layer: int | None,
-    options: Mapping[str, int],
-) -> Adapter:
+def _adapter(spec: ModelSpec, model: nn.Module, processor: Any) -> Adapter:
     """Model and processor behind their family's facts, if they are of that family."""
-    kind = FAMILIES[family].facts
-    _check_class(family, type(model).__name__)
+    kind = FAMILIES[spec.family].facts
+    _check_class(spec.family, type(model).__name__)
     found, wanted = type(processor).__name__, kind.processor_class.__name__
     if processor is not None and found != wanted:
         raise ValueError(
-            f"family {family!r} wants a {wanted}, but the processor is a {found}; "
+            f"family {spec.family!r} wants a {wanted}, but the processor is a {found}; "
             "load it from the model's own folder"
         )
-    return Adapter(kind(model, processor, **options), layer)
+    return Adapter(kind(model, processor, **spec.options), spec.layer)
 
 
 def _check_class(family: str, found: str) -> None:
@@ -111,7 +102,9 @@ def _check_class(family: str, found: str) -> None:
 
 
 def _options(family: str, given: dict[str, int]) -> dict[str, int]:
-    """Options, if the family has them all."""
+    """Options, if there is such a family and it has them all."""
+    if family not in FAMILIES:
+        raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
     _, _, *known = inspect.signature(FAMILIES[family].facts).parameters
     unknown = set(given) - set(known)
     if unknown:
@@ -123,23 +116,27 @@ def _options(family: str, given: dict[str, int]) -> dict[str, int]:
 
 
 def _spec(
-    name: str, family: str | None, layer: int | None, revision: str | None
+    name: str,
+    family: str | None,
+    layer: int | None,
+    revision: str | None,
+    options: dict[str, int],
 ) -> ModelSpec:
-    known = MODELS.get(resolve(name))
-    if known is not None:
-        return replace(known, revision=revision or known.revision)
-    if family is None:
+    """A model of the registry or one described, with what is asked otherwise."""
+    spec = MODELS.get(resolve(name))
+    if spec is None and family is None:
         raise ValueError(
             f"unknown model {name!r}; known: {', '.join(MODELS)}; for a local folder "
             f"or hub id say its family ({', '.join(FAMILIES)})"
         )
-    _check_family(family)
-    return ModelSpec(family, name if "/" in name else f"./{name}", layer, revision)
-
-
-def _check_family(family: str) -> None:
-    if family not in FAMILIES:
-        raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
+    if spec is None:
+        spec = ModelSpec(str(family), name if "/" in name else f"./{name}")
+    return replace(
+        spec,
+        layer=spec.layer if layer is None else layer,
+        revision=revision or spec.revision,
+        options={**spec.options, **_options(spec.family, options)},
+    )
 
 
 def _device(name: str) -> torch.device:
@@ -151,13 +148,7 @@ def _device(name: str) -> torch.device:
         raise ValueError(f"device {name!r} cannot be used here ({reason})") from error
 
 
-def _fetch(
-    name: str,
-    spec: ModelSpec,
-    dtype: str,
-    layer: int | None,
-    options: Mapping[str, int],
-) -> tuple[nn.Module, Any]:
+def _fetch(name: str, spec: ModelSpec, dtype: str) -> tuple[nn.Module, Any]:
     """Model and processor from the disk or the hub."""
     source, kind = str(spec.folder or spec.source), FAMILIES[spec.family].facts
     # A pinned commit that is here can have no newer files: the hub is not asked.
@@ -173,7 +164,7 @@ def _fetch(
         # Without weights first, so that what is wrong is said before they load.
         with torch.device("meta"):
             empty = kind.architecture(config)
-        _adapter(spec.family, empty, processor, layer, options)
+        _adapter(spec, empty, processor)
         model = kind.architecture.from_pretrained(
             source,
             dtype=getattr(torch, dtype),

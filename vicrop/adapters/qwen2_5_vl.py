@@ -8,11 +8,9 @@ import transformers
 from PIL import Image
 from torch import Tensor
 
-from vicrop.adapters.facts import Facts, chat_turn, fill_places, tokenize
+from vicrop.adapters.facts import Facts, chat_words
 from vicrop.prompts import Grid, Words
 from vicrop.types import Stock
-
-INSTRUCTION = "Answer the question using a single word or phrase."
 
 
 class Qwen2_5_VLProcessor(transformers.Qwen2_5_VLProcessor):
@@ -79,9 +77,8 @@ class Qwen25VL(Facts):
 
     def words(self, question: str, counts: Sequence[int]) -> Words:
         """The processor's chat template, its image placeholders expanded."""
-        text = chat_turn(self.processor, f"{question} {INSTRUCTION}", len(counts))
-        text = fill_places(text, self.processor.image_token, counts)
-        return Words(tokenize(self.processor, text))
+        images = [self.processor.image_token * count for count in counts]
+        return chat_words(self.processor, question, images)
 
     def positions(self, ids: Tensor, grids: Sequence[Grid]) -> Tensor:
         """(3, 1, tokens): time, row and column (multimodal rotary positions)."""

@@ -6,8 +6,8 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from vicrop import paths
@@ -36,8 +36,7 @@ class Family:
     @property
     def facts(self) -> type[Facts]:
         """The class of its facts; imports torch and transformers."""
-        module, _, name = self.home.partition(":")
-        return getattr(import_module(module), name)
+        return resolve_name(self.home)
 
 
 @dataclass(frozen=True)
