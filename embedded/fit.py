@@ -16,6 +16,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.random import Generator
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -87,14 +89,14 @@ def fit(
 ) -> None:
     """Train ``modules`` in place for one stage, or load what an earlier run reached.
 
-    Leaves ``folder/name.pt`` (weights, optimizer, step) and
+    Leaves ``folder/name.safetensors`` (weights, optimizer, step) and
     ``folder/name.json`` (the curves).
     """
     parameters = [p for p in modules.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=schedule.rate, weight_decay=0.02, betas=(0.9, 0.98)
     )
-    file = folder / f"{name}.pt"
+    file = folder / f"{name}.safetensors"
     start = restore(file, modules, optimizer)
     curves = Curves(folder / f"{name}.json", start)
     bar = tqdm(
@@ -170,9 +172,11 @@ def save(
     file: Path, modules: nn.Module, optimizer: torch.optim.Optimizer, step: int
 ) -> None:
     """Write weights, optimizer state and step; a torn write leaves the old file."""
+    tensors = {f"weight.{k}": v.contiguous() for k, v in modules.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{k}": v for k, v in state.items()}
     part = file.with_suffix(".part")
-    states = {"modules": modules.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save({**states, "step": step}, part)
+    save_file(tensors, part, metadata={"step": str(step)})
     os.replace(part, file)
 
 
@@ -180,7 +184,18 @@ def restore(file: Path, modules: nn.Module, optimizer: torch.optim.Optimizer) ->
     """Load what ``save`` wrote, if it is there; the number of steps already done."""
     if not file.exists():
         return 0
-    saved = torch.load(file, weights_only=True)
-    modules.load_state_dict(saved["modules"])
-    optimizer.load_state_dict(saved["optimizer"])
-    return saved["step"]
+    with safe_open(file, "pt") as stored:
+        step = int(stored.metadata()["step"])
+        found = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    weights: dict[str, Tensor] = {}
+    states: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in found.items():
+        kind, _, rest = key.partition(".")
+        if kind == "weight":
+            weights[rest] = tensor
+        else:
+            number, _, field = rest.partition(".")
+            states.setdefault(int(number), {})[field] = tensor
+    modules.load_state_dict(weights)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+    return step

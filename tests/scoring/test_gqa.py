@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from vicrop.scoring import gqa, prepare
+from vicrop.scoring import gqa
 
 VECTORS = json.loads(
     (Path(__file__).parent.parent / "golden" / "metric_vectors.json").read_text()
@@ -16,7 +16,7 @@ VECTORS = json.loads(
 )
 def test_official_score_is_plain_equality(prediction, raw, prepared):
     assert gqa.score(prediction, ["yes"]) == raw
-    assert gqa.score(prepare.lower(prediction), ["yes"]) == prepared
+    assert gqa.score(gqa.prepared(prediction), ["yes"]) == prepared
 
 
 @pytest.mark.parametrize(
@@ -27,5 +27,5 @@ def test_official_score_is_plain_equality(prediction, raw, prepared):
 def test_prepared_answers_of_the_vectors_score_as_llavas(case):
     labels = case["labels"]
     labels = [labels] if isinstance(labels, str) else labels
-    said = prepare.lower(case["prediction"])
+    said = gqa.prepared(case["prediction"])
     assert 100 * gqa.score(said, labels) == case["llava_gqa_score"]

@@ -182,7 +182,7 @@ Metrics = list[dict[str, Any]]
 def as_said(
     dataset: str, rows: pd.DataFrame, before: np.ndarray, after: np.ndarray
 ) -> Metrics:
-    """The official score of answers that nobody prepared (``scoring.prepare``)."""
+    """The official score of answers that nobody prepared (``scoring.prepared``)."""
     was, now = (rescored(rows, c, dataset, "as said") for c in ("plain", "answer"))
     return [_paired(f"{metric_name(dataset)}, as said", was, now)]
 

@@ -15,7 +15,6 @@ from vicrop.scoring import (
     mcq,
     normalise,
     pope,
-    prepare,
     upstream,
     vqa,
     vstar,
@@ -34,8 +33,8 @@ class Metric:
     official: Scorer
     upstream: Scorer | None = None
     """The authors' own; None for data that they never scored."""
-    prepared: Callable[[str], str] = prepare.as_said
-    """What is done to an answer before the official score: see ``prepare``."""
+    prepared: Callable[[str], str] = str
+    """What is done to an answer before the official score, if anything."""
 
 
 def _plain(scorer: Callable[[str, Sequence[str]], float]) -> Scorer:
@@ -51,8 +50,8 @@ METRICS: dict[str, Metric] = {
     "vqav2": Metric(_plain(vqa.visualqa), _plain(upstream.vqa), normalise.m4c),
     "docvqa": Metric(_plain(anls.score), _plain(upstream.docvqa)),
     "infographicvqa": Metric(_plain(anls.score)),
-    "gqa": Metric(_plain(gqa.score), _plain(upstream.gqa), prepare.lower),
-    "aokvqa": Metric(_plain(aokvqa.direct), _plain(upstream.vqa), prepare.lower),
+    "gqa": Metric(_plain(gqa.score), _plain(upstream.gqa), gqa.prepared),
+    "aokvqa": Metric(_plain(aokvqa.direct), _plain(upstream.vqa), gqa.prepared),
     "aokvqa-mc": Metric(aokvqa.choice),
     "pope": Metric(_plain(pope.score), _plain(upstream.pope)),
     "vstar": Metric(_plain(vstar.score), upstream.vstar),
@@ -69,7 +68,16 @@ def has_upstream(dataset: str) -> bool:
 
 
 def prepared(dataset: str, prediction: str) -> str:
-    """An answer as the official script of a data set is given it (see ``prepare``).
+    """An answer as the official script of a data set is given it.
+
+    Some scripts compare raw text, because the models of their time chose from a list of
+    answers. A model that says "Yes" is wrong there. Published numbers of today's models
+    are all made from prepared answers; so are the scores in records and tables, which
+    show the raw ones beside them. ``score`` itself prepares nothing.
+
+    - GQA: lower case, no final stop (LLaVA, ``convert_gqa_for_eval.py``).
+    - VQAv2: TextVQA's normal form (LLaVA, ``convert_vqav2_for_submission.py``).
+    - A-OKVQA: as GQA; there is no published way that we know.
 
     >>> prepared("gqa", "Yes."), prepared("docvqa", "Yes.")
     ('yes', 'Yes.')

@@ -4,7 +4,7 @@ A check returns a note on what it found, or raises ``Found`` otherwise.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -71,11 +71,6 @@ class Case:
         """The question about other pictures of one size."""
         return self.vlm.prompt(self.question, [self.vlm.look_at(pictures)])
 
-    def with_crop(self, crop: Image.Image) -> Prompt:
-        """The question about the image and a crop, from the image's kept prefix."""
-        seen = [self.seen, self.vlm.look_at([crop])]
-        return self.vlm.prompt(self.question, seen, self.prompt.prefix)
-
     def marked(self, corner: str) -> Image.Image:
         """The image with a bright square in a corner of what the model sees."""
         left, top, right, bottom = self.vlm.visible(self.image.size)
@@ -101,6 +96,12 @@ class Case:
     def tolerance(self) -> float:
         """Of what is compared, relative to its range."""
         return TOLERANCE[self.vlm.dtype]
+
+    def expect_best(self, scores: Tensor, among: Iterable[int], otherwise: str) -> None:
+        """Fail unless one of some tokens ties with the best of all, to rounding."""
+        behind = scores.max() - scores[sorted(among)].max()
+        lost = float(behind / (scores.max() - scores.min()))
+        expect(lost < self.tolerance, otherwise)
 
 
 def default_image() -> Image.Image:
@@ -132,8 +133,9 @@ def hooks(module: nn.Module) -> tuple:
     )
 
 
-def same_modules(before: dict[str, tuple], after: dict[str, tuple], when: str) -> None:
+def same_modules(case: Case, before: dict[str, tuple], of: Callable, when: str) -> None:
     """Fail, naming the modules that are not as before."""
+    after = case.modules(of)
     changed = [name or "the model" for name in before if before[name] != after[name]]
     expect(not changed, f"{when}, {', '.join(changed[:3])} is not as before")
 
@@ -146,12 +148,6 @@ def apart(one: Tensor, other: Tensor) -> float:
     one, other = one.float(), other.float()
     span = float(other.max() - other.min()) or 1.0
     return float((one - other).abs().max()) / span
-
-
-def behind(scores: Tensor, tokens: set[int]) -> float:
-    """How far the best of some tokens lies below the best of all, of the range."""
-    best = scores[sorted(tokens)].max()
-    return float((scores.max() - best) / (scores.max() - scores.min()))
 
 
 def checked_size(gradient: Tensor) -> float:
@@ -194,12 +190,11 @@ def like_plain(case: Case, prompt: Prompt) -> str:
     worst = apart(vlm.run([prompt])[0].scores[0], plain[0])
     expect(worst < case.tolerance, f"scores differ by {worst:.2g} of their range")
     # A token that ties with the best may be chosen by either way.
-    for step, token in enumerate(answer):
-        lost = behind(plain[step], {token})
-        expect(lost < case.tolerance, f"answer token {step + 1} is not the likeliest")
+    for step, token in enumerate(answer, 1):
+        otherwise = f"answer token {step} is not the likeliest"
+        case.expect_best(plain[step - 1], [token], otherwise)
     if len(answer) < ANSWER_TOKENS:
-        ended = behind(plain[len(answer)], vlm.end_ids) < case.tolerance
-        expect(ended, "the answer ends early")
+        case.expect_best(plain[len(answer)], vlm.end_ids, "the answer ends early")
     return f"scores within {worst:.1g} of their range, {len(answer)} tokens"
 
 
@@ -244,8 +239,8 @@ def same_tokens(case: Case, prompt: Prompt, ours: list[int], stock: list[int]) -
     step = next((n for n, (one, other) in enumerate(both) if one != other), None)
     if step is not None:
         plain = plain_scores(case.vlm, prompt, ours[:step])[-1]
-        lost = max(behind(plain, {token}) for token in both[step])
-        expect(lost < case.tolerance, f"ours {ours}, the stock model's {stock}")
+        for token in both[step]:
+            case.expect_best(plain, [token], f"ours {ours}, the stock model's {stock}")
 
 
 # The checks.
@@ -272,9 +267,7 @@ def image_tokens(case: Case) -> str:
     expect(len(places) == count, f"{len(places)} placeholders, but token_count {count}")
     run = list(range(places[0], places[0] + count))
     expect(places == run, "other tokens stand between the image's")
-    expect(
-        list(range(span.start, span.stop)) == run, f"span {span}, but they are {run}"
-    )
+    expect([*range(span.start, span.stop)] == run, f"span {span}, but they are {run}")
     ((tokens, _),) = vlm.connect([seen], [words])
     expect(tokens.shape[:2] == (1, count), f"image tokens of shape {[*tokens.shape]}")
     filled = vlm.embed(words.ids, [tokens])[:, span]
@@ -408,15 +401,17 @@ def shared_prefix(case: Case) -> str:
 @relied_on
 def two_images(case: Case) -> str:
     """A crop beside the image keeps the image's tokens, and is read."""
-    crops = [case.marked(corner) for corner in CORNERS]
-    first, second = (case.with_crop(crop) for crop in crops[:2])
-    ids, kept = first.words.ids, case.prompt.prefix.ids
-    shown = int((ids == case.vlm.image_token_id).sum())
-    wanted = sum(case.vlm.token_count(image) for image in first.seen)
+    vlm, prefix = case.vlm, case.prompt.prefix
+    crops = [vlm.look_at([case.marked(f"top {side}")]) for side in ("left", "right")]
+    both = [[case.seen, crop] for crop in crops]
+    first, second = (vlm.prompt(case.question, seen, prefix) for seen in both)
+    ids, kept = first.words.ids, prefix.ids
+    shown = int((ids == vlm.image_token_id).sum())
+    wanted = sum(map(vlm.token_count, first.seen))
     expect(shown == wanted, f"{shown} placeholders for two images, not {wanted}")
     begins = torch.equal(ids[:, : kept.shape[1]], kept)
     expect(begins, "the prompt does not begin with the image's tokens")
-    change = apart(*(one.scores for one in case.vlm.run([first, second])))
+    change = apart(*(one.scores for one in vlm.run([first, second])))
     expect(change > 1e-6, "another crop makes no difference")
     return like_plain(case, first)
 
@@ -486,13 +481,13 @@ def nothing_left_behind(case: Case) -> str:
     vlm.look_at([case.image])
     vlm.attend([case.prompt], [vlm.layer])
     vlm.trace(case.prompt)
-    same_modules(case.before, case.modules(settings), "after a look")
+    same_modules(case, case.before, settings, "after a look")
     for verb in (lambda: vlm.attend([unfit], [0]), lambda: vlm.trace(unfit)):
         try:
             verb()
         except Exception:  # which one is the model's business
             raised += 1
-        same_modules(case.before, case.modules(settings), "after an error inside")
-    same_modules(hooked, case.modules(hooks), "after a look")
+        same_modules(case, case.before, settings, "after an error inside")
+    same_modules(case, hooked, hooks, "after a look")
     expect(raised > 0, "no error could be provoked inside, so nothing was tried")
     return f"{len(hooked)} modules, {raised} errors provoked"
