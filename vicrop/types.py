@@ -30,6 +30,16 @@ class Box(NamedTuple):
         """Pixels down."""
         return self.bottom - self.top
 
+    @property
+    def area(self) -> int:
+        """Pixels covered."""
+        return self.width * self.height
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """(x, y)."""
+        return (self.left + self.right) / 2, (self.top + self.bottom) / 2
+
 
 @dataclass(frozen=True, eq=False)
 class Map:
