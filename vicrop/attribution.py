@@ -25,14 +25,13 @@ if TYPE_CHECKING:
 GENERAL_QUESTION = "Write a general description of the image."
 """The paper's q', whose map divides out what is looked at whatever is asked."""
 
-# What prompts say.
+# What prompts say: of each, an array of all of its images, float32.
 
 
 def attention_to_image(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Attention from the starting answer token to the image, mean over heads.
 
-    Returns:
-        (images, rows, cols) float32 of each prompt, in the map's layer.
+    Of each prompt (images, rows, cols), in the map's layer.
 
     Source: paper, section 4: A_si = A_st · A_ti, each averaged over heads; A_ti is the
     identity for an MLP connector. The starting answer token's query is that of the
@@ -54,8 +53,7 @@ def mean_of_heads(row: Tensor, prompt: Prompt) -> np.ndarray:
 def weighted_attention(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Attention times the positive part of the answer's gradient to it.
 
-    Returns:
-        (images, rows, cols) float32 of each prompt.
+    Of each prompt (images, rows, cols).
 
     Source: paper, section 5 (grad-att): each attention is weighted by the relu of its
     own gradient, then averaged over heads; the starting answer token's probability is
@@ -74,8 +72,7 @@ def _weighted(vlm: Decoder, prompt: Prompt) -> np.ndarray:
 def pixel_gradient(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Norm, over channels, of the answer's gradient to each pixel.
 
-    Returns:
-        (images, height, width) float32, of the vision tower's input, of each prompt.
+    Of each prompt (images, height, width) of the vision tower's input.
 
     Source: paper, section 5 (pure-grad).
     """

@@ -46,8 +46,7 @@ def load(source: ImageLike) -> Image.Image:
             # Ours is the limit that counts, and it is checked before decoding.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                check_size(image.size, str(path))
-                return to_rgb(image)
+                return to_rgb(image, str(path))
     except Image.DecompressionBombError:
         raise ValueError(_too_large(str(path))) from None
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
@@ -114,9 +113,9 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """An upright RGB copy; transparency becomes white."""
-    check_size(image.size)
+def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
+    """An upright RGB copy; transparency becomes white. ``name`` is for errors."""
+    check_size(image.size, name)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I") or image.mode == "F":
         return _deep_grey(image).convert("RGB")

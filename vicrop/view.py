@@ -27,9 +27,8 @@ GEOMETRIES = ("exact", "upstream")
 class View:
     """Asks and looks without encoding the image again.
 
-    Kept: the image's features, its prefix in the language model's cache, the last
-    question as far as it was run, the general prompt's map of each kind, maps made and
-    what was answered. ``close``, or leaving a ``with`` block, frees all of it.
+    Kept: what ``Pictures`` keep of the image and of its tiles, maps made and what was
+    answered. ``close``, or leaving a ``with`` block, frees all of it.
 
     Attributes:
         vlm: the model.
@@ -149,12 +148,11 @@ class View:
                 for numbers in by_size.values()
                 for start in range(0, len(numbers), most)
             ]
-            self._tiles[most] = [(batch, self._look(batch)) for batch in batches]
+            for batch in batches:
+                parts = [self.part(self.tiles.boxes[number]) for number in batch]
+                look = Pictures(self.vlm, parts, self.geometry, answered=False)
+                self._tiles.setdefault(most, []).append((batch, look))
         return self._tiles[most]
-
-    def _look(self, numbers: list[int]) -> Pictures:
-        pictures = [self.part(self.tiles.boxes[number]) for number in numbers]
-        return Pictures(self.vlm, pictures, self.geometry, answered=False)
 
     def _tile_placed(
         self, values: np.ndarray, number: int

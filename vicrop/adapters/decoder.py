@@ -45,7 +45,6 @@ class Decoder:
     Attributes:
         facts: what the family knows of the model.
         family: key in ``FAMILIES``.
-        crop_px: side of the smallest crop, pixels (paper, section 5).
         model: a transformers model.
         text_model: its language model without the head.
         attention: the language model's self-attention modules, lowest first.
@@ -56,12 +55,17 @@ class Decoder:
 
     def __init__(self, facts: Facts, layer: int):
         self.facts, self.model, self.layer = facts, facts.model, layer
-        self.family, self.crop_px = facts.family, facts.crop_px
+        self.family = facts.family
         self.image_token_id = self.model.config.image_token_id
         self.text_model = self.model.get_decoder()
         self.head = self.model.get_output_embeddings()
         self.attention = [one.self_attn for one in self.text_model.layers]
         self.work = Work()
+
+    @property
+    def crop_px(self) -> int:
+        """Side of the smallest crop, pixels (paper, section 5)."""
+        return self.facts.crop_px
 
     @property
     def processor(self) -> Any:
