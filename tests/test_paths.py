@@ -1,5 +1,8 @@
 """Folders of a clone, of an installed package, and those that are asked for."""
 
+import runpy
+import shutil
+
 import pytest
 
 from vicrop import paths
@@ -18,10 +21,13 @@ def test_a_clone_keeps_data_and_results_in_itself(monkeypatch, tmp_path):
 
 
 def test_an_installed_package_writes_into_the_working_folder(monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "ROOT", tmp_path / "site-packages")
+    installed = tmp_path / "site-packages" / "vicrop" / "paths.py"
+    installed.parent.mkdir(parents=True)
+    shutil.copy(paths.__file__, installed)
     monkeypatch.chdir(tmp_path)
-    assert paths.data() == tmp_path / "data"
-    assert paths.runs() == tmp_path / "book" / "results" / "runs"
+    made = runpy.run_path(str(installed))
+    assert made["data"]() == tmp_path / "data"
+    assert made["runs"]() == tmp_path / "book" / "results" / "runs"
 
 
 def test_folders_that_are_asked_for_win(monkeypatch, tmp_path):

@@ -125,11 +125,13 @@ def test_every_notebook_can_be_followed(page):
     assert all((paths.ROOT / file).is_file() for file in found)
 
 
-def test_pages_of_runs_use_the_package_alone():
+def test_pages_of_runs_use_nothing_of_the_analyses():
     found = sources.sources_of(paths.notebooks() / "run.ipynb")
-    assert {file.split("/")[0] for file in found} == {"vicrop"}
-    for used in ("run/loop.py", "run/scorecard.py", "plots.py", "attribution.py"):
+    assert {file.split("/")[0] for file in found} == {"vicrop", "workflow"}
+    for used in ("run/loop.py", "run/scores.py", "plots.py", "attribution.py"):
         assert f"vicrop/{used}" in found
+    own = [file for file in found if file.startswith("workflow/")]
+    assert own == ["workflow/__init__.py", "workflow/replay.py"]
 
 
 def test_what_is_followed_is_what_python_loads():

@@ -43,13 +43,13 @@ class House:
     def snakemake(self, *args: str) -> subprocess.CompletedProcess:
         """Run the workflow here."""
         settings = ["--config", "size=small", "matrix=matrix.yaml"]
-        environment = {"VICROP_DATA": "data", "PYTHONPATH": "."}
-        environment = {key: str(self.root / v) for key, v in environment.items()}
+        places = {"VICROP_DATA": "data", "VICROP_RESULTS": "book/results"}
+        places = {key: str(self.root / value) for key, value in places.items()}
         command = [sys.executable, "-m", "snakemake", "--nolock", "--cores", "2"]
         return subprocess.run(
             [*command, *args, *settings],
             cwd=self.root,
-            env={**os.environ, **environment, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **places, "PYTHONPATH": str(self.root)},
             capture_output=True,
             text=True,
             timeout=300,
