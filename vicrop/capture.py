@@ -9,7 +9,6 @@ after the cache. No hook is registered, and the own config comes back in any cas
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -200,11 +199,16 @@ def last_token_only(modules: Sequence[nn.Module]) -> Iterator[None]:
     Args:
         modules: that take (batch, tokens, size), each token by itself.
     """
-    with ExitStack() as stack:
-        for module in modules:
-            narrowed = _narrowed(module.forward)
-            stack.enter_context(patch.object(module, "forward", narrowed))
+    before = [vars(module).get("forward") for module in modules]
+    for module in modules:
+        module.forward = _narrowed(module.forward)
+    try:
         yield
+    finally:
+        for module, own in zip(modules, before, strict=True):
+            del module.forward
+            if own is not None:  # an instance's own, as some libraries set it
+                module.forward = own
 
 
 def _narrowed(own: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
