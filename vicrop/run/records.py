@@ -187,6 +187,8 @@ class Record(_Sealed):
         id: of the sample.
         question: as it was asked.
         labels: answers that count as right.
+        image: the sample's ``image_path``, which tells answers about one picture;
+            None in records of before.
         plain: the answer without a crop.
         answer: the method's answer.
         plain_score: of ``plain``, in [0, 1].
@@ -201,6 +203,7 @@ class Record(_Sealed):
     id: str
     question: str
     labels: tuple[str, ...]
+    image: str | None = None
     plain: str | None = None
     answer: str | None = None
     plain_score: float | None = None
