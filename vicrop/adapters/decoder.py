@@ -338,7 +338,16 @@ class Decoder:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary."""
-        return self.head(hidden)
+        return self.finite(self.head(hidden), "scores")
+
+    def finite(self, values: Tensor, what: str) -> Tensor:
+        """Values, if they are; else a ValueError: what overflows says nothing."""
+        if not values.isfinite().all():
+            raise ValueError(
+                f"the model's {what} are not finite in {self.dtype}, which some number "
+                "on the way was too large for; load it in bfloat16 or float32"
+            )
+        return values
 
     # Prefixes: padded on the right, where no token of a causal model looks.
 
@@ -450,7 +459,8 @@ class Decoder:
         with capture.read_rows([self.attention[layer] for layer in layers]) as rows:
             self._suffixes(prompts, depth)
         read = [
-            kept.parted(rows[number], _cuts(prompts)) for number in range(len(layers))
+            kept.parted(self.finite(rows[number], "attention weights"), _cuts(prompts))
+            for number in range(len(layers))
         ]
         return [torch.stack(own) for own in zip(*read, strict=True)]
 
