@@ -115,6 +115,14 @@ ALIASES: dict[str, str] = _TABLES["aliases"]
 """The authors' short keys."""
 
 
+_OF_HUB = {spec.source: key for key, spec in MODELS.items() if "/" in spec.source}
+
+
 def resolve(name: str) -> str:
-    """A model's key, the authors' short keys translated."""
-    return ALIASES.get(name, name)
+    """A model's one name: its key, else its folder from the root on, else its hub id.
+
+    The authors' short keys and the hub ids of models that have a key are that key.
+    """
+    name = ALIASES.get(name, _OF_HUB.get(name, name))
+    folder = Path(name).expanduser()
+    return str(folder.resolve()) if name not in MODELS and folder.is_dir() else name
