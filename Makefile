@@ -88,8 +88,11 @@ train: $(VENV)/ok  ## train the four tiny models anew (some four hours)
 	$(BIN)/python -m data_prep.plates
 	$(BIN)/python -m embedded.train
 
-clean:  ## remove what was built and executed; the environment stays
-	rm -rf .smoke .cache _build book/executed book/results book/_static/mathjax
+# Runs of another size are kept: they may be days of a GPU.
+clean:  ## remove what `make book` makes again; the environment and other runs stay
+	@if test -x $(BIN)/python; then $(BIN)/python -m workflow.clean; \
+	  elif test -e book/results; then echo "kept: book/results, for there is no $(VENV) that tells what can be made again"; fi
+	rm -rf .smoke .cache _build book/_static/mathjax
 	rm -rf .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
 	find . -name .venv -prune -o -name __pycache__ -exec rm -rf {} +
 

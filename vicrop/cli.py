@@ -4,6 +4,7 @@
 """
 
 import sys
+import traceback
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,7 +14,8 @@ from rich.table import Table
 
 from vicrop import methods
 from vicrop.run import cli as runcli
-from vicrop.run.progress import STOPPED, Stopped
+from vicrop.run.folder import NotOurs
+from vicrop.run.progress import Stopped
 from vicrop.run.records import RunConfig
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ OF_ANSWER = ("model", "method", "device", "dtype", "fit", "geometry", "options")
 
 app = typer.Typer(
     help="Visual cropping for multimodal LLMs.",
+    epilog="Exit status: 0 whole; 1 whole, but samples failed; 2 refused, nothing "
+    "done; 75 stopped by a signal, the same command goes on; 70 a mistake of ours.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -143,26 +147,55 @@ def _count(parameters: float) -> str:
     return f"{parameters / (1e9 if billions else 1e6):.3g} {'B' if billions else 'M'}"
 
 
+@app.command("paths")
+def where() -> None:
+    """Where data sets, runs and weights are, and why there."""
+    from vicrop import paths
+
+    table = Table("what", "folder", "why")
+    table.columns[1].overflow = "fold"  # never shortened: it is typed again
+    for place in paths.places():
+        table.add_row(place.what, str(place.folder), place.why)
+    runcli.show(table)
+
+
 for one in (runcli.run, runcli.merge, runcli.status, runcli.verify):
     app.command()(one)
 for command in entry_points(group="vicrop.commands"):
     app.command(command.name)(command.load())
 
 
-def main() -> None:
-    """Entry point: a caller's mistake is one line on stderr and exit status 2.
+INTERRUPTED = 130
+"""What typer makes of Ctrl-C where no run handles it."""
 
-    A run that a signal stopped exits with status 75: the same command goes on.
+
+def main() -> None:
+    """Entry point: a caller's mistake is one line on stderr; statuses are the help's.
+
+    What nobody foresaw shows where it happened, and is never taken for a whole run.
     """
     try:
         app()
+        status = 0
+    except SystemExit as ended:
+        status = ended.code
+        gone = isinstance(ended.__context__, BrokenPipeError)  # what typer ends with 1
+        if gone or status == INTERRUPTED:
+            status = _said("stopped; run the same again to go on", runcli.STOPPED)
+    except (ValueError, OSError, NotOurs) as error:
+        status = _said(str(error), runcli.REFUSED)
     except Stopped as stopped:
-        typer.echo(f"vicrop: {stopped}", err=True)
-        sys.exit(STOPPED)
-    except (ValueError, OSError, RuntimeError) as error:
-        line = " ".join(str(error).split())
-        typer.echo(f"vicrop: {line}", err=True)
-        sys.exit(2)
+        status = _said(str(stopped), runcli.STOPPED)
+    except Exception:
+        traceback.print_exc()
+        status = _said("this should not happen; please report it", runcli.UNEXPECTED)
+    sys.exit(status)
+
+
+def _said(text: str, status: int) -> int:
+    """The status, once the text is one line on stderr."""
+    typer.echo(f"vicrop: {' '.join(text.split())}", err=True)
+    return status
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import pytest
 
 from vicrop.run import loop
 from vicrop.run.folder import RunFolder
-from vicrop.run.progress import STOPPED
+from vicrop.run.cli import STOPPED
 from vicrop.run.records import RunConfig
 
 

@@ -140,18 +140,18 @@ INSTEAD: dict[str, str] = _TABLES["instead"]
 """What a folder may hold in place of a model, by patterns of its files."""
 
 
-def resolve(name: str | PathLike[str]) -> str:
-    """One name for one model: its key, or its folder's whole path, or as it is.
+_OF_HUB = {spec.source: key for key, spec in MODELS.items() if "/" in spec.source}
 
-    The authors' short keys and hub ids of models with a key stand for that key.
+
+def resolve(name: str | PathLike[str]) -> str:
+    """A model's one name: its key, else its folder from the root on, else its hub id.
+
+    The authors' short keys and the hub ids of models that have a key are that key.
     """
-    told = str(name)
-    key, folder = ALIASES.get(told, told), Path(told).expanduser()
-    if key in MODELS:
-        return key
-    if told.startswith((".", "/", "~")) or (told and folder.is_dir()):
-        return str(folder.resolve())
-    return {spec.source: key for key, spec in MODELS.items()}.get(told, told)
+    told, folder = str(name), Path(name or "?").expanduser()
+    key = ALIASES.get(told, _OF_HUB.get(told, told))
+    is_folder = told.startswith((".", "/", "~")) or folder.is_dir()
+    return str(folder.resolve()) if is_folder and key not in MODELS else key
 
 
 def find(name: str | PathLike[str], family: str | None = None) -> ModelSpec:

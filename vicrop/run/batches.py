@@ -21,6 +21,7 @@ from PIL import Image
 from vicrop import attribution, images, pipeline
 from vicrop.run import datasets
 from vicrop.run.folder import RunFolder
+from vicrop.run.progress import ASKED_TO_END
 from vicrop.run.records import RunConfig, Sample
 from vicrop.types import Box, Map
 from vicrop.view import View, Views, answer, describe, see
@@ -134,7 +135,9 @@ class Batches:
                 self._run(batch)
         except torch.OutOfMemoryError:
             fits = False
-        except Exception as error:
+        except ASKED_TO_END:
+            raise
+        except BaseException as error:  # panics of Rust's libraries are no Exception
             # One by one, it is that sample's error alone, and recorded as such.
             self.look.views.close()
             first.notes.append(

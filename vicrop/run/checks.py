@@ -61,14 +61,15 @@ def status(run: RunFolder) -> Status:
     failed = sum(line.record is not None and bool(line.record.error) for line in lines)
     asked = meta.get("asked")
     spent, made = meta.get("seconds", 0), meta.get("answered", 0)
+    state = _state(run, meta)
     return Status(
         name=run.name,
-        state=_state(run, meta),
+        state=state,
         done=len(lines),
         failed=failed,
         missing=None if asked is None else asked - len(lines),
         speed=made / spent if spent else None,
-        who=owner(run.folder) or "",
+        who=(owner(run.folder) or "") if state in ("running", "stopped") else "",
     )
 
 
@@ -114,7 +115,6 @@ def verify(run: RunFolder, weights: bool = False) -> Iterator[str]:
         return
     config = run.config()
     yield from of_file(run)
-    yield from _of_meta(run, config)
     yield from _beside_data(run, config)
     if weights:
         yield from _of_weights(config, meta["identity"]["weights"])
@@ -143,16 +143,6 @@ def of_lines(run: RunFolder, samples: Iterable[Sample]) -> Iterator[str]:
             left.pop(line.record.id)
     if left:
         yield f"{len(left)} samples have no record, such as {next(iter(left))!r}"
-
-
-def _of_meta(run: RunFolder, config: RunConfig) -> Iterator[str]:
-    """What ``meta.json`` says of itself."""
-    if run.meta()["identity"]["parameters"] != config.digest():
-        yield "meta.json's parameters are not those that its records were made with"
-    expected = RunFolder.of(config).folder
-    ends = expected.parts[-3:] if config.shards > 1 else expected.parts[-1:]
-    if run.folder.resolve().parts[-len(ends) :] != ends:
-        yield f"the folder is called {run.folder.name}, but holds {'/'.join(ends)}"
 
 
 def _beside_data(run: RunFolder, config: RunConfig) -> Iterator[str]:

@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from vicrop.run.records import HOW, RunConfig
+from vicrop import methods
+from vicrop.run.folder import RunFolder
+from vicrop.run.records import HOW, RunConfig, fault_of
+
+FAILED, REFUSED, STOPPED, UNEXPECTED = 1, 2, 75, 70
+"""Exit statuses: whole, with failed samples; a mistake, nothing done; asked to stop,
+the same command goes on (EX_TEMPFAIL); a mistake of ours (EX_SOFTWARE)."""
 
 FIELDS = tuple(RunConfig.model_fields)
 OF_MERGE = tuple(name for name in FIELDS if name not in HOW or name == "shards")
@@ -70,9 +77,17 @@ def _option(name: str, needed: bool) -> inspect.Parameter:
 def _configs(
     method: list[str], options: list[str], batch_size: str = "1", **settings: Any
 ) -> list[RunConfig]:
-    """The runs of several methods, each once."""
+    """The runs of several methods, each once.
+
+    Raises:
+        ValueError: for a value that a run cannot have.
+    """
     shared = {"options": numbers(options), "batch_size": _size(batch_size), **settings}
-    return [RunConfig(method=each, **shared) for each in dict.fromkeys(method)]
+    keys = dict.fromkeys(map(methods.resolve, method))
+    try:
+        return [RunConfig(method=key, **shared) for key in keys]
+    except ValidationError as error:
+        raise ValueError(fault_of(error)) from None
 
 
 def numbers(options: list[str]) -> dict[str, Any]:
@@ -137,26 +152,30 @@ def run(
 ) -> None:
     """Answer a data set; interrupted, it goes on where it was.
 
-    Several --method are answered together, each image looked at once. Exit status: 0;
-    1 if samples failed; 2 for a mistake; 75 after SIGTERM or Ctrl-C: run it again.
+    Several --method are answered together, each image looked at once.
     """
     from vicrop.run import loop
 
-    folders = loop.run_together(configs, again=retry_failed)
+    _report(loop.run_together(configs, again=retry_failed))
+
+
+def _report(folders: Iterable[RunFolder]) -> None:
+    """Say where whole runs are, and what of them failed: then exit with status 1."""
+    failed = []
     for folder in folders:
         typer.echo(f"records: {folder.records_file}")
         for note in folder.meta()["notes"]:
             typer.echo(f"note: {note}", err=True)
-    failed = [record for folder in folders for record in loop.failures(folder)]
+        failed += [record for record in folder.records() if record.error is not None]
     for record in failed[:10]:
         typer.echo(f"failed: {record.id}: {record.error}", err=True)
     if failed:
         typer.echo(
             f"{len(failed)} samples failed; see their `error`, or try them again with "
-            "--retry-failed",
+            "`vicrop run … --retry-failed`",
             err=True,
         )
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 @takes_runs(OF_MERGE, needed=("shards",))
@@ -164,8 +183,7 @@ def merge(configs: list[RunConfig]) -> None:
     """Put the shards of a run together, if they are whole and of one kind."""
     from vicrop.run import shards
 
-    for config in configs:
-        typer.echo(f"records: {shards.merge(config).records_file}")
+    _report([shards.merge(config) for config in configs])
 
 
 def status() -> None:
@@ -191,20 +209,23 @@ def verify(
         bool, typer.Option("--weights", help="Load the model, compare its hash.")
     ] = False,
 ) -> None:
-    """Whether RUNS are whole and unchanged; exit status 1 if one is not."""
+    """Whether RUNS are whole and unchanged; refused, with what is wrong, if not."""
     from vicrop.run import checks
-    from vicrop.run.folder import RunFolder
 
-    wrong = False
+    status = 0
     for run in map(RunFolder, runs):
         found = list(checks.verify(run, weights))
-        wrong = wrong or bool(found)
         for fault in found:
             typer.echo(f"{run.name}: {fault}", err=True)
-        if not found:
-            typer.echo(f"{run.name}: {run.seal()['count']} records, all well")
-    if wrong:
-        raise typer.Exit(1)
+        if found:
+            status = REFUSED
+            continue
+        failed = sum(record.error is not None for record in run.records())
+        said = f"{failed} of them failed samples" if failed else "all well"
+        typer.echo(f"{run.name}: {run.seal()['count']} records, {said}")
+        status = status or (FAILED if failed else 0)
+    if status:
+        raise typer.Exit(status)
 
 
 def show(table: Table) -> None:

@@ -11,18 +11,8 @@ from PIL import ExifTags, Image
 from pydantic import TypeAdapter, ValidationError
 
 from vicrop import methods, paths
+from vicrop.paths import MAKERS
 from vicrop.run.records import RunConfig, Sample
-
-MAKERS = dict.fromkeys(
-    ("plates", "plates-hd", "plates-wide", "plates-val"), "python -m data_prep.plates"
-) | {
-    key: f"vicrop prep {key}"
-    for key in (
-        "textvqa docvqa gqa aokvqa aokvqa-mc pope vstar vqav2 hr-bench-4k hr-bench-8k"
-        " zoombench treebench infographicvqa"
-    ).split()
-}
-"""The command that makes each data set."""
 
 SAMPLES = TypeAdapter(list[Sample])
 

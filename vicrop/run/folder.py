@@ -7,10 +7,12 @@ it, so that one left behind by a killed process, on whatever machine, is free.
 import hashlib
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,9 +57,9 @@ class RunFolder:
         maps_file: one JSON line a map, if they were to be saved.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.records_file, self.maps_file = folder / RECORDS, folder / MAPS
+    def __init__(self, folder: str | PathLike):
+        self.folder = Path(folder)
+        self.records_file, self.maps_file = self.folder / RECORDS, self.folder / MAPS
 
     @classmethod
     def of(cls, config: RunConfig) -> "RunFolder":
@@ -145,22 +147,36 @@ class RunFolder:
         text = self.records_file.read_bytes() if self.records_file.exists() else b""
         return {"count": text.count(b"\n"), "sha256": hashlib.sha256(text).hexdigest()}
 
-    def check_identity(self, identity: Mapping[str, str]) -> None:
+    def check_identity(self, identity: Mapping[str, Any]) -> None:
         """Refuse to add records to those of something else.
 
         Args:
-            identity: hashes of what the records depend on.
+            identity: parameters and hashes that the records depend on; what is not
+                known yet is left out.
 
         Raises:
-            ValueError: if the folder holds records of another identity.
+            ValueError: naming what differs, with both values and what to do.
         """
-        known = self.meta().get("identity")
-        if known is not None and known != identity:
-            changed = [key for key in identity if known.get(key) != identity[key]]
-            raise ValueError(
-                f"{self.folder} holds records made with other {', '.join(changed)}; "
-                "delete that folder to run again, or keep it under another name"
+        meta = self.meta()
+        known = meta.get("config", {}) | meta.get("identity", {})
+        changed = [k for k, v in identity.items() if k in known and known[k] != v]
+        if changed:
+            pairs = (
+                f"{k} {_short(known[k])}, not {_short(identity[k])}" for k in changed
             )
+            raise ValueError(
+                f"{self.folder} holds records made with {'; '.join(pairs)}; ask for "
+                "the same to go on with them, or move that folder away to begin anew"
+            )
+
+
+def _short(value: Any) -> str:
+    """A parameter's value, or the beginning of a hash."""
+    return value[:12] if re.fullmatch("[0-9a-f]{64}", str(value)) else repr(value)
+
+
+class NotOurs(RuntimeError):
+    """A folder that this process may not write: another does, or locks are missing."""
 
 
 @contextmanager
@@ -171,18 +187,18 @@ def one_writer(folder: Path) -> Iterator[str | None]:
         Who held it and ended without letting it go (killed); None if nobody did.
 
     Raises:
-        RuntimeError: if another process holds it, or its file system has no locks.
+        NotOurs: if another process holds it, or its file system has no locks.
     """
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=1)  # a moment of somebody who only looks is waited for
     except Timeout:
-        raise RuntimeError(
+        raise NotOurs(
             f"{folder} is being written by {owner(folder) or 'another process'}; wait "
             "until it ends, or stop it"
         ) from None
     except NotImplementedError:
-        raise RuntimeError(
+        raise NotOurs(
             f"the file system of {folder} has no locks (flock), so that two writers "
             "could spoil it; let VICROP_RESULTS name a folder on one that has"
         ) from None
@@ -190,8 +206,8 @@ def one_writer(folder: Path) -> Iterator[str | None]:
         left = owner(folder)
         jsonl.replace_json(folder / OWNER, _myself())
         yield left
+    finally:  # only a process that was killed leaves its name
         (folder / OWNER).unlink(missing_ok=True)
-    finally:
         lock.release()
 
 
@@ -311,7 +327,7 @@ def _sort(file: Path, order: Iterable[str]) -> None:
 @contextmanager
 def writing(
     run: RunFolder,
-    identity: Mapping[str, str],
+    identity: Mapping[str, Any],
     samples: Sequence[Sample],
     again: bool = False,
 ) -> Iterator[Writer]:
@@ -322,13 +338,14 @@ def writing(
 
     Args:
         run: the folder.
-        identity: hashes of what the records depend on; kept in ``meta.json``.
+        identity: parameters and hashes that the records depend on; kept in
+            ``meta.json``.
         samples: that are asked, in the order in which records are to stand.
         again: whether failed samples are tried again.
 
     Raises:
         ValueError: if the folder holds records of another identity.
-        RuntimeError: if another process holds it.
+        NotOurs: if another process holds it.
         OSError: if it cannot be written.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
