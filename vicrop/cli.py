@@ -3,25 +3,29 @@
 ``vicrop prep`` is the ``data_prep`` package's, found by its entry point.
 """
 
+import os
 import sys
 import traceback
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
 
-from vicrop import methods
 from vicrop.run import cli as runcli
 from vicrop.run.folder import NotOurs
 from vicrop.run.progress import Stopped
 from vicrop.run.records import RunConfig
+from vicrop.types import check_question, known
 
 if TYPE_CHECKING:
     from vicrop.adapters import ModelSpec
 
-OF_ANSWER = ("model", "method", "device", "dtype", "fit", "geometry", "options")
+OF_ANSWER = (
+    *("model", "family", "layer", "method", "device", "dtype"),
+    *("fit", "geometry", "options"),
+)
 """Fields of RunConfig that ``answer`` takes."""
 
 app = typer.Typer(
@@ -40,9 +44,6 @@ def answer(
     configs: list[RunConfig],
     image: Path,
     question: str,
-    family: Annotated[
-        str | None, typer.Option(help="Of a model without a key.")
-    ] = None,
     high_res: Annotated[
         Literal["yes", "no", "auto"],
         typer.Option(help="Map made tile by tile; auto: above 1024 pixels a side."),
@@ -52,37 +53,48 @@ def answer(
     ] = None,
 ) -> None:
     """Ask a question about an image, look, crop, and ask again."""
-    from vicrop import adapters, images, pipeline
-    from vicrop.types import check_question
+    from vicrop import images, pipeline
+    from vicrop.run import provenance
 
     config = configs[-1]
-    method = methods.resolve(config.method)
     check_question(question)
     picture = images.load(image)
-    options: dict[str, Any] = config.options  # as keywords: checked in ``load``
-    vlm = adapters.load(
-        config.model,
-        family=family,
-        device=config.device,
-        dtype=config.dtype,
-        **options,
-    )
+    figure = None if save_figure is None else _figure_file(save_figure)
+    vlm = provenance.load(config)
     said = pipeline.ViCrop(vlm).answer(
         picture,
         question,
-        method,
+        config.method,
         high_res={"yes": True, "no": False}.get(high_res, "auto"),
         fit=config.fit,
         geometry=config.geometry,
     )
     typer.echo(f"without a crop: {said.plain}")
+    runcli.warn(config, image, vlm.layer)
     if said.box is not None:
         typer.echo(f"with the crop {tuple(said.box)}: {said.text}")
-    if save_figure is not None:
+    if figure is not None:
         from vicrop import plots
 
-        plots.answer_panel(picture, said).savefig(save_figure, dpi=150)
-        typer.echo(f"figure: {save_figure}")
+        plots.answer_panel(picture, said).savefig(figure, dpi=150)
+        typer.echo(f"figure: {figure}")
+
+
+def _figure_file(path: Path) -> Path:
+    """The file that a figure will be in: a picture's, where one can be written.
+
+    Raises:
+        ValueError: for an ending of something else.
+        OSError: if there is no such folder, or it may not be written to.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    file = path if path.suffix else path.with_suffix(".png")
+    endings = FigureCanvasBase.get_supported_filetypes()
+    known(file.suffix[1:].lower(), endings, f"kind of picture, {path}:")
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise OSError(f"{file} cannot be written; is its folder there, and writable?")
+    return file
 
 
 @app.command()

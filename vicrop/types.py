@@ -29,10 +29,11 @@ class Box(NamedTuple):
         try:
             left, top, right, bottom = map(operator.index, corners)
         except (TypeError, ValueError):
-            left, top, right, bottom = 0, 0, 0, 0
+            left = top = right = bottom = 0
         if left >= right or top >= bottom:
             raise ValueError(
-                f"{corners!r} is no box (left, top, right, bottom) in whole pixels"
+                f"{corners!r} is no box: expected left < right and top < bottom, in "
+                "whole pixels"
             )
         return cls(left, top, right, bottom)
 

@@ -104,8 +104,8 @@ class View:
             ValueError: for an unknown method, or a map that is not finite.
         """
         check_question(question)
+        kind, high = attribution.split(method)
         if (question, method) not in self._maps:
-            kind, high = attribution.split(method)
             if high:
                 made = self._joined(question, kind)
             else:

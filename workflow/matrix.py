@@ -25,11 +25,8 @@ from vicrop.run.records import RunConfig
 
 
 def _model(name: str) -> str:
-    found = registry.resolve(name)
-    if found not in registry.MODELS:
-        known = ", ".join(registry.MODELS)
-        raise ValueError(f"unknown model {name!r}; known: {known}")
-    return found
+    registry.find(name)
+    return registry.resolve(name)
 
 
 def _dataset(name: str) -> str:

@@ -129,10 +129,12 @@ def _check_weights(model: Stock) -> None:
     kinds = {str(weight.dtype).removeprefix("torch.") for weight in weights}
     quantised = getattr(model.config, "quantization_config", None)
     if quantised or kinds - set(DTYPES):
-        how = getattr(quantised, "quant_method", quantised) or ", ".join(sorted(kinds))
+        how = ", ".join(sorted(kinds))
+        if quantised:
+            how = f"quantised ({getattr(quantised, 'quant_method', quantised)})"
         raise ValueError(
-            f"the model's weights are quantised or else ({how}), and maps and answers "
-            f"need {', '.join(DTYPES)}: take the weights that they were made from, or "
+            f"the model's weights are {how}, but maps and answers need "
+            f"{', '.join(DTYPES)}; take the weights that they were made from, or call "
             "model.dequantize() first"
         )
     places = {str(weight.device) for weight in weights}
@@ -150,7 +152,7 @@ def _with_options(spec: ModelSpec, given: dict[str, int]) -> ModelSpec:
     """A model with options of its family, if it has them all."""
     _, _, *names = inspect.signature(FAMILIES[spec.family].facts).parameters
     for name, value in given.items():
-        known(name, names, f"option of family {spec.family!r},")
+        known(name, names or ["none"], f"option of family {spec.family}")
         whole(value, name)
     return replace(spec, options={**spec.options, **given})
 

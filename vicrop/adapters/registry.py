@@ -93,6 +93,11 @@ class ModelSpec:
         return paths.WEIGHTS / self.source  # an absolute one as it is
 
     @property
+    def files(self) -> list[Path]:
+        """Of the weights in its folder."""
+        return [] if self.folder is None else sorted(self.folder.glob(WEIGHTS))
+
+    @property
     def map_layer(self) -> int:
         """Its own layer for the map, or its family's."""
         own = self.layer
@@ -101,7 +106,7 @@ class ModelSpec:
     def is_here(self) -> bool:
         """Whether the weights can be loaded without a network."""
         if self.folder is not None:
-            return any(self.folder.glob(WEIGHTS))
+            return bool(self.files)
         if self._cached("config.json") is None:
             return False
         index = self._cached("model.safetensors.index.json")
@@ -148,7 +153,7 @@ def resolve(name: str | PathLike[str]) -> str:
 
     The authors' short keys and the hub ids of models that have a key are that key.
     """
-    told, folder = str(name), Path(name or "?").expanduser()
+    told, folder = str(name), Path(str(name) or "?").expanduser()
     key = ALIASES.get(told, _OF_HUB.get(told, told))
     is_folder = told.startswith((".", "/", "~")) or folder.is_dir()
     return str(folder.resolve()) if is_folder and key not in MODELS else key
@@ -162,7 +167,7 @@ def find(name: str | PathLike[str], family: str | None = None) -> ModelSpec:
     """
     found = resolve(name)
     keys = [MODELS[found].family] if found in MODELS else FAMILIES
-    said = "" if family is None else known(family, keys, f"family of {found}:")
+    said = "" if family is None else known(family, keys, "family")
     if found in MODELS or Path(found).is_absolute() or HUB_ID.fullmatch(found):
         return MODELS.get(found) or ModelSpec(said, found)
     raise ValueError(

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vicrop import methods
+from vicrop.adapters import registry
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import HOW, RunConfig, fault_of
 
@@ -156,7 +157,25 @@ def run(
     """
     from vicrop.run import loop
 
-    _report(loop.run_together(configs, again=retry_failed))
+    folders = loop.run_together(configs, again=retry_failed)
+    warn(configs[0], configs[0].dataset, folders[0].meta()["layer"])
+    _report(folders)
+
+
+def warn(config: RunConfig, about: str | Path, layer: int) -> None:
+    """Say on stderr what a model's answers may be misread for.
+
+    Args:
+        config: of the answers.
+        about: their data set, or their picture.
+        layer: that their maps are of.
+    """
+    unread = registry.unread(config.model, about)
+    if unread:
+        typer.echo(f"note: {unread}", err=True)
+    if config.layer is None and config.model not in registry.MODELS:
+        said = f"maps are of layer {layer}, as deep as the family's"
+        typer.echo(f"note: {said}; --layer takes another", err=True)
 
 
 def _report(folders: Iterable[RunFolder]) -> None:
