@@ -335,6 +335,17 @@ def test_an_empty_variable_names_no_folder(monkeypatch):
     assert paths.results() == paths.ROOT / "book" / "results"
 
 
+def test_runs_are_named_as_status_prints_them_or_all_are_meant(vicrop, mine):
+    assert vicrop("score")[0] == vicrop("verify")[0] == 2
+    made = go(mine, method="no-crop")
+    for verb in ("verify", "score"):
+        for given in ((), (made.name,), (made.folder,)):
+            status, out, _ = vicrop(verb, *given)
+            assert status == 0 and made.name in out.replace("\n", "")
+        status, _, err = vicrop(verb, "nowhere")
+        assert status == 2 and "nowhere" in err
+
+
 # Case 18: what is said of a run counts all of it.
 
 

@@ -22,6 +22,11 @@ the same command goes on (EX_TEMPFAIL); a mistake of ours (EX_SOFTWARE)."""
 FIELDS = tuple(RunConfig.model_fields)
 OF_MERGE = tuple(name for name in FIELDS if name not in HOW or name == "shards")
 
+Runs = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Names or folders of runs or shards; all, if none is given."),
+]
+
 SPELLED: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "method": (list[str], "--method", lambda method: [method]),
     "options": (list[str], "--option", list),
@@ -204,7 +209,7 @@ def status() -> None:
 
 
 def verify(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs or shards.")],
+    runs: Runs = None,
     weights: Annotated[
         bool, typer.Option("--weights", help="Load the model, compare its hash.")
     ] = False,
@@ -213,7 +218,7 @@ def verify(
     from vicrop.run import checks
 
     status = 0
-    for run in map(RunFolder, runs):
+    for run in checks.named(runs or ()):
         found = list(checks.verify(run, weights))
         for fault in found:
             typer.echo(f"{run.name}: {fault}", err=True)
