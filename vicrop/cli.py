@@ -26,8 +26,8 @@ OF_ANSWER = ("model", "method", "device", "dtype", "fit", "geometry", "options")
 
 app = typer.Typer(
     help="Visual cropping for multimodal LLMs.",
-    epilog="Exit status: 0 whole; 1 whole, but samples failed; 2 refused, nothing "
-    "done; 75 stopped by a signal, the same command goes on; 70 a mistake of ours.",
+    epilog="Exit status: 0 whole; 1 whole, but samples failed; 2 refused, something is "
+    "to be mended first; 75 stopped, the same command goes on; 70 a mistake of ours.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -227,7 +227,7 @@ def test_a_refusal_names_the_field_both_values_and_comes_before_the_model(
     made = go(mine, seed=1)
     shutil.move(made.folder, RunFolder.of(RunConfig(dataset=str(mine))).folder)
     monkeypatch.setattr(adapters, "load", lambda *a, **k: pytest.fail("loaded"))
-    said = "made with seed 1, not 0; max_new_tokens 2, not 20; ask for the same"
+    said = "made with --seed=1, not --seed=0; --max-new-tokens=2, not --max-n"
     with pytest.raises(ValueError, match=said):
         loop.run(RunConfig(dataset=str(mine)), progress=False)
 

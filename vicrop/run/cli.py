@@ -16,7 +16,7 @@ from vicrop.run.folder import RunFolder
 from vicrop.run.records import HOW, RunConfig, fault_of
 
 FAILED, REFUSED, STOPPED, UNEXPECTED = 1, 2, 75, 70
-"""Exit statuses: whole, with failed samples; a mistake, nothing done; asked to stop,
+"""Exit statuses: whole, with failed samples; something is to be mended first; stopped,
 the same command goes on (EX_TEMPFAIL); a mistake of ours (EX_SOFTWARE)."""
 
 FIELDS = tuple(RunConfig.model_fields)
