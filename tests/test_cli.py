@@ -261,7 +261,8 @@ def test_module_runs_from_a_shell(tmp_path):
     )
     assert made.returncode == 2
     assert made.stdout == ""
-    assert made.stderr.startswith("vicrop: no records.jsonl in nowhere")
+    assert made.stderr.startswith("vicrop: no records.jsonl in ")
+    assert "results/runs/nowhere; give the folder of a run" in made.stderr
     assert made.stderr.count("\n") == 1
 
 

@@ -30,8 +30,8 @@ OF_ANSWER = (
 
 app = typer.Typer(
     help="Visual cropping for multimodal LLMs.",
-    epilog="Exit status: 0 whole; 1 whole, but samples failed; 2 refused, nothing "
-    "done; 75 stopped by a signal, the same command goes on; 70 a mistake of ours.",
+    epilog="Exit status: 0 whole; 1 whole, but samples failed; 2 refused, something is "
+    "to be mended first; 75 stopped, the same command goes on; 70 a mistake of ours.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -99,22 +99,21 @@ def _figure_file(path: Path) -> Path:
 
 @app.command()
 def score(
-    runs: list[Path],
+    runs: runcli.Runs = None,
     out: Annotated[
         Path | None, typer.Option(help="Where the tables go; default: beside the runs.")
     ] = None,
 ) -> None:
     """Scores of RUNS (their folders), official and the authors', by group."""
     from vicrop import paths
-    from vicrop.run import scores
-    from vicrop.run.folder import RunFolder
+    from vicrop.run import checks, scores
 
     every: list[scores.Score] = []
-    for path in runs:
-        found = scores.card(RunFolder(path))
+    for run in checks.named(runs or ()):
+        found = scores.card(run)
         every += found
         made = scores.readable(found).drop(columns="run")
-        table = Table(*made.columns, title=path.name)
+        table = Table(*made.columns, title=run.name)
         for row in made.itertuples(index=False):
             table.add_row(*map(str, row))
         runcli.show(table)
@@ -190,7 +189,7 @@ def main() -> None:
         app()
         status = 0
     except SystemExit as ended:
-        status = ended.code
+        status = int(ended.code or 0)
         gone = isinstance(ended.__context__, BrokenPipeError)  # what typer ends with 1
         if gone or status == INTERRUPTED:
             status = _said("stopped; run the same again to go on", runcli.STOPPED)

@@ -124,8 +124,11 @@ def test_lines_say_what_is_wrong_beside_each_other(run):
 def test_records_of_another_identity_are_refused(run, part):
     write(run, record("a"))
     before = run.records_file.read_bytes()
-    known = IDENTITY[part][:12] if part != "dtype" else "'float32'"
-    said = f"holds records made with {part} {known}, not 'other'; ask for the same"
+    known, other = (
+        f"--dtype={value}" if part == "dtype" else f"{part} {value[:12]}"
+        for value in (IDENTITY[part], "other")
+    )
+    said = f"holds records made with {known}, not {other}; ask for the same"
     with (
         pytest.raises(ValueError, match=said),
         writing(run, {**IDENTITY, part: "other"}, SAMPLES),

@@ -294,7 +294,8 @@ def test_records_of_other_parameters_are_refused(config, changes):
     other = config.model_copy(update=changes)
     made.write_meta({"config": other.model_dump(mode="json"), "identity": {}})
     ((name, value),) = changes.items()
-    said = f"records made with {name} {value}, not {getattr(config, name)}; ask for the"
+    flag = f"--{name.replace('_', '-')}"
+    said = f"made with {flag}={value}, not {flag}={getattr(config, name)}; ask for the"
     with pytest.raises(ValueError, match=said):
         go(config)
 

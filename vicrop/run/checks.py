@@ -1,6 +1,6 @@
 """How far runs are, and whether their records are what they were and should be."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +45,27 @@ def folders(root: Path | None = None) -> list[RunFolder]:
         is_whole = (folder / META).exists()
         found += [folder] if is_whole or not parts else parts
     return [RunFolder(folder) for folder in found]
+
+
+def named(runs: Sequence[Path]) -> list[RunFolder]:
+    """Runs by their folders or names; all that have records if none is given.
+
+    Raises:
+        FileNotFoundError: if none is given and there is none.
+    """
+    found = [run for run in folders() if run.records_file.exists()]
+    if not (runs or found):
+        raise FileNotFoundError(
+            f"no runs in {paths.runs()}; make one with `vicrop run`, or let "
+            "VICROP_RESULTS name the folder in which there are some"
+        )
+    return [RunFolder(_place(one)) for one in runs] or found
+
+
+def _place(run: Path) -> Path:
+    """A run's folder; what is only a name is looked for among the runs."""
+    is_name = len(run.parts) == 1 and not run.is_dir()
+    return paths.runs() / run if is_name else run
 
 
 def _number(part: Path) -> tuple[int, ...]:

@@ -17,11 +17,16 @@ from vicrop.run.folder import RunFolder
 from vicrop.run.records import HOW, RunConfig, fault_of
 
 FAILED, REFUSED, STOPPED, UNEXPECTED = 1, 2, 75, 70
-"""Exit statuses: whole, with failed samples; a mistake, nothing done; asked to stop,
+"""Exit statuses: whole, with failed samples; something is to be mended first; stopped,
 the same command goes on (EX_TEMPFAIL); a mistake of ours (EX_SOFTWARE)."""
 
 FIELDS = tuple(RunConfig.model_fields)
 OF_MERGE = tuple(name for name in FIELDS if name not in HOW or name == "shards")
+
+Runs = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Names or folders of runs or shards; all, if none is given."),
+]
 
 SPELLED: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "method": (list[str], "--method", lambda method: [method]),
@@ -223,7 +228,7 @@ def status() -> None:
 
 
 def verify(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs or shards.")],
+    runs: Runs = None,
     weights: Annotated[
         bool, typer.Option("--weights", help="Load the model, compare its hash.")
     ] = False,
@@ -232,7 +237,7 @@ def verify(
     from vicrop.run import checks
 
     status = 0
-    for run in map(RunFolder, runs):
+    for run in checks.named(runs or ()):
         found = list(checks.verify(run, weights))
         for fault in found:
             typer.echo(f"{run.name}: {fault}", err=True)

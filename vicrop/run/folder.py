@@ -7,7 +7,6 @@ it, so that one left behind by a killed process, on whatever machine, is free.
 import hashlib
 import json
 import os
-import re
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,6 +24,8 @@ from vicrop.run.records import Record, RunConfig, Sample, SavedMap
 from vicrop.types import Map
 
 RECORDS, MAPS, META = "records.jsonl", "maps.jsonl", "meta.json"
+HASHES = ("data", "weights")
+"""What of a run's identity is no parameter."""
 LOCK, OWNER = ".lock", ".owner.json"
 REJECTED = "rejected.jsonl"
 """Lines that were taken out of the records, as they were."""
@@ -161,18 +162,19 @@ class RunFolder:
         known = meta.get("config", {}) | meta.get("identity", {})
         changed = [k for k, v in identity.items() if k in known and known[k] != v]
         if changed:
-            pairs = (
-                f"{k} {_short(known[k])}, not {_short(identity[k])}" for k in changed
-            )
+            pairs = (f"{_typed(k, known)}, not {_typed(k, identity)}" for k in changed)
             raise ValueError(
                 f"{self.folder} holds records made with {'; '.join(pairs)}; ask for "
                 "the same to go on with them, or move that folder away to begin anew"
             )
 
 
-def _short(value: Any) -> str:
-    """A parameter's value, or the beginning of a hash."""
-    return value[:12] if re.fullmatch("[0-9a-f]{64}", str(value)) else repr(value)
+def _typed(key: str, values: Mapping[str, Any]) -> str:
+    """A parameter as it is typed, or the beginning of a hash."""
+    value, flag = values[key], f"--{key.replace('_', '-')}"
+    if key in HASHES:
+        return f"{key} {value[:12]}"
+    return f"no {flag}" if value is None else f"{flag}={value}"
 
 
 class NotOurs(RuntimeError):

@@ -163,7 +163,9 @@ def _size(sample: Sample, dataset: str) -> float | None:
         size = datasets.image_size(datasets.image_path(dataset, sample))
         datasets.check_boxes(sample, size)
         return datasets.object_size(sample, size)
-    except Exception:  # what is wrong with it stands in the record already
+    except ASKED_TO_END:
+        raise
+    except BaseException:  # what is wrong stands in the record already
         return None
 
 

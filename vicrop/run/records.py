@@ -159,8 +159,9 @@ class RunConfig(_Strict):
     def run_id(self) -> str:
         """Name of the run's folder, which tells all that is not the default.
 
-        Parameters that its records do not depend on are left out (``HOW``). Of letters, digits and ``_.-``, and at most ``LONGEST_NAME`` bytes long: of a
-        longer one, the beginning and a digest.
+        Parameters that its records do not depend on are left out (``HOW``). Of letters,
+        digits and ``_.-``, and at most ``LONGEST_NAME`` bytes long: of a longer one,
+        the beginning and a digest.
         """
         seed = f"s{self.seed}"
         parts = [
