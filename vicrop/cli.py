@@ -81,12 +81,7 @@ def answer(
 
 
 def _figure_file(path: Path) -> Path:
-    """The file that a figure will be in: a picture's, where one can be written.
-
-    Raises:
-        ValueError: for an ending of something else.
-        OSError: if there is no such folder, or it may not be written to.
-    """
+    """The file that a figure will be in, a picture's, if it can be written."""
     from matplotlib.backend_bases import FigureCanvasBase
 
     file = path if path.suffix else path.with_suffix(".png")

@@ -302,14 +302,17 @@ def test_pinned_model_that_is_here_is_not_asked_for_on_the_hub(hub, monkeypatch)
 def test_missing_local_folder_is_not_looked_for_on_the_hub(name):
     with pytest.raises(FileNotFoundError) as caught:
         adapters.load(name, family="llava")
-    assert f"{name.lstrip('.')} holds no model: no config.json" in str(caught.value)
+    said = (
+        f"{name.lstrip('.')} does not hold a model and its processor (no config.json)"
+    )
+    assert said in str(caught.value)
     assert "hf download" not in str(caught.value)
 
 
 def test_local_folder_without_a_processor_is_named(golden_llava, tmp_path):
     with pytest.raises(FileNotFoundError, match="llava does not hold a model and its"):
         adapters.load(str(golden_llava), family="llava")
-    with pytest.raises(FileNotFoundError, match=f"{tmp_path.name} holds no model"):
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path.name} does not hold"):
         adapters.load(str(tmp_path), family="llava")
 
 

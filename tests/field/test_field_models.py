@@ -239,14 +239,19 @@ INSTEAD = {
     "training": (
         ["*"],
         {"checkpoint-500__config_DOT_json": "{}", "checkpoint-90__a": ""},
-        "holds checkpoint-500, checkpoint-90: a training's",
+        "checkpoint-500, checkpoint-90: a training's",
     ),
     "models": (["*"], {"llava__config_DOT_json": "{}"}, "folders of their own; name"),
-    "weights alone": (["config.json"], {}, "no config.json with model"),
-    "configuration alone": (["model*"], {}, "no config.json with model"),
-    "nothing": (["*"], {}, "no config.json with model"),
-    "no processor": (["*processor*"], {}, "save that of the model it was made from"),
-    "no tokenizer": (["tokenizer*"], {}, "save that of the model it was made from"),
+    "weights alone": (["config.json"], {}, "model.safetensors: a model without its"),
+    "configuration alone": (["model*"], {}, r"and its processor \(no model\*\.safete"),
+    "nothing": (["*"], {}, r"and its processor \(no config.json\)"),
+    "no processor": (["*processor*"], {}, r"AutoProcessor.*\.save_pretrained\(folder"),
+    "no tokenizer": (["tokenizer*"], {}, r"AutoProcessor.*\.save_pretrained\(folder"),
+    "finished training": (
+        ["*processor*"],
+        {"checkpoint-500__config_DOT_json": "{}"},
+        "model.safetensors: a model without its .* processor",
+    ),
 }
 
 
@@ -271,7 +276,9 @@ def test_cache_of_the_hub_is_told_from_a_model(tmp_path):
 
 def test_file_in_place_of_its_folder_is_refused(saved):
     """Ours, as case 23."""
-    with pytest.raises(FileNotFoundError, match="model.safetensors holds no model"):
+    with pytest.raises(
+        FileNotFoundError, match="model.safetensors does not hold a model"
+    ):
         vicrop.load(saved / "model.safetensors")
 
 
@@ -300,6 +307,12 @@ CONFIGS = {
     ),
     "no type": ({"model_type": None, "architectures": None}, "of no family here"),
 }
+
+
+def test_configuration_that_is_no_object_is_refused(changed):
+    """Ours, as case 23: it was an AttributeError."""
+    with pytest.raises(ValueError, match="of no family here"):
+        vicrop.load(changed(config_DOT_json="[]"))
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -429,7 +442,7 @@ def test_weights_that_lack_a_part_are_refused(rewritten, change):
     """Ours, as case 23: what lacks was random, and the model answered."""
     transformers_logging.set_verbosity_error()
     with pytest.raises(
-        ValueError, match="lacks .* of the model's weights, or has them"
+        ValueError, match="lacks .* of the model's weights in their shape, as"
     ):
         vicrop.load(rewritten(change))
     transformers_logging.set_verbosity(logging.WARNING)

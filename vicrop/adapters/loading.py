@@ -18,17 +18,9 @@ from transformers.models.auto.modeling_auto import (
 )
 from transformers.utils import logging
 
+from vicrop.adapters import registry
 from vicrop.adapters.adapter import Adapter
-from vicrop.adapters.facts import Facts
-from vicrop.adapters.registry import (
-    DTYPES,
-    FAMILIES,
-    INSTEAD,
-    REFUSED,
-    WEIGHTS,
-    ModelSpec,
-    find,
-)
+from vicrop.adapters.registry import DTYPES, FAMILIES, ModelSpec, find
 from vicrop.prompts import not_none
 from vicrop.types import Stock, known, whole
 
@@ -116,7 +108,8 @@ def _family_of(classes: Sequence[str], said: str) -> str:
     for name in classes:
         found = families.get(name)
         if found is None:
-            why = next(why for kind, why in REFUSED.items() if fnmatchcase(name, kind))
+            refused = registry.REFUSED.items()
+            why = next(why for kind, why in refused if fnmatchcase(name, kind))
             raise ValueError(f"the model is a {name}, {why}")
         if found != (said or found):
             raise ValueError(f"the model is a {name}, which is of family {found!r}")
@@ -174,23 +167,20 @@ def _fetch(
 ) -> tuple[ModelSpec, nn.Module, Any]:
     """A model and its processor, with all that is then known of it first."""
     source = str(spec.folder or spec.source)
-    if Path(spec.source).is_absolute():
-        _check_folder(Path(source))
     # A pinned commit that is here can have no newer files: the hub is not asked.
     here = is_offline_mode() or bool(spec.revision and spec.is_here())
     where: dict[str, Any] = {"revision": spec.revision, "local_files_only": here}
     logging.disable_progress_bar()  # a widget that stays in notebooks otherwise
     try:
+        _check_folder(Path(source), registry.NEEDED[:1])
         config, _ = PreTrainedConfig.get_config_dict(source, **where)
-        named = str(config.get("model_type"))
-        classes = [
-            *(config.get("architectures") or ()),
-            CLASS_OF_TYPE.get(named, named),
-        ]
-        family = _family_of(classes, spec.family)
+        family = _family_of(_classes(config), spec.family)
+        _check_folder(Path(source), registry.NEEDED)
         spec = _with_options(replace(spec, family=family), options)
         kind = FAMILIES[family].facts
-        processor = _processor(kind, source, where)
+        processor = kind.processor_class.from_pretrained(
+            source, backend="pil", trust_remote_code=False, **where
+        )
         # Without weights first, so that what is wrong is said before they load.
         with torch.device("meta"):
             empty = kind.architecture(
@@ -217,25 +207,23 @@ def _fetch(
     return spec, model, processor
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder without a model, saying what it holds instead."""
-    if any(folder.glob("config.json")) and any(folder.glob(WEIGHTS)):
+def _classes(config: Any) -> list[str]:
+    """Names of a checkpoint's classes, by its config.json."""
+    known = config if isinstance(config, dict) else {}
+    kind = str(known.get("model_type"))
+    return [*(known.get("architectures") or ()), CLASS_OF_TYPE.get(kind, kind)]
+
+
+def _check_folder(folder: Path, needed: Sequence[str]) -> None:
+    """An OSError for a folder that lacks something, saying what it holds instead."""
+    lacking = [kind for kind in needed if not any(folder.glob(kind))]
+    if not (lacking and folder.is_absolute()):
         return
-    for pattern, reason in INSTEAD.items():
+    for pattern, reason in registry.INSTEAD.items():
         found = sorted(str(one.relative_to(folder)) for one in folder.glob(pattern))
         if found:
-            raise FileNotFoundError(f"{folder} holds {', '.join(found[:3])}: {reason}")
-    raise FileNotFoundError(f"{folder} holds no model: no config.json with {WEIGHTS}")
-
-
-def _processor(kind: type[Facts], source: str, where: dict[str, Any]) -> Any:
-    """A model's processor; an OSError if it is not whole."""
-    try:
-        return kind.processor_class.from_pretrained(
-            source, backend="pil", trust_remote_code=False, **where
-        )
-    except ValueError as error:  # of a tokenizer that lacks
-        raise OSError(str(error)) from error
+            raise OSError(f"{', '.join(found[:3])}: {reason}")
+    raise OSError(f"no {lacking[0]}")
 
 
 def _check_whole(source: str, found: dict[str, Any]) -> None:
@@ -243,20 +231,15 @@ def _check_whole(source: str, found: dict[str, Any]) -> None:
     lacking = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])}
     if lacking:
         raise ValueError(
-            f"{source} lacks {len(lacking)} of the model's weights, or has them in "
-            f"another shape, such as {min(lacking)}; save the whole model, with its "
-            "adapters merged"
+            f"{source} lacks {len(lacking)} of the model's weights in their shape, as "
+            f"{min(lacking)}; save the whole model, with its adapters merged"
         )
 
 
 def _missing(spec: ModelSpec, error: Exception) -> str:
     reason = str(error).splitlines()[0]
     if Path(spec.source).is_absolute():
-        return (
-            f"{spec.source} does not hold a model and its processor ({reason}); for a "
-            "processor, save that of the model it was made from there: "
-            "AutoProcessor.from_pretrained(model).save_pretrained(folder)"
-        )
+        return f"{spec.source} does not hold a model and its processor ({reason})"
     if spec.folder is not None:
         where = spec.folder
         return f"{spec.source} has no weights in {where}; make them with `make train`"

@@ -141,8 +141,10 @@ ALIASES: dict[str, str] = _TABLES["aliases"]
 """The authors' short keys."""
 REFUSED: dict[str, str] = _TABLES["refused"]
 """Why something is none of a family's models, by patterns of its class's name."""
+NEEDED: list[str] = _TABLES["needed"]
+"""Patterns of the files that a model's folder has at least."""
 INSTEAD: dict[str, str] = _TABLES["instead"]
-"""What a folder may hold in place of a model, by patterns of its files."""
+"""What a folder may hold in place of them, by patterns of its files."""
 
 
 _OF_HUB = {spec.source: key for key, spec in MODELS.items() if "/" in spec.source}
@@ -177,12 +179,7 @@ def find(name: str | PathLike[str], family: str | None = None) -> ModelSpec:
 
 
 def unread(name: str, about: str | PathLike[str]) -> str:
-    """What to say where a model has not learnt to read what it is asked about.
-
-    Args:
-        name: as for ``resolve``.
-        about: a data set, or a picture: known by the names of the folders it is in.
-    """
+    """What to say where a model cannot read a data set, or pictures in its folder."""
     reads, places = find(name).reads, Path(about).absolute().parts
     if not reads or any(f"{place}-".startswith(f"{reads}-") for place in places):
         return ""

@@ -168,13 +168,7 @@ def run(
 
 
 def warn(config: RunConfig, about: str | Path, layer: int) -> None:
-    """Say on stderr what a model's answers may be misread for.
-
-    Args:
-        config: of the answers.
-        about: their data set, or their picture.
-        layer: that their maps are of.
-    """
+    """Say what answers about a data set or a picture, and maps of a layer, may hide."""
     unread = registry.unread(config.model, about)
     if unread:
         typer.echo(f"note: {unread}", err=True)
