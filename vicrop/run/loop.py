@@ -71,7 +71,9 @@ def run_together(
     """
     configs = [_resolved(config) for config in configs]
     _check_together(configs)
-    wanted = [datasets.asked(config) for config in configs]
+    # Later on, what has vanished fails its own samples only.
+    begins = [not RunFolder.of(config).records_file.exists() for config in configs]
+    wanted = list(map(datasets.asked, configs, begins))
     vlm = provenance.load(configs[0]) if vlm is None else vlm
     weights = provenance.weights_hash(vlm)
     with ExitStack() as stack:
@@ -159,7 +161,7 @@ def _size(sample: Sample, dataset: str) -> float | None:
     """A failed sample's object size, so that it fails in its group; None if unknown."""
     try:
         size = datasets.image_size(datasets.image_path(dataset, sample))
-        datasets.check_boxes(sample, size)
+        sample = datasets.clipped(sample, size)
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
     return datasets.object_size(sample, size)
@@ -169,7 +171,7 @@ def answer_one(
     view: View, config: RunConfig, sample: Sample
 ) -> tuple[Record, Map | None]:
     """One sample's record and map."""
-    datasets.check_boxes(sample, view.image.size)
+    sample = datasets.clipped(sample, view.image.size)
     answer = answer_sample(view, config, sample)
     record = _record(sample, answer, config.dataset, view.image.size)
     return record, answer.amap
@@ -186,9 +188,7 @@ def _record(
     sample: Sample, answer: Answer, dataset: str, size: tuple[int, int]
 ) -> Record:
     plain_score, score = (
-        scoring.score(
-            dataset, scoring.prepared(dataset, text), sample.labels, sample.question
-        )
+        scoring.of_answer(dataset, text, sample.labels, sample.question)
         for text in (answer.plain, answer.text)
     )
     covered = None
