@@ -106,7 +106,8 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
             show_image(image, axes[1])
         else:
             show_map(image, answer.amap, axes[1])
-        axes[1].set_xlabel(f"label “{sample.labels[0]}”, image alone “{answer.plain}”")
+        known = f"label “{sample.labels[0]}”, " if sample.labels else ""
+        axes[1].set_xlabel(f"{known}image alone “{answer.plain}”")
         show_boxes(image, answer.box, sample.boxes, axes[1])
         _show_crop(image, answer, "with this crop", axes[2])
     return figure

@@ -75,6 +75,7 @@ class Score:
         fixed: answers that became right (a score counts as right from 0.5 on).
         broken: answers that became wrong.
         p: McNemar's exact p of these two.
+        unscored: samples without labels, of the group; they are in no mean.
     """
 
     run: str
@@ -92,6 +93,7 @@ class Score:
     fixed: int | None = None
     broken: int | None = None
     p: float | None = None
+    unscored: int = 0
 
 
 def card(run: RunFolder) -> list[Score]:
@@ -153,11 +155,13 @@ def counted(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 def _scores(named: dict[str, str], rows: pd.DataFrame) -> list[Score]:
     """The metric itself, then what else is usual for the data set."""
-    kept = rows[rows["error"].isna()]
+    kept = rows[rows["error"].isna() & rows["labels"].astype(bool)]
     dataset, variant = named["dataset"], named["variant"]
     before = rescored(kept, "plain", dataset, variant)
     after = rescored(kept, "answer", dataset, variant)
-    common: dict[str, Any] = named | {"n": len(kept), "errors": len(rows) - len(kept)}
+    errors = int(rows["error"].notna().sum())
+    counts = {"errors": errors, "unscored": len(rows) - errors - len(kept)}
+    common: dict[str, Any] = named | {"n": len(kept)} | counts
     first = _paired(metric_name(dataset, variant), before, after)
     made = [first | asdict(stats.changes(before, after))]
     if variant == "official" and dataset in FURTHER and len(kept):
@@ -257,7 +261,7 @@ def readable(scores: Iterable[Score]) -> pd.DataFrame:
     def of_first(value: float | None, spec: str) -> str:
         return "" if value is None else format(value, spec)
 
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "run": one.run,
             "group": one.group,
@@ -265,6 +269,7 @@ def readable(scores: Iterable[Score]) -> pd.DataFrame:
             "metric": one.metric,
             "n": one.n,
             "errors": one.errors,
+            "unscored": one.unscored,
             "no crop, %": shown(one.plain),
             "answer, %": shown(one.answer),
             "gain, points": shown(one.gain, sign=True),
@@ -274,6 +279,7 @@ def readable(scores: Iterable[Score]) -> pd.DataFrame:
         }
         for one in scores
     )
+    return table[[c for c in table if c != "unscored" or table[c].any()]]
 
 
 def write(scores: Iterable[Score], folder: Path) -> list[Path]:

@@ -224,16 +224,17 @@ class Summary:
 
 
 def summary(frame: pd.DataFrame) -> Summary:
-    """What a run's table says (see ``results.table``); failed samples are left out.
+    """What a run's table says (see ``results.table``).
 
     Args:
-        frame: one row a sample, with ``score``, ``plain_score`` and ``error``.
+        frame: one row a sample, with ``score``, ``plain_score`` and ``error``; samples
+            that failed or have no score are left out.
     """
-    kept = frame[frame["error"].isna()]
+    kept = frame.dropna(subset=["plain_score", "score"])
     before, after = kept["plain_score"].to_numpy(), kept["score"].to_numpy()
     return Summary(
         n=len(kept),
-        errors=len(frame) - len(kept),
+        errors=int(frame["error"].notna().sum()),
         plain=accuracy(before),
         score=accuracy(after),
         gain=gain(before, after),

@@ -147,6 +147,14 @@ def score(
     return metric.upstream(prediction, labels, question)
 
 
+def of_answer(
+    dataset: str, text: str, labels: Sequence[str], question: str | None = None
+) -> float | None:
+    """The official score of an answer as it was given; None where nothing is known."""
+    said = prepared(dataset, text)
+    return score(dataset, said, labels, question) if labels else None
+
+
 def _listed(dataset: str, labels: Sequence[str] | str) -> list[str]:
     """Labels as a list, never an empty one."""
     listed = [labels] if isinstance(labels, str) else list(labels)
