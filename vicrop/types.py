@@ -112,10 +112,14 @@ def check_question(question: str) -> str:
     """The question, if it says something.
 
     Raises:
-        ValueError: if it is empty or blank.
+        ValueError: if it is empty or blank, or holds half a character.
     """
     if not question.strip():
         raise ValueError(
             f"the question is empty ({question!r}); ask something about the image"
+        )
+    if any("\ud800" <= letter <= "\udfff" for letter in question):
+        raise ValueError(
+            f"the question {question!r} holds bytes that are no text; write it in UTF-8"
         )
     return question

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
@@ -26,6 +27,7 @@ class Connector:
 
     Attributes:
         tokens: that it makes of an image.
+        most: tokens of a question that it can read.
         attention: its modules that look at the patches, lowest first.
         layer: which of them the map reads, counted from 0.
         read: (features, (images, tokens) of the questions, their mask) -> (images,
@@ -33,6 +35,7 @@ class Connector:
     """
 
     tokens: int
+    most: int
     attention: Sequence[nn.Module]
     layer: int
     read: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -169,9 +172,35 @@ class SquareFacts(Facts):
 # What facts are put together with.
 
 
-def tokenize(processor: Any, text: str) -> Tensor:
-    """(1, tokens) of a prompt's text, with the tokenizer's own special tokens."""
-    return processor.tokenizer(text, return_tensors="pt")["input_ids"]
+def tokenize(tokenizer: Any, text: str, asked: str) -> Tensor:
+    """(1, tokens) of a prompt's text, with the tokenizer's own special tokens.
+
+    Those that are spelled in what is asked are text: a question ends no turn and
+    stands for no image.
+
+    Args:
+        tokenizer: of the model, or of its connector.
+        text: the prompt's.
+        asked: the part of it that is not ours; behind it, nothing reads like it.
+    """
+    known = {n: str(token) for n, token in tokenizer.added_tokens_decoder.items()}
+    if not any(special in asked for special in known.values()):
+        return tokenizer(text, return_tensors="pt")["input_ids"]
+    start = len(text.rpartition(asked)[0])
+    made = tokenizer(text, return_offsets_mapping=True)
+    ids = []
+    for one, place in zip(made["input_ids"], made["offset_mapping"], strict=True):
+        spelled = text[slice(*place)]
+        inside = start <= place[0] and place[1] <= start + len(asked)
+        if inside and spelled.strip() == known.get(one):
+            as_text = tokenizer(
+                spelled, add_special_tokens=False, split_special_tokens=True
+            )
+            # A vocabulary of whole words may have it as a word, too: nothing, then.
+            ids += [piece for piece in as_text["input_ids"] if piece != one]
+        else:
+            ids.append(one)
+    return torch.tensor([ids])
 
 
 def chat_words(processor: Any, question: str, images: Sequence[str]) -> Words:
@@ -182,10 +211,15 @@ def chat_words(processor: Any, question: str, images: Sequence[str]) -> Words:
         question: the question.
         images: what the placeholder of each image is expanded to.
     """
-    asked = {"type": "text", "text": f"{question} {INSTRUCTION}"}
-    turn = {"role": "user", "content": [*[{"type": "image"}] * len(images), asked]}
+    asked = f"{question} {INSTRUCTION}"
+    content = [*[{"type": "image"}] * len(images), {"type": "text", "text": asked}]
     text = processor.apply_chat_template(
-        [turn], add_generation_prompt=True, tokenize=False
+        [{"role": "user", "content": content}],
+        add_generation_prompt=True,
+        tokenize=False,
     )
-    parts = zip(text.split(processor.image_token), [*images, ""], strict=True)
-    return Words(tokenize(processor, "".join(part + image for part, image in parts)))
+    # Images come first: what reads like their token further on is the question's.
+    cut = text.split(processor.image_token, len(images))
+    parts = zip(cut, [*images, ""], strict=True)
+    whole = "".join(part + image for part, image in parts)
+    return Words(tokenize(processor.tokenizer, whole, asked.lstrip()))
