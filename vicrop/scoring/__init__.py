@@ -2,10 +2,18 @@
 
 One module per metric says its formula, its source and what the authors' script does
 instead. ``METRICS`` says which data set has which.
+
+Of one text in two encodings Unicode says that it is one: before the official score,
+accents are composed (NFC) in answer and labels, the one thing that a published script
+does not do. Full-width letters, special blanks, and typographic quotes and dashes are
+what they read as in our own metrics alone (``normalise.as_typed``); a published script
+tells them apart, and so does its score here. The authors' is theirs, bytes and all.
 """
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from vicrop.scoring import (
     anls,
@@ -137,7 +145,8 @@ def score(
         )
     metric = METRICS.get(dataset, EXACT)
     if variant == "official":
-        return metric.official(prediction, _listed(dataset, labels), question)
+        said, *right = map(_composed, (prediction, *_listed(dataset, labels)))
+        return metric.official(said, right, question)
     if variant != "upstream":
         raise ValueError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
     if metric.upstream is None:
@@ -145,6 +154,9 @@ def score(
             f"the authors have no score for {dataset!r}; use variant='official'"
         )
     return metric.upstream(prediction, labels, question)
+
+
+_composed = partial(unicodedata.normalize, "NFC")
 
 
 def _listed(dataset: str, labels: Sequence[str] | str) -> list[str]:

@@ -21,6 +21,7 @@ Source: Schwenk et al. 2022; allenai/aokvqa, evaluation/eval_predictions.py (837
 from collections.abc import Sequence
 
 from vicrop.scoring import exact, mcq
+from vicrop.scoring.normalise import as_typed
 
 
 def direct(prediction: str, labels: Sequence[str]) -> float:
@@ -43,6 +44,6 @@ def choice(
     """
     if exact.score(prediction, labels):
         return 1.0
-    options = mcq.options(question or "")
+    options = mcq.options(as_typed(question or ""))
     letter = mcq.letter(prediction, options)
     return exact.score(options[letter], labels) if letter else 0.0

@@ -1,17 +1,21 @@
 """Exact match, up to case, blanks and final punctuation: this repository's own scenes.
 
->>> [score(said, ["4", "four"]) for said in ("Four.", "5", "")]
-[1.0, 0.0, 0.0]
+Texts are compared as they read, not by their bytes: ``normalise.as_typed``.
+
+>>> [score(said, ["4", "four"]) for said in ("Four.", "４。", "5", "")]
+[1.0, 1.0, 0.0, 0.0]
 
 The authors never had these data: there is no upstream score.
 """
 
 from collections.abc import Sequence
 
+from vicrop.scoring.normalise import as_typed
+
 
 def normalise(text: str) -> str:
-    """Lower case, single blanks, no final full stop."""
-    return " ".join(text.lower().split()).rstrip(".!")
+    """One case, single blanks, no final full stop."""
+    return " ".join(as_typed(text).casefold().split()).rstrip(".!。")
 
 
 def score(prediction: str, labels: Sequence[str]) -> float:
