@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
 from vicrop import methods
 from vicrop.run import cli as runcli
@@ -71,14 +70,14 @@ def answer(
         fit=config.fit,
         geometry=config.geometry,
     )
-    typer.echo(f"without a crop: {said.plain}")
+    runcli.say(f"without a crop: {said.plain}")
     if said.box is not None:
-        typer.echo(f"with the crop {tuple(said.box)}: {said.text}")
+        runcli.say(f"with the crop {tuple(said.box)}: {said.text}")
     if save_figure is not None:
         from vicrop import plots
 
         plots.answer_panel(picture, said).savefig(save_figure, dpi=150)
-        typer.echo(f"figure: {save_figure}")
+        runcli.say(f"figure: {save_figure}")
 
 
 @app.command()
@@ -98,12 +97,9 @@ def score(
         found = scores.card(RunFolder(path))
         every += found
         made = scores.readable(found).drop(columns="run")
-        table = Table(*made.columns, title=path.name)
-        for row in made.itertuples(index=False):
-            table.add_row(*map(str, row))
-        runcli.show(table)
+        runcli.show(made.columns, made.itertuples(index=False), path.name)
     for file in scores.write(every, out or paths.results() / "scores"):
-        typer.echo(f"written: {file}")
+        runcli.say(f"written: {file}")
 
 
 @app.command()
@@ -111,10 +107,9 @@ def models() -> None:
     """The models that have a key: what they are, and whether their weights are here."""
     from vicrop.adapters import MODELS
 
-    names = ("key", "family", "parameters", "grid", "layer", "licence", "weights")
-    table = Table(*names, "here")
-    for key, spec in MODELS.items():
-        table.add_row(
+    names = "key family parameters grid layer licence weights here".split()
+    rows = [
+        (
             key,
             spec.family,
             _count(spec.parameters),
@@ -124,7 +119,9 @@ def models() -> None:
             _weights(spec),
             "yes" if spec.is_here() else "no",
         )
-    runcli.show(table)
+        for key, spec in MODELS.items()
+    ]
+    runcli.show(names, rows)
 
 
 def _weights(spec: "ModelSpec") -> str:
@@ -154,14 +151,15 @@ def main() -> None:
 
     A run that a signal stopped exits with status 75: the same command goes on.
     """
+    for stream in (sys.stdout, sys.stderr):  # whose encoding may lack a letter
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         app()
     except Stopped as stopped:
         typer.echo(f"vicrop: {stopped}", err=True)
         sys.exit(STOPPED)
     except (ValueError, OSError, RuntimeError) as error:
-        line = " ".join(str(error).split())
-        typer.echo(f"vicrop: {line}", err=True)
+        runcli.say(f"vicrop: {' '.join(str(error).split())}", err=True)
         sys.exit(2)
 
 

@@ -1,5 +1,6 @@
 """The nouns of the project: frozen, validated, and free of torch."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -123,3 +124,20 @@ def check_question(question: str) -> str:
             f"the question {question!r} holds bytes that are no text; write it in UTF-8"
         )
     return question
+
+
+JOINS = "\n\u200c\u200d\u200e\u200f"  # lines; what joins and turns letters
+
+
+def printable(said: object) -> str:
+    r"""A text of others, all of which a reader is to see.
+
+    Space is blanks and line breaks; what steers a screen is spelled out.
+
+    >>> print(printable("a\x1b[2Jb\u202ec\td"))
+    a\x1b[2Jb\u202ec d
+    """
+    spaced = re.sub(r"[^\S\n]", " ", str(said))
+    return "".join(
+        one if one.isprintable() or one in JOINS else repr(one)[1:-1] for one in spaced
+    )

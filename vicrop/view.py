@@ -80,12 +80,11 @@ class View:
             max_new_tokens: at most so many.
 
         Raises:
-            ValueError: for an empty question, one that is longer than the model takes,
-                or a box that leaves the image.
+            ValueError: for a question that is empty or longer than the model reads, or
+                a box that leaves the image.
         """
         # One after the other: in half precision a batch rounds otherwise, and the
-        # plain answer must not depend on the crop. The longer prompt, which may be
-        # longer than the model takes, comes first.
+        # plain answer must not depend on the crop. What may be too long comes first.
         (text,) = answer([(self, question, crop)], max_new_tokens)
         (plain,) = answer([(self, question, None)], max_new_tokens)
         visible = self.vlm.visible(self.image.size, self._fit)

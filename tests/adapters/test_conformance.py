@@ -319,7 +319,7 @@ BROKEN = [
     (TrainingLeftOn, "nothing left behind", "after a look, the model, model, model"),
     (GradientsLeftOn, "nothing left behind", "after a look, lm_head is not as before"),
     (ConfigLeftBehindByErrors, "nothing left behind", "after an error inside, lm_head"),
-    (PlaceholderTaken, "placeholder is text", "a question with <image> is taken for one"),
+    (PlaceholderTaken, "placeholder is text", "with <image> is taken for one"),
     (EverythingSeesEverything, "shared prefix", "scores differ by"),
     (PositionsFromZero, "shared prefix", "scores differ by"),
     (LikeliestButOne, "shared prefix", "answer token 1 is not the likeliest"),

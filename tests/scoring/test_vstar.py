@@ -16,6 +16,7 @@ from vicrop.scoring import upstream, vstar
         ("not D. The answer is C", "C"),
         ("it is D. or (C)", None),
         ("surely D and no other", None),
+        ("It is on the left, B.", "B"),
         ("Based on it, red", None),
         ("orange", None),
         ("standing", None),

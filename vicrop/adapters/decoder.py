@@ -169,20 +169,16 @@ class Decoder:
         return self.facts.words(check_question(question), counts)
 
     def _check_length(self, words: Words, answer: int = 0) -> None:
-        """Refuse a prompt, or it with its answer, that a part of the model cannot hold.
-
-        Raises:
-            ValueError: naming the part.
-        """
-        most = self.text_model.config.max_position_embeddings
-        parts = [("language model", words.ids.shape[1] + answer, most)]
-        if self.facts.connector is not None and words.asked is not None:
-            most = self.facts.connector.most
-            parts.append(("Q-Former", words.asked.shape[1], most))
-        for name, count, most in parts:
-            if count > most:
+        """Refuse what is longer, with its answer, than a part of the model reads."""
+        connector, most = self.facts.connector, self.text_model.config
+        whole = words.ids.shape[1] + answer
+        parts = [("language model", whole, most.max_position_embeddings)]
+        if connector is not None and words.asked is not None:
+            parts.append(("Q-Former", words.asked.shape[1], connector.most))
+        for name, count, places in parts:
+            if count > places:
                 raise ValueError(
-                    f"the {name} would read {count} tokens of at most {most}; ask a "
+                    f"the {name} would read {count} tokens of at most {places}; ask a "
                     "shorter question, or for a shorter answer"
                 )
 
@@ -521,11 +517,7 @@ class Decoder:
         return first
 
     def answer(self, prompts: Sequence[Prompt], max_new_tokens: int = 20) -> list[str]:
-        """Greedy answers to prompts of one image each (or an image and its crop).
-
-        Raises:
-            ValueError: for a prompt that leaves no place for so many tokens more.
-        """
+        """Greedy answers to prompts of one image each (or an image and its crop)."""
         for prompt in prompts:
             self._check_length(prompt.words, max_new_tokens)
         return [*map(self.text, self.decode(self.run(prompts), max_new_tokens))]

@@ -4,6 +4,7 @@ A family is a class of facts in a file of its own and a line in ``registry.FAMIL
 How prompts are run is the decoder's business, the same for all families.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -175,32 +176,20 @@ class SquareFacts(Facts):
 def tokenize(tokenizer: Any, text: str, asked: str) -> Tensor:
     """(1, tokens) of a prompt's text, with the tokenizer's own special tokens.
 
-    Those that are spelled in what is asked are text: a question ends no turn and
-    stands for no image.
-
-    Args:
-        tokenizer: of the model, or of its connector.
-        text: the prompt's.
-        asked: the part of it that is not ours; behind it, nothing reads like it.
+    Those spelled in ``asked``, the part that is not ours, are text: a question ends no
+    turn and stands for no image.
     """
-    known = {n: str(token) for n, token in tokenizer.added_tokens_decoder.items()}
-    if not any(special in asked for special in known.values()):
+    before, asked, after = text.rpartition(asked)
+    special = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
+    inside = (f"(?<={re.escape(one[0])})(?={re.escape(one[1:])})" for one in special)
+    parts = re.split("|".join(inside), asked) if special else [asked]
+    if len(parts) == 1:
         return tokenizer(text, return_tensors="pt")["input_ids"]
-    start = len(text.rpartition(asked)[0])
-    made = tokenizer(text, return_offsets_mapping=True)
-    ids = []
-    for one, place in zip(made["input_ids"], made["offset_mapping"], strict=True):
-        spelled = text[slice(*place)]
-        inside = start <= place[0] and place[1] <= start + len(asked)
-        if inside and spelled.strip() == known.get(one):
-            as_text = tokenizer(
-                spelled, add_special_tokens=False, split_special_tokens=True
-            )
-            # A vocabulary of whole words may have it as a word, too: nothing, then.
-            ids += [piece for piece in as_text["input_ids"] if piece != one]
-        else:
-            ids.append(one)
-    return torch.tensor([ids])
+    # Cut behind their first letter, where no tokenizer can see that they are special.
+    cut = [before + parts[0], *parts[1:-1], parts[-1] + after]
+    made = [tokenizer(part, add_special_tokens=False)[0] for part in cut]
+    whole = tokenizer.backend_tokenizer.post_process(type(made[0]).merge(made))
+    return torch.tensor([whole.ids])
 
 
 def chat_words(processor: Any, question: str, images: Sequence[str]) -> Words:
@@ -211,15 +200,12 @@ def chat_words(processor: Any, question: str, images: Sequence[str]) -> Words:
         question: the question.
         images: what the placeholder of each image is expanded to.
     """
-    asked = f"{question} {INSTRUCTION}"
-    content = [*[{"type": "image"}] * len(images), {"type": "text", "text": asked}]
+    asked = {"type": "text", "text": f"{question} {INSTRUCTION}"}
+    turn = {"role": "user", "content": [*[{"type": "image"}] * len(images), asked]}
     text = processor.apply_chat_template(
-        [{"role": "user", "content": content}],
-        add_generation_prompt=True,
-        tokenize=False,
+        [turn], add_generation_prompt=True, tokenize=False
     )
     # Images come first: what reads like their token further on is the question's.
     cut = text.split(processor.image_token, len(images))
-    parts = zip(cut, [*images, ""], strict=True)
-    whole = "".join(part + image for part, image in parts)
-    return Words(tokenize(processor.tokenizer, whole, asked.lstrip()))
+    text = "".join(p + image for p, image in zip(cut, [*images, ""], strict=True))
+    return Words(tokenize(processor.tokenizer, text, asked["text"].lstrip()))

@@ -52,10 +52,9 @@ class InstructBlip(SquareFacts):
                 f"qformer_layer {qformer_layer} is not one of the Q-Former's "
                 f"cross-attentions, counted from 0 to {len(crossing) - 1}"
             )
-        queries = model.query_tokens.shape[1]  # 32 for the 7B model
+        count = model.query_tokens.shape[1]  # 32 for the 7B model
         most = model.config.qformer_config.max_position_embeddings
-        made = Connector(queries, most, crossing, qformer_layer, self._queries)
-        self.connector = made
+        self.connector = Connector(count, most, crossing, qformer_layer, self._queries)
 
     def see(self, pixels: Tensor, grids: Sequence[Grid]) -> Sequence[Tensor]:
         """The ViT's class token and patches; the Q-Former waits for the question."""

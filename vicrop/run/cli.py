@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vicrop.run.records import HOW, RunConfig
+from vicrop.types import printable
 
 FIELDS = tuple(RunConfig.model_fields)
 OF_MERGE = tuple(name for name in FIELDS if name not in HOW or name == "shards")
@@ -144,12 +145,12 @@ def run(
 
     folders = loop.run_together(configs, again=retry_failed)
     for folder in folders:
-        typer.echo(f"records: {folder.records_file}")
+        say(f"records: {folder.records_file}")
         for note in folder.meta()["notes"]:
-            typer.echo(f"note: {note}", err=True)
+            say(f"note: {note}", err=True)
     failed = [record for folder in folders for record in loop.failures(folder)]
     for record in failed[:10]:
-        typer.echo(f"failed: {record.id}: {record.error}", err=True)
+        say(f"failed: {record.id}: {record.error}", err=True)
     if failed:
         typer.echo(
             f"{len(failed)} samples failed; see their `error`, or try them again with "
@@ -165,7 +166,7 @@ def merge(configs: list[RunConfig]) -> None:
     from vicrop.run import shards
 
     for config in configs:
-        typer.echo(f"records: {shards.merge(config).records_file}")
+        say(f"records: {shards.merge(config).records_file}")
 
 
 def status() -> None:
@@ -173,16 +174,15 @@ def status() -> None:
     from vicrop import paths
     from vicrop.run import checks
 
-    table = Table("run", "state", "done", "failed", "missing", "samples/s", "by")
-    table.columns[0].overflow = "fold"  # never shortened: it is typed again
+    rows = []
     for one in map(checks.status, checks.folders()):
         missing = "?" if one.missing is None else str(one.missing)
         speed = "–" if one.speed is None else f"{one.speed:.2f}"
         counts = (str(one.done), str(one.failed), missing, speed)
-        table.add_row(one.name, one.state, *counts, one.who)
-    typer.echo(f"runs in {paths.runs()}: {table.row_count}")
-    if table.row_count:
-        show(table)
+        rows.append((one.name, one.state, *counts, one.who))
+    say(f"runs in {paths.runs()}: {len(rows)}")
+    if rows:
+        show(("run", "state", "done", "failed", "missing", "samples/s", "by"), rows)
 
 
 def verify(
@@ -200,13 +200,23 @@ def verify(
         found = list(checks.verify(run, weights))
         wrong = wrong or bool(found)
         for fault in found:
-            typer.echo(f"{run.name}: {fault}", err=True)
+            say(f"{run.name}: {fault}", err=True)
         if not found:
-            typer.echo(f"{run.name}: {run.seal()['count']} records, all well")
+            say(f"{run.name}: {run.seal()['count']} records, all well")
     if wrong:
         raise typer.Exit(1)
 
 
-def show(table: Table) -> None:
-    """At the terminal's width; whole where there is none."""
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+def show(names: Iterable[str], rows: Iterable[Sequence], title: str = "") -> None:
+    """A table at the terminal's width, whole where there is none; no text is markup."""
+    table = Table(*names, title=printable(title))
+    table.columns[0].overflow = "fold"  # never shortened: it is typed again
+    for row in rows:
+        table.add_row(*map(printable, row))
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, markup=False, emoji=False).print(table)
+
+
+def say(said: str, err: bool = False) -> None:
+    """A line of text from outside."""
+    typer.echo(printable(said).replace("\n", " "), err=err)

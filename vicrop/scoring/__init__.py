@@ -3,17 +3,15 @@
 One module per metric says its formula, its source and what the authors' script does
 instead. ``METRICS`` says which data set has which.
 
-Of one text in two encodings Unicode says that it is one: before the official score,
-accents are composed (NFC) in answer and labels, the one thing that a published script
-does not do. Full-width letters, special blanks, and typographic quotes and dashes are
-what they read as in our own metrics alone (``normalise.as_typed``); a published script
-tells them apart, and so does its score here. The authors' is theirs, bytes and all.
+Accents are composed (NFC) before an official score, which no published script does but
+a text stays the same. Full-width letters, typographic quotes and dashes are what they
+read as in our own metrics only (``exact.as_typed``): published scripts, and the
+authors', tell them apart.
 """
 
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from vicrop.scoring import (
     anls,
@@ -145,7 +143,8 @@ def score(
         )
     metric = METRICS.get(dataset, EXACT)
     if variant == "official":
-        said, *right = map(_composed, (prediction, *_listed(dataset, labels)))
+        every = (prediction, *_listed(dataset, labels))
+        said, *right = (unicodedata.normalize("NFC", text) for text in every)
         return metric.official(said, right, question)
     if variant != "upstream":
         raise ValueError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
@@ -154,9 +153,6 @@ def score(
             f"the authors have no score for {dataset!r}; use variant='official'"
         )
     return metric.upstream(prediction, labels, question)
-
-
-_composed = partial(unicodedata.normalize, "NFC")
 
 
 def _listed(dataset: str, labels: Sequence[str] | str) -> list[str]:

@@ -21,7 +21,6 @@ Source: Schwenk et al. 2022; allenai/aokvqa, evaluation/eval_predictions.py (837
 from collections.abc import Sequence
 
 from vicrop.scoring import exact, mcq
-from vicrop.scoring.normalise import as_typed
 
 
 def direct(prediction: str, labels: Sequence[str]) -> float:
@@ -42,8 +41,5 @@ def choice(
         labels: the right choice's text.
         question: with the lettered options, one a line; none read means text only.
     """
-    if exact.score(prediction, labels):
-        return 1.0
-    options = mcq.options(as_typed(question or ""))
-    letter = mcq.letter(prediction, options)
-    return exact.score(options[letter], labels) if letter else 0.0
+    by_letter = mcq.score(prediction, labels, question)
+    return max(exact.score(prediction, labels), by_letter)

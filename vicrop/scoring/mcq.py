@@ -26,17 +26,14 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 
 from vicrop.scoring import exact
-from vicrop.scoring.normalise import as_typed
 
 OPTION = re.compile(r"^\s*(?:\(([A-Z])\)\s*|([A-Z])[.):]\s+)(\S.*?)\s*$", re.MULTILINE)
 ALONE = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
-LEADING = re.compile(r"[\s*]*(?:\(([A-Z])\)|([A-Z])[.):])(?!\w)")
 # What follows must close the letter: "the answer is a dog" names none.
 NAMED = re.compile(
     r"\b(?:answer|option|choice)(?:\s+is)?[\s:*]*\(?([A-Z])\s*(?=[).,:;*]|$)", re.I
 )
-MARKED = re.compile(r"(?:\(|(?<![\w.]))([A-Z])[.):](?!\w)")
-BRACKETED = re.compile(r"\(([A-Z])\)")
+MARKED = re.compile(r"\(([A-Z])\)|(?<![\w.(])([A-Z])[.):](?!\w)")
 
 
 def options(question: str) -> dict[str, str]:
@@ -55,25 +52,22 @@ def options(question: str) -> dict[str, str]:
 def letter(prediction: str, known: dict[str, str]) -> str | None:
     """The letter that an answer names, None if it names none of the known.
 
-    A letter on its own, in either case; the text of an option; one after "answer",
-    "option" or "choice"; one that leads (``B. red``) or is in brackets, if none else
-    is marked so. In this order. The first word's first letter is none.
+    A letter on its own, in either case; the text of an option; the one after "answer",
+    "option" or "choice"; the one set apart, as ``(B)`` or ``B.``. In this order.
 
     Args:
         prediction: the answer.
         known: letter -> text, of the options.
     """
-    said = as_typed(prediction)
+    said = exact.as_typed(prediction)
     texts = {exact.normalise(text): key for key, text in known.items()}
-    alone, named = ALONE.fullmatch(said), {one.upper() for one in NAMED.findall(said)}
-    leading, bracketed = LEADING.match(said), BRACKETED.search(said)
-    marked = set(MARKED.findall(said)) & known.keys()
+    named = {one.upper() for one in NAMED.findall(said)}
+    marked = {one or other for one, other in MARKED.findall(said)} & known.keys()
+    alone = ALONE.fullmatch(said)
     found = (
         alone and alone[1].upper(),
         texts.get(exact.normalise(said)),
-        named.pop() if len(named) == 1 else None,
-        len(marked) < 2 and leading and (leading[1] or leading[2]),
-        len(marked) < 2 and bracketed and bracketed[1],
+        *(only.pop() for only in (named, marked) if len(only) == 1),
     )
     return next((one for one in found if one in known), None)
 
@@ -86,7 +80,7 @@ def score(prediction: str, labels: Sequence[str], question: str | None = None) -
         labels: the right option's letter; a text for a question without options.
         question: with its options, one a line.
     """
-    known = options(as_typed(question or ""))
+    known = options(exact.as_typed(question or ""))
     if not known:
         return exact.score(prediction, labels)
     right = {letter(label, known) for label in labels} - {None}

@@ -12,13 +12,9 @@ every ``,`` and ``?``, and splits ``'s`` off.
 
 Source: GT-Vision-Lab/VQA, vqaEval.py (a013f00); mmf, EvalAIAnswerProcessor. The
 authors' script normalises as visualqa.org does.
-
-Our own metrics compare texts ``as_typed``; published ones do not, for their scripts do
-not either.
 """
 
 import re
-import unicodedata
 from functools import lru_cache
 
 from vicrop.scoring import contractions
@@ -37,32 +33,6 @@ DIGITS = {
 
 # re.UNICODE is passed where `count` belongs, so that at most 32 stops are dropped.
 MOST_STOPS = int(re.UNICODE)
-
-
-TYPED = str.maketrans(
-    "‘’‚‛′“”„‟″‐‑‒–—―−⁄",
-    "'" * 5 + '"' * 5 + "-" * 7 + "/",
-    "\xad\u200b\u200e\u200f\u2060\ufeff",  # show nothing
-)
-
-
-def as_typed(text: str) -> str:
-    """A text in the letters of a keyboard, where Unicode has several for one.
-
-    Accents are composed; full-width letters, digits and stops, ligatures and special
-    blanks are plain ones (NFKC, save that a raised 2 stays one).
-
-    >>> as_typed("“４２–３”．"), as_typed("10²") == as_typed("102")
-    ('"42-3".', False)
-    """
-    raised = ("<super>", "<sub>")
-    plain = (
-        one
-        if unicodedata.decomposition(one).startswith(raised)
-        else unicodedata.normalize("NFKC", one)
-        for one in text
-    )
-    return unicodedata.normalize("NFC", "".join(plain)).translate(TYPED)
 
 
 def one_line(text: str) -> str:
