@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from vicrop.run import cli as runcli
 from vicrop.run.folder import NotOurs
@@ -69,15 +68,15 @@ def answer(
         fit=config.fit,
         geometry=config.geometry,
     )
-    typer.echo(f"without a crop: {said.plain}")
+    runcli.say(f"without a crop: {said.plain}")
     runcli.warn(config, image, vlm.layer)
     if said.box is not None:
-        typer.echo(f"with the crop {tuple(said.box)}: {said.text}")
+        runcli.say(f"with the crop {tuple(said.box)}: {said.text}")
     if figure is not None:
         from vicrop import plots
 
         plots.answer_panel(picture, said).savefig(figure, dpi=150)
-        typer.echo(f"figure: {figure}")
+        runcli.say(f"figure: {figure}")
 
 
 def _figure_file(path: Path) -> Path:
@@ -108,12 +107,9 @@ def score(
         found = scores.card(run)
         every += found
         made = scores.readable(found).drop(columns="run")
-        table = Table(*made.columns, title=run.name)
-        for row in made.itertuples(index=False):
-            table.add_row(*map(str, row))
-        runcli.show(table)
+        runcli.show(made.columns, made.itertuples(index=False), run.name)
     for file in scores.write(every, out or paths.results() / "scores"):
-        typer.echo(f"written: {file}")
+        runcli.say(f"written: {file}")
 
 
 @app.command()
@@ -121,10 +117,9 @@ def models() -> None:
     """The models that have a key: what they are, and whether their weights are here."""
     from vicrop.adapters import MODELS
 
-    names = ("key", "family", "parameters", "grid", "layer", "licence", "weights")
-    table = Table(*names, "here")
-    for key, spec in MODELS.items():
-        table.add_row(
+    names = "key family parameters grid layer licence weights here".split()
+    rows = [
+        (
             key,
             spec.family,
             _count(spec.parameters),
@@ -134,7 +129,9 @@ def models() -> None:
             _weights(spec),
             "yes" if spec.is_here() else "no",
         )
-    runcli.show(table)
+        for key, spec in MODELS.items()
+    ]
+    runcli.show(names, rows)
 
 
 def _weights(spec: "ModelSpec") -> str:
@@ -158,11 +155,7 @@ def where() -> None:
     """Where data sets, runs and weights are, and why there."""
     from vicrop import paths
 
-    table = Table("what", "folder", "why")
-    table.columns[1].overflow = "fold"  # never shortened: it is typed again
-    for place in paths.places():
-        table.add_row(place.what, str(place.folder), place.why)
-    runcli.show(table)
+    runcli.show(paths.Place._fields, paths.places())
 
 
 for one in (runcli.run, runcli.merge, runcli.status, runcli.verify):
@@ -180,6 +173,8 @@ def main() -> None:
 
     What nobody foresaw shows where it happened, and is never taken for a whole run.
     """
+    for stream in (sys.stdout, sys.stderr):  # whose encoding may lack a letter
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         app()
         status = 0
@@ -200,7 +195,7 @@ def main() -> None:
 
 def _said(text: str, status: int) -> int:
     """The status, once the text is one line on stderr."""
-    typer.echo(f"vicrop: {' '.join(text.split())}", err=True)
+    runcli.say(f"vicrop: {' '.join(text.split())}", err=True)
     return status
 
 

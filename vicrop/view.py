@@ -78,14 +78,14 @@ class View:
             max_new_tokens: at most so many.
 
         Raises:
-            ValueError: for an empty question, a box that leaves the image, or no
-                token to answer with.
+            ValueError: for a question that is empty or longer than the model reads, a
+                box that leaves the image, or no token to answer with.
         """
         crop = None if crop is None else Box.of(crop)
         # One after the other: in half precision a batch rounds otherwise, and the
-        # plain answer must not depend on the crop.
-        (plain,) = answer([(self, question, None)], max_new_tokens)
+        # plain answer must not depend on the crop. What may be too long comes first.
         (text,) = answer([(self, question, crop)], max_new_tokens)
+        (plain,) = answer([(self, question, None)], max_new_tokens)
         visible = self.vlm.visible(self.image.size, self._fit)
         return Answer(text, plain, crop, visible=visible)
 

@@ -485,10 +485,11 @@ def test_prompt_without_an_image_is_refused(vlm, pictures):
         attribution.compute("raw-att", vlm, inputs)
 
 
-def test_placeholder_in_a_question_is_refused(vlm, pictures):
+def test_placeholder_in_a_question_is_text(vlm, pictures):
     token = vlm.tokenizer.decode([vlm.image_token_id])
-    with pytest.raises(ValueError, match="stands for an image; leave it out"):
-        vlm.look(pictures[0]).ask(f"what is {token}?")
+    seen = [vlm.look_at([picture]) for picture in pictures]
+    ids = vlm.words(f"what is {token}?", seen).ids
+    assert (ids == vlm.image_token_id).sum() == sum(map(vlm.token_count, seen))
 
 
 def test_any_resolution_model_is_refused_with_the_reason():
