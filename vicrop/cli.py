@@ -48,13 +48,13 @@ def answer(
     ] = None,
 ) -> None:
     """Ask a question about an image, look, crop, and ask again."""
-    from vicrop import adapters, images, pipeline
+    from vicrop import adapters, geometry, images, pipeline
     from vicrop.types import check_question
 
     config = configs[-1]
     method = methods.resolve(config.method)
     check_question(question)
-    picture = images.load(image)
+    picture = images.load(image, _note)
     options: dict[str, Any] = config.options  # as keywords: checked in ``load``
     vlm = adapters.load(
         config.model,
@@ -63,6 +63,10 @@ def answer(
         dtype=config.dtype,
         **options,
     )
+    fit = config.fit or vlm.facts.fit
+    seen = geometry.seen(fit, picture.size)
+    if seen < geometry.LITTLE:
+        _note(str(image), f"{seen:.0%} of it is seen (fit {fit}); --fit pad shows all")
     said = pipeline.ViCrop(vlm).answer(
         picture,
         question,
@@ -79,6 +83,10 @@ def answer(
 
         plots.answer_panel(picture, said).savefig(save_figure, dpi=150)
         typer.echo(f"figure: {save_figure}")
+
+
+def _note(name: str, what: str) -> None:
+    typer.echo(f"note: {name}: {what}", err=True)
 
 
 @app.command()

@@ -9,8 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from vicrop import adapters, boxes, methods, scoring
 from vicrop.run import datasets, provenance
 from vicrop.run.batches import Batches, Looker, cheapest_first, choose
@@ -160,7 +158,7 @@ def _size(sample: Sample, dataset: str) -> float | None:
     try:
         size = datasets.image_size(datasets.image_path(dataset, sample))
         datasets.check_boxes(sample, size)
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except (OSError, ValueError):
         return None
     return datasets.object_size(sample, size)
 
