@@ -50,6 +50,7 @@ KINDS = (
     (rb"%PDF", f"a PDF; take a page: {SAVE}"),
     (rb"%!PS|\xc5\xd0\xd3\xc6|[^\0]{0,400}<svg", f"a drawing; {SAVE}"),
     (rb"\x93NUMPY|\x89HDF|.{128}DICM|v/1\x01", f"an array or scientific data; {SAVE}"),
+    (rb"II\x2a\0|MM\0\x2a", f"a torn TIFF, or of an unusual kind; {SAVE}"),
     (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!|BZh", "an archive; unpack it first"),
     (rb"[\t\n\r\x20-\xff]+\Z", f"text; {FETCH}"),
 )
@@ -124,6 +125,7 @@ def _identified(source: Any) -> Iterator[ImageFile.ImageFile]:
             stream.seek(0)
             head = bytes(stream.read(512))
         with _gate(name, head):
+            Image.preinit()  # the common ones are tried first
             Image.init()
             formats = [one for one in Image.ID if one not in AVOIDED]
             image = Image.open(stream, formats=formats)
@@ -164,7 +166,9 @@ def _gate(name: str, head: bytes | None = None) -> Iterator[None]:
     except UNDECODABLE as error:
         for pattern, what in () if head is None else KINDS:
             if re.match(pattern, head or b"", re.DOTALL | re.IGNORECASE):
-                raise ValueError(f"{name} is not a readable image but {what}") from error
+                raise ValueError(
+                    f"{name} is not a readable image but {what}"
+                ) from error
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "unknown format" if unknown else str(error) or type(error).__name__
         raise ValueError(
@@ -195,15 +199,10 @@ def check_size(size: tuple[int, int], name: str = "image") -> None:
 
 
 def check_shape(size: tuple[int, int], fit: str, side: int) -> None:
-    """Refuse an image that a processor could not be given.
-
-    Args:
-        size: (width, height).
-        fit: how the processor fits it (see ``geometry.region``).
-        side: of what it makes of it, pixels.
+    """Refuse an image too long for a processor to ``fit``, to ``side`` pixels.
 
     Raises:
-        ValueError: if the image is too long for its width.
+        ValueError: saying its size and the limit.
     """
     # To cut out the middle, all of the image is made as high as the model's input.
     cuts = max(MAX_PIXELS // side**2, 1)
@@ -261,7 +260,8 @@ def to_rgb(image: Image.Image, tell: Tell = warn) -> Image.Image:
 
 def _on_white(image: Image.Image) -> Image.Image:
     """As RGB, what is transparent white."""
-    image = image.convert({"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode))
+    if image.mode in ("La", "RGBa"):  # alpha is multiplied in
+        image = image.convert(image.mode.upper())
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
