@@ -15,7 +15,6 @@ from typing import IO, Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
-from scipy import ndimage
 
 from vicrop.types import Box
 
@@ -30,29 +29,22 @@ UNDECODABLE += (TypeError, LookupError, ArithmeticError, AttributeError, Runtime
 UNDECODABLE += (Image.DecompressionBombError, AssertionError, struct.error, zlib.error)
 """What Pillow raises for bytes that are no picture, or half of one."""
 
-AVOIDED = {"EPS", "HDF5", "MPEG"}
-"""Formats that Pillow cannot draw by itself; for EPS it starts another program."""
-
 SAVE = "save it as PNG or JPEG first"
-FETCH = "fetch the picture itself"
 KINDS = (
     (rb"\Z", "an empty file; fetch it again"),
     (rb"version https://git-lfs", "a pointer of git-lfs; run `git lfs pull`"),
-    (rb"\s*<(!doctype html|html|head)", f"a web page; {FETCH}"),
+    (rb"\s*<(!doctype html|html|head)", "a web page; fetch the picture itself"),
     (rb".{4}ftyp(hei|hev|mif1|msf1)", f"a HEIC photo; {SAVE}"),
     (rb".{4}ftypavi|.{4}JXL |\xff\x0a", f"an AVIF or JPEG XL picture; {SAVE}"),
     (rb".{4}ftypcrx|FUJIFILMCCD|IIRO|IIU\0", f"a camera's raw file; {SAVE}"),
-    (
-        rb".{4}(ftyp|moov|mdat)|\x1aE\xdf\xa3|RIFF.{4}AVI",
-        f"a film; take a frame: {SAVE}",
-    ),
-    (rb"\0\0\x01[\xb3\xba]|FLV|OggS", f"a film; take a frame: {SAVE}"),
-    (rb"%PDF", f"a PDF; take a page: {SAVE}"),
+    (rb".{4}(ftyp|moov|mdat)|\x1aE\xdf\xa3|RIFF.{4}AVI", "a film; save a frame as PNG"),
+    (rb"\0\0\x01[\xb3\xba]|FLV|OggS", "a film; save a frame as PNG"),
+    (rb"%PDF", "a PDF; save a page as PNG"),
     (rb"%!PS|\xc5\xd0\xd3\xc6|[^\0]{0,400}<svg", f"a drawing; {SAVE}"),
     (rb"\x93NUMPY|\x89HDF|.{128}DICM|v/1\x01", f"an array or scientific data; {SAVE}"),
     (rb"II\x2a\0|MM\0\x2a", f"a torn TIFF, or of an unusual kind; {SAVE}"),
     (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!|BZh", "an archive; unpack it first"),
-    (rb"[\t\n\r\x20-\xff]+\Z", f"text; {FETCH}"),
+    (rb"[\t\n\r\x20-\xff]+\Z", "text; fetch the picture itself"),
 )
 """First bytes of what people take for a picture: what it is, and what to do."""
 
@@ -75,12 +67,12 @@ def load(source: ImageLike, tell: Tell = warn) -> Image.Image:
     """An upright RGB image from a path, bytes, an open file, a PIL image or an array.
 
     Turns by EXIF orientation, lays transparency on white, and converts palette, grey
-    and CMYK images. Of several frames the first is taken, and deep greys are scaled by
-    the bits that they use: ``tell`` is told.
+    and CMYK images; takes the first of several frames, and scales greys by the bits
+    that they use.
 
     Args:
         source: arrays are (height, width[, 1, 3 or 4]) uint8, 0–255.
-        tell: called with what one would not expect.
+        tell: called with the last two, and the image's name.
 
     Raises:
         OSError: if there is no such file, or it cannot be opened.
@@ -127,7 +119,8 @@ def _identified(source: Any) -> Iterator[ImageFile.ImageFile]:
         with _gate(name, head):
             Image.preinit()  # the common ones are tried first
             Image.init()
-            formats = [one for one in Image.ID if one not in AVOIDED]
+            # None that Pillow cannot draw by itself: for EPS it starts a program.
+            formats = [one for one in Image.ID if one not in ("EPS", "HDF5", "MPEG")]
             image = Image.open(stream, formats=formats)
         image.filename = name
         with image:
@@ -164,17 +157,14 @@ def _gate(name: str, head: bytes | None = None) -> Iterator[None]:
     except Image.DecompressionBombError:
         raise ValueError(_too_large(name)) from None
     except UNDECODABLE as error:
+        broken = f"{name} is not a readable image"
         for pattern, what in () if head is None else KINDS:
             if re.match(pattern, head or b"", re.DOTALL | re.IGNORECASE):
-                raise ValueError(
-                    f"{name} is not a readable image but {what}"
-                ) from error
+                raise ValueError(f"{broken} but {what}") from error
         unknown = isinstance(error, UnidentifiedImageError)
         reason = "unknown format" if unknown else str(error) or type(error).__name__
-        raise ValueError(
-            f"{name} is not a readable image ({reason}); expected a whole PNG, JPEG, "
-            "WebP, GIF, BMP or TIFF file"
-        ) from error
+        expected = "expected a whole PNG, JPEG, WebP, GIF, BMP or TIFF file"
+        raise ValueError(f"{broken} ({reason}); {expected}") from error
 
 
 def _orientation(image: Image.Image) -> Any:
@@ -343,6 +333,8 @@ def high_pass(image: Image.Image, shape: tuple[int, int]) -> np.ndarray:
     Source: paper, section 5 (pure-grad), and its code, where the median is over 7×7
     and the paper's text says 3×3, the blur's size.
     """
+    from scipy import ndimage
+
     height, width = shape
     small = image.resize((width, height), Image.Resampling.BILINEAR)
     values = np.asarray(small, np.float64) / 255

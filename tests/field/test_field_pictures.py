@@ -290,11 +290,11 @@ BROUGHT = [
     ("a HEIC photo; save it as PNG", HEIC.replace(b"heic", b"mif1")),
     ("an AVIF or JPEG XL picture; save it", b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a"),
     ("a camera's raw file; save it as", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom"),
-    ("a film; take a frame: save it as", FILM + PADDING),
-    ("a film; take a frame: save it as", b"\x1aE\xdf\xa3\1\0\0#B\x86\x81\1webm"),
-    ("a film; take a frame: save it as", b"RIFF\x24\0\0\0AVI LIST" + PADDING),
-    ("a film; take a frame: save it as", b"\0\0\1\xba\x44\0\4\0\4\1" + PADDING),
-    ("a PDF; take a page: save it as", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3" + PADDING),
+    ("a film; save a frame as PNG", FILM + PADDING),
+    ("a film; save a frame as PNG", b"\x1aE\xdf\xa3\1\0\0#B\x86\x81\1webm"),
+    ("a film; save a frame as PNG", b"RIFF\x24\0\0\0AVI LIST" + PADDING),
+    ("a film; save a frame as PNG", b"\0\0\1\xba\x44\0\4\0\4\1" + PADDING),
+    ("a PDF; save a page as PNG", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3" + PADDING),
     ("a drawing; save it as PNG", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
     ("a drawing; save it as PNG", b'<?xml version="1.0"?>\n<!-- a --><svg/>'),
     ("a drawing; save it as PNG", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
@@ -329,7 +329,7 @@ def test_answer_refuses_a_film_in_one_line(vicrop, tmp_path):
     path.write_bytes(FILM)
     status, out, err = vicrop("answer", path, QUESTION)
     assert (status, out) == (2, "") and err.count("\n") == 1
-    assert "a film; take a frame: save it as PNG or JPEG first" in err
+    assert "a film; save a frame as PNG" in err
 
 
 def test_no_other_program_is_started_for_a_drawing(monkeypatch):
