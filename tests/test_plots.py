@@ -44,7 +44,7 @@ def outlines(ax):
 
 def test_functions_return_the_axes_they_drew_into(ax, picture, answer):
     assert plots.show_image(picture, ax) is ax
-    assert plots.show_map(picture, answer.amap, ax, label="ratio") is ax
+    assert plots.show_map(picture, answer.amap, ax) is ax
     assert plots.show_box((1, 2, 3, 4), ax) is ax
 
 

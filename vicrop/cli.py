@@ -52,14 +52,18 @@ def answer(
     ] = None,
 ) -> None:
     """Ask a question about an image, look, crop, and ask again."""
-    from vicrop import images, pipeline
+    from vicrop import geometry, images, pipeline
     from vicrop.run import provenance
 
     config = configs[-1]
     check_question(question)
-    picture = images.load(image)
+    picture = images.load(image, _note)
     figure = None if save_figure is None else _figure_file(save_figure)
     vlm = provenance.load(config)
+    fit = config.fit or vlm.facts.fit
+    seen = geometry.seen(fit, picture.size)
+    if seen < geometry.LITTLE:
+        _note(str(image), f"{seen:.0%} of it is seen (fit {fit}); --fit pad shows all")
     said = pipeline.ViCrop(vlm).answer(
         picture,
         question,
@@ -89,6 +93,10 @@ def _figure_file(path: Path) -> Path:
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
         raise OSError(f"{file} cannot be written; is its folder there, and writable?")
     return file
+
+
+def _note(name: str, what: str) -> None:
+    runcli.say(f"note: {name}: {what}", err=True)
 
 
 @app.command()

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
@@ -86,9 +86,7 @@ def show_boxes(
         show_box(crop, ax)
 
 
-def show_map(
-    image: Image.Image, amap: Map, ax: Axes, opacity: float = 0.65, label: str = ""
-) -> Axes:
+def show_map(image: Image.Image, amap: Map, ax: Axes, opacity: float = 0.65) -> Axes:
     """An importance map over its image, each cell where it lies.
 
     Args:
@@ -96,19 +94,16 @@ def show_map(
         amap: the map; scaled to its own range.
         ax: where to draw.
         opacity: of the map.
-        label: of the colour bar; no bar if empty.
     """
     show_image(image, ax)
     left, top, right, bottom = amap.region or (0, 0, *image.size)
-    drawn = ax.imshow(
+    ax.imshow(
         amap.values,
         extent=(left, right, bottom, top),
         cmap="magma",
         alpha=opacity,
         interpolation="nearest",
     )
-    if label:
-        ax.figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.03, label=label)
     ax.set(xlim=(0, image.width), ylim=(image.height, 0))
     return ax
 
@@ -123,10 +118,22 @@ def answer_panel(
         axes[1].set_axis_off()
     else:
         show_map(image, answer.amap, axes[1]).set_xlabel("importance map")
+        name_seen(image, answer.amap, axes[1])
     show_boxes(image, answer.box, truth, axes[0])
     show_boxes(image, answer.box, (), axes[1])
     show_crop(image, answer, "image and this crop:", axes[2])
     return finish(figure)
+
+
+def name_seen(image: Image.Image, amap: Map, ax: Axes) -> None:
+    """Say above a map that covers a part of its image what the dark stripe is."""
+    left, top, right, bottom = amap.region or (0, 0, *image.size)
+    seen = (right - left) * (bottom - top) / (image.width * image.height)
+    if seen < 1:
+        dark = Patch(color=plt.colormaps["magma"](0.1), label=f"seen: {seen:.0%}")
+        ax.legend(
+            handles=[dark], loc="lower left", bbox_to_anchor=(0, 1), frameon=False
+        )
 
 
 def show_crop(image: Image.Image, answer: Answer, words: str, ax: Axes) -> None:

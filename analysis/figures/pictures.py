@@ -134,6 +134,7 @@ def _row(
         plots.show_image(image, axes[1])
     else:
         plots.show_map(image, answer.amap, axes[1])
+        plots.name_seen(image, answer.amap, axes[1])
     label = f"label “{sample.labels[0]}”, " if sample.labels else ""
     said = f"{label}image alone “{answer.plain}”"
     axes[1].set_xlabel(plots.text(said, 36))

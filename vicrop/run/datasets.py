@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
 from pydantic import TypeAdapter, ValidationError
 
 from vicrop import methods, paths
+from vicrop.images import image_size as image_size
 from vicrop.paths import MAKERS
 from vicrop.run.records import RunConfig, Sample
 from vicrop.types import Region
@@ -267,14 +267,6 @@ def object_size(sample: Sample, size: tuple[int, int]) -> float | None:
         return None
     left, top, right, bottom = sample.boxes[0]
     return (right - left) * (bottom - top) / (size[0] * size[1])
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) of the upright image, without decoding."""
-    with Image.open(path) as image:
-        width, height = image.size
-        on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return (height, width) if on_its_side else (width, height)
 
 
 # What a run asks, and a shard of it.
