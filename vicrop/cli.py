@@ -88,20 +88,27 @@ def score(
         Path | None, typer.Option(help="Where the tables go; default: beside the runs.")
     ] = None,
 ) -> None:
-    """Scores of RUNS (their folders), official and the authors', by group."""
+    """Scores of RUNS (their folders), official and the authors', by group.
+
+    Of several, the answers are compared with those of the first, question by question.
+    """
     from vicrop import paths
     from vicrop.run import scores
     from vicrop.run.folder import RunFolder
 
-    every: list[scores.Score] = []
-    for path in runs:
-        found = scores.card(RunFolder(path))
-        every += found
-        made = scores.readable(found).drop(columns="run")
-        table = Table(*made.columns, title=path.name)
+    folders = [RunFolder(path) for path in runs]
+    cards = [scores.card(run) for run in folders]
+    shown = [(one[0].run, scores.readable(one).drop(columns="run")) for one in cards]
+    if len(runs) > 1:
+        shown += [(f"against {folders[0].name}", scores.compared(folders))]
+    for title, made in shown:
+        table = Table(*made.columns, title=title)
         for row in made.itertuples(index=False):
             table.add_row(*map(str, row))
         runcli.show(table)
+    for note in (note for one in cards for note in scores.notes(one)):
+        typer.echo(f"note: {note}")
+    every = [score for one in cards for score in one]
     for file in scores.write(every, out or paths.results() / "scores"):
         typer.echo(f"written: {file}")
 
