@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis import FEWEST, looking
+from analysis import FEWEST, crops, estimates, looking
 from analysis.claims.evidence import Evidence, Need, family_of, size_of
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
@@ -118,22 +118,10 @@ class Reading:
         return tuple(dict.fromkeys(one.folder.name for one in folders if one))
 
     def judge(self, found: Estimate) -> str:
-        """The verdict's word; of fewer than ``FEWEST`` samples there is none."""
-        if self.rule is None or found.n < FEWEST or np.isnan(found.value):
+        """The verdict's word: none of fewer than ``FEWEST`` samples, or all alike."""
+        if self.rule is None or found.n < FEWEST or np.isnan(found.low):
             return CANNOT
-        counted = self.unit in ("points", "%")  # a sample can make 100 at most
-        return self.rule.word(widened(found) if counted else found)
-
-
-def widened(found: Estimate) -> Estimate:
-    """An interval without width (no sample differed) as wide as its n allows.
-
-    Of n samples alike, up to 3/n may be unlike ones that were missed (rule of three).
-    """
-    if found.low != found.high:
-        return found
-    unseen = 100 * 3 / found.n
-    return Estimate(found.value, found.low - unseen, found.high + unseen, found.n)
+        return self.rule.word(found)
 
 
 def fewest_changes(level: float = 0.05) -> int:
@@ -146,31 +134,35 @@ def fewest_changes(level: float = 0.05) -> int:
 
 def gain(run: pd.DataFrame) -> Estimate:
     """Paired gain of a method over the image alone."""
-    return stats.gain(run["plain_score"], run["score"]).times(100)
+    return stats.gain(run["plain_score"], run["score"], run["image"]).times(100)
 
 
 def _gains(run: pd.DataFrame) -> pd.Series:
     return run["score"] - run["plain_score"]
 
 
+def _with_gains(run: pd.DataFrame) -> pd.DataFrame:
+    return run.assign(gain=_gains(run))
+
+
 def gains_apart(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
     """A gain on one group of questions less that on another group."""
-    return stats.between(_gains(one), _gains(other)).times(100)
+    return estimates.between(_with_gains(one), _with_gains(other), "gain").times(100)
 
 
 def gains_over(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
     """Paired difference of two models' gains on the same questions."""
-    return stats.difference(_gains(other), _gains(one)).times(100)
+    return stats.difference(_gains(other), _gains(one), one["image"]).times(100)
 
 
 def fall(small: pd.DataFrame, large: pd.DataFrame) -> Estimate:
     """How much more is right of large objects than of small ones, image alone."""
-    return stats.between(large["plain_score"], small["plain_score"]).times(100)
+    return estimates.between(large, small, "plain_score").times(100)
 
 
 def over(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
     """Paired difference of two methods' answers to the same questions."""
-    return stats.difference(other["score"], one["score"]).times(100)
+    return stats.difference(other["score"], one["score"], one["image"]).times(100)
 
 
 def found_when_wrong(run: pd.DataFrame, control: pd.DataFrame) -> Estimate:
@@ -179,7 +171,7 @@ def found_when_wrong(run: pd.DataFrame, control: pd.DataFrame) -> Estimate:
     held, by_chance = (
         (f["coverage"] >= looking.COVERED).astype(float) for f in (wrong, control)
     )
-    return stats.difference(by_chance, held).times(100)
+    return stats.difference(by_chance, held, wrong["image"]).times(100)
 
 
 def read_when_found(
@@ -191,7 +183,7 @@ def read_when_found(
     """
     missed = run[(run["plain_score"] < 0.5) & (run["coverage"] >= looking.COVERED)]
     one, other = (f["score"].reindex(missed.index) for f in (crop, control))
-    return stats.difference(other, one).times(100)
+    return stats.difference(other, one, missed["image"]).times(100)
 
 
 def missed_when_left(run: pd.DataFrame) -> Estimate:
@@ -200,14 +192,15 @@ def missed_when_left(run: pd.DataFrame) -> Estimate:
     Those without a crop are left out.
     """
     left = run[(run["score"] < 0.5) & run["coverage"].notna()]
-    return stats.accuracy(left["coverage"] < looking.COVERED).times(100)
+    return stats.accuracy(left["coverage"] < looking.COVERED, left["image"]).times(100)
 
 
 def oracle(*runs: pd.DataFrame) -> Estimate:
     """How much the best answer of several methods beats the best method's."""
     scores = pd.concat([run["score"] for run in runs], axis=1, join="inner").dropna()
     best = scores.iloc[:, int(scores.mean().to_numpy().argmax())]
-    return stats.gain(best, scores.max(axis=1)).times(100)
+    pictures = runs[0]["image"][scores.index]
+    return stats.gain(best, scores.max(axis=1), pictures).times(100)
 
 
 # Measures of probes.
@@ -218,28 +211,29 @@ def named(one: str, other: str) -> Callable[[pd.DataFrame], Estimate]:
 
     def measure(probe: pd.DataFrame) -> Estimate:
         wide = probe.pivot(index="id", columns="name", values="score")
-        return stats.difference(wide[other], wide[one]).times(100)
+        pictures = crops.images_of(probe)
+        return stats.difference(wide[other], wide[one], pictures).times(100)
 
     return measure
 
 
 def mean_ratio(layer: pd.DataFrame) -> Estimate:
     """Mean attention ratio, as the paper's Figure 3 has it."""
-    return stats.bootstrap(layer["ratio"].dropna())
+    return estimates.of_column(layer, "ratio")
 
 
 def wrong_over_right(layer: pd.DataFrame) -> Estimate:
     """Difference of the mean base-2 logarithm of the ratio, wrong minus right."""
-    logs = np.log2(layer["ratio"].where(layer["ratio"] > 0))
-    wrong, right = (logs[layer["answer"] == name] for name in ("wrong", "right"))
-    return stats.between(wrong, right)
+    told = layer.assign(log=np.log2(layer["ratio"].where(layer["ratio"] > 0)))
+    wrong, right = (told[told["answer"] == name] for name in ("wrong", "right"))
+    return estimates.between(wrong, right, "log")
 
 
 def layers_above(layers: pd.DataFrame) -> Estimate:
     """Mean share of layers whose ratio of a question is above 1, percent."""
     known = layers.dropna(subset=["ratio"])
     shares = (known["ratio"] > 1).groupby(known["id"]).mean()
-    return stats.bootstrap(shares.to_numpy()).times(100)
+    return stats.bootstrap(shares, images=crops.images_of(known)).times(100)
 
 
 def answer_tokens(costs: pd.DataFrame) -> Estimate:
@@ -250,4 +244,7 @@ def answer_tokens(costs: pd.DataFrame) -> Estimate:
     both, plain = (
         np.array(seconds[name]) / token["rel-att"] for name in ("rel-att", "no-crop")
     )
-    return stats.between(both, plain, np.median)
+    rng = np.random.default_rng(0)
+    added, before = (stats.resampled(one, np.median, rng) for one in (both, plain))
+    middle = float(np.median(both) - np.median(plain))
+    return stats.interval(middle, added - before, len(both) + len(plain))
