@@ -272,6 +272,12 @@ def outcomes(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def share(frame: pd.DataFrame, outcome: str) -> Estimate:
+    """Mean of one of ``outcomes``; samples without it are left out."""
+    found = outcomes(frame)[outcome].dropna()
+    return stats.accuracy(found, frame["image"][found.index])
+
+
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Estimate]:
     """Paired differences of two runs on the same samples, by measure."""
     old, new = outcomes(before), outcomes(after)
@@ -287,13 +293,11 @@ def comparison(frames: Runs, base: str) -> pd.DataFrame:
         base: which of them the others are compared with.
     """
     measured = {name: outcomes(frame) for name, frame in frames.items()}
-    pictures = {name: frame["image"] for name, frame in frames.items()}
     rows = []
     for measure, before in measured[base].items():
         for name, made in measured.items():
-            there = made[measure].dropna()
-            found = stats.accuracy(there, pictures[name][there.index])
-            gain = stats.difference(before, there, pictures[name])
+            found = share(frames[name], str(measure))
+            gain = stats.difference(before, made[measure], frames[name]["image"])
             beside = name != base
             points = gain.format(1, sign=True, scale=100) if beside else ""
             rows.append(

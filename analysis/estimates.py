@@ -21,6 +21,12 @@ def verdict(estimate: Estimate, null: float = 0) -> str:
     return "positive" if estimate.value > null else "negative"
 
 
+def sides(found: Iterable[Estimate]) -> list[str]:
+    """Verdicts to be counted: what cannot be told is not told apart from none."""
+    said = [verdict(one) for one in found]
+    return ["none" if one == UNTOLD else one for one in said]
+
+
 def of_column(
     frame: pd.DataFrame, column: str, statistic: Callable = np.mean
 ) -> Estimate:

@@ -274,6 +274,11 @@ def median(frame: pd.DataFrame) -> Estimate:
     return estimates.of_column(frame, "ratio", np.median)
 
 
+def share_above(frame: pd.DataFrame) -> Estimate:
+    """Share of samples whose ratio is above 1."""
+    return stats.accuracy(frame["ratio"] > 1, frame["image"])
+
+
 # All layers of a connector too, right and wrong answers apart.
 
 

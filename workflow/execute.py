@@ -100,10 +100,8 @@ def execute(page: Page) -> Path:
         PapermillExecutionError: if a cell failed; the half-executed notebook stays in
             ``book/executed/unfinished/``.
     """
-    unknown = set(page.parameters) - set(inspect_notebook(str(page.notebook)))
-    if unknown:
-        names = ", ".join(sorted(unknown))
-        raise ValueError(f"{page.notebook.name} has no parameter {names}")
+    known = inspect_notebook(str(page.notebook))
+    matrix.refuse("parameter", page.parameters, known, f" of {page.notebook.name}")
     page.half.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     papermill.execute_notebook(

@@ -1,6 +1,8 @@
 """What is run, by size: reads and checks ``workflow/matrix.yaml``."""
 
+import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -177,7 +179,7 @@ def read(file: Path) -> dict[str, Size]:
         for name, size in sizes.items():
             _check_includes(name, size, sizes)
     except ValidationError as error:
-        raise ValueError(f"{file} {_first_fault(error)}") from None
+        raise ValueError(f"{file} {first_fault(error)}") from None
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{file} {' '.join(str(error).split())}") from None
     return sizes
@@ -195,13 +197,32 @@ def _check_includes(name: str, size: Size, sizes: dict[str, Size]) -> None:
             )
 
 
-def _first_fault(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong, its place before it, in one line."""
     first = error.errors(include_url=False)[0]
     parts = [part for part in first["loc"] if part != "[key]"]
     place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts)
     reason = first["msg"].removeprefix("Value error, ")
     got = "" if first["type"] == "value_error" else f" (got {first['input']!r:.80})"
     return f"{place.removeprefix('.') or 'whole file'}: {reason}{got}"
+
+
+def refuse(
+    what: str, names: Iterable[str], known: Iterable[str], where: str = ""
+) -> None:
+    """Refuse names that are not known, with the nearest that is.
+
+    Raises:
+        ValueError: for the first of them.
+    """
+    there = list(known)
+    for name in names:
+        if name not in there:
+            near = difflib.get_close_matches(name, there, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"unknown {what} {name!r}{where}; {hint}known: {', '.join(there)}"
+            )
 
 
 def chosen(file: Path, size: str) -> tuple[list[RunConfig], list[str]]:
@@ -212,8 +233,7 @@ def chosen(file: Path, size: str) -> tuple[list[RunConfig], list[str]]:
             two runs that would share a folder.
     """
     sizes = read(file)
-    if size not in sizes:
-        raise ValueError(f"unknown size {size!r} in {file}; known: {', '.join(sizes)}")
+    refuse("size", [size], sizes, f" in {file}")
     parts = [*(sizes[name] for name in sizes[size].includes), sizes[size]]
     runs: dict[str, RunConfig] = {}
     for config in (c for part in parts for block in part.runs for c in block.configs()):

@@ -58,7 +58,7 @@ def verdicts(evidence: Evidence, models: Iterable[str]) -> list[Verdict]:
             for one in claim.of(model):
                 if (found := one.of(evidence, model)) is not None:
                     runs = one.runs(evidence, model)
-                    word = one.judge(found)
+                    word = one.judge(found, one.pictures(evidence, model))
                     made.append(Verdict(claim, one, model, found, word, runs))
     return made
 
@@ -113,7 +113,10 @@ def _why(mine: Iterable[Verdict]) -> str:
         return f"fewer than {FEWEST} such questions"
     alike = [one for one in found if one not in few and np.isnan(one.low)]
     wide = [one for one in found if one not in few and one not in alike]
-    said = {"the interval is wider than its margin": wide, "no answer differs": alike}
+    said = {
+        "the interval is wider than its margin": wide,
+        "too few for all alike": alike,
+    }
     why = [f"{reason} (n = {_span(made)})" for reason, made in said.items() if made]
     return ", or ".join([*why, *([f"too few ({len(few)})"] if few else [])])
 

@@ -100,7 +100,7 @@ def told(
         for name, one in made.items():
             said, effect = ledger.interval(one, unit), estimates.verdict(one, null)
             if one.n < FEWEST:
-                said = said.partition(" [")[0] if one.n else "–"
+                said = said.partition(" ")[0] if one.n else "–"
                 effect = "too few" if one.n else "no samples"
             rows.append((model, name, one.n, said, effect))
     columns = ["model", "compared", "n", f"{unit}, 95 %", "effect"]

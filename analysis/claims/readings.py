@@ -6,7 +6,7 @@ said otherwise.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -117,11 +117,42 @@ class Reading:
         folders = (evidence.folder(need, model) for need in needs)
         return tuple(dict.fromkeys(one.folder.name for one in folders if one))
 
-    def judge(self, found: Estimate) -> str:
-        """The verdict's word: none of fewer than ``FEWEST`` samples, or all alike."""
-        if self.rule is None or found.n < FEWEST or np.isnan(found.low):
+    def pictures(self, evidence: Evidence, model: str) -> float:
+        """How many pictures there are a question, where they are fewest."""
+        frames = [evidence.frame(need, model) for need in self.needs]
+        shares = [1.0]
+        for frame in frames:
+            if frame is not None and "image" in frame:
+                rows = frame.drop_duplicates("id") if "id" in frame else frame
+                alone = rows["image"].isna().sum()
+                shares.append((rows["image"].nunique() + alone) / max(len(rows), 1))
+        return min(shares)
+
+    def judge(self, found: Estimate, pictures: float = 1) -> str:
+        """The verdict's word; of fewer than ``FEWEST`` samples there is none.
+
+        Args:
+            found: what was measured.
+            pictures: a question.
+        """
+        if self.rule is None or found.n < FEWEST or np.isnan(found.value):
             return CANNOT
-        return self.rule.word(found)
+        if np.isnan(found.low) and self.unit in ("points", "%"):
+            found = widened(found, pictures)  # a sample can make 100 at most
+        return CANNOT if np.isnan(found.low) else self.rule.word(found)
+
+
+def widened(found: Estimate, pictures: float = 1) -> Estimate:
+    """An estimate of samples that are all alike, with the interval that n allows.
+
+    Of n pictures alike, up to 3/n may be unlike ones that were missed (rule of three).
+
+    Args:
+        found: in points or percent, without an interval.
+        pictures: a question.
+    """
+    unseen = 100 * 3 / (found.n * pictures)
+    return replace(found, low=found.value - unseen, high=found.value + unseen)
 
 
 def fewest_changes(level: float = 0.05) -> int:
