@@ -88,10 +88,7 @@ def score(
         Path | None, typer.Option(help="Where the tables go; default: beside the runs.")
     ] = None,
 ) -> None:
-    """Scores of RUNS (their folders), official and the authors', by group.
-
-    Of several, the answers are compared with those of the first, question by question.
-    """
+    """Scores of RUNS (their folders) by group; of several also against the first."""
     from vicrop import paths
     from vicrop.run import scores
     from vicrop.run.folder import RunFolder

@@ -35,6 +35,7 @@ from vicrop import paths
 from vicrop.run import provenance
 from workflow import formats, matrix, pages, plans
 from workflow.pages import Page
+from workflow.parameters import refuse
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Each library reads its own first; Snakemake sets all of them to a job's threads."""
@@ -101,7 +102,7 @@ def execute(page: Page) -> Path:
             ``book/executed/unfinished/``.
     """
     known = inspect_notebook(str(page.notebook))
-    matrix.refuse("parameter", page.parameters, known, f" of {page.notebook.name}")
+    refuse("parameter", page.parameters, known, f" of {page.notebook.name}")
     page.half.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     papermill.execute_notebook(

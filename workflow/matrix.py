@@ -1,8 +1,6 @@
 """What is run, by size: reads and checks ``workflow/matrix.yaml``."""
 
-import difflib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +22,7 @@ from vicrop import methods, paths
 from vicrop.adapters import registry
 from vicrop.run import datasets
 from vicrop.run.records import RunConfig
+from workflow.parameters import first_fault, refuse
 
 
 def _model(name: str) -> str:
@@ -194,34 +193,6 @@ def _check_includes(name: str, size: Size, sizes: dict[str, Size]) -> None:
         if sizes[other].includes:
             raise ValueError(
                 f"{place}: {other!r} includes others itself; name those instead"
-            )
-
-
-def first_fault(error: ValidationError) -> str:
-    """The first thing that is wrong, its place before it, in one line."""
-    first = error.errors(include_url=False)[0]
-    parts = [part for part in first["loc"] if part != "[key]"]
-    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts)
-    reason = first["msg"].removeprefix("Value error, ")
-    got = "" if first["type"] == "value_error" else f" (got {first['input']!r:.80})"
-    return f"{place.removeprefix('.') or 'whole file'}: {reason}{got}"
-
-
-def refuse(
-    what: str, names: Iterable[str], known: Iterable[str], where: str = ""
-) -> None:
-    """Refuse names that are not known, with the nearest that is.
-
-    Raises:
-        ValueError: for the first of them.
-    """
-    there = list(known)
-    for name in names:
-        if name not in there:
-            near = difflib.get_close_matches(name, there, 1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(
-                f"unknown {what} {name!r}{where}; {hint}known: {', '.join(there)}"
             )
 
 

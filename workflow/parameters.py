@@ -1,20 +1,37 @@
 """What a page, a run or a command was given, held against what it takes."""
 
 import ast
+import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from IPython import get_ipython
 from pydantic import ValidationError
 
 from vicrop.run.records import RunConfig
-from workflow import matrix
 
 INJECTED = "# Parameters"
 """Begins the cell that papermill adds, which assigns whatever it was given."""
 
 ANY = object()
 """A default that takes values of any type: an annotation or a call says what."""
+
+
+def refuse(
+    what: str, names: Iterable[str], known: Iterable[str], where: str = ""
+) -> None:
+    """Refuse names that are not known, with the nearest that is.
+
+    Raises:
+        ValueError: for the first of them.
+    """
+    there = list(known)
+    for name in names:
+        if name not in there:
+            near = difflib.get_close_matches(name, there, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"unknown {what} {name!r}{where}; {hint}known: {', '.join(there)}"
+            )
 
 
 def check() -> None:
@@ -25,6 +42,8 @@ def check() -> None:
     Raises:
         ValueError: naming the parameter, and the nearest that there is.
     """
+    from IPython import get_ipython  # planning takes no second
+
     shell = get_ipython()
     cells = shell.history_manager.input_hist_parsed if shell else []
     added = [cell for cell in cells if cell.startswith(INJECTED)]
@@ -43,10 +62,11 @@ def compare(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     Raises:
         ValueError: for the first that is wrong.
     """
-    matrix.refuse("parameter", given, defaults)
+    refuse("parameter", given, defaults)
     for name, value in given.items():
         default = defaults[name]
-        if default is not ANY and default is not None and not _alike(value, default):
+        said = value is not ANY and default is not ANY and default is not None
+        if said and not _alike(value, default):
             kind = type(default).__name__
             raw = "; papermill's -r gives text as it stands" if kind == "str" else ""
             raise ValueError(
@@ -103,4 +123,14 @@ def run_config(names: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig(**given)
     except ValidationError as error:
-        raise ValueError(f"parameter {matrix.first_fault(error)}") from None
+        raise ValueError(f"parameter {first_fault(error)}") from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong, its place before it, in one line."""
+    first = error.errors(include_url=False)[0]
+    parts = [part for part in first["loc"] if part != "[key]"]
+    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts)
+    reason = first["msg"].removeprefix("Value error, ")
+    got = "" if first["type"] == "value_error" else f" (got {first['input']!r:.80})"
+    return f"{place.removeprefix('.') or 'whole file'}: {reason}{got}"

@@ -109,8 +109,8 @@ def card(run: RunFolder) -> list[Score]:
     _check(run)
     config, found, table = run.config(), [], results.table(run)
     named = config.model_dump(include={"model", "method", "dataset"})
-    named |= {"run": run.folder.name}
-    named |= {"missing": run.meta().get("asked", len(table)) - len(table)}
+    missing = run.meta().get("asked", len(table)) - len(table)
+    named |= {"run": run.folder.name, "missing": missing}
     variants = scoring.VARIANTS[: 1 + scoring.has_upstream(config.dataset)]
     for group, rows in groups(table).items():
         for variant in variants:

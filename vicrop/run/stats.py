@@ -83,9 +83,7 @@ def _numbered(images: Images, count: int) -> np.ndarray:
     """(samples,) the number of each sample's picture, from 0."""
     given = np.full(count, None) if images is None else np.asarray(images, object)
     if given.shape != (count,):
-        raise ValueError(
-            f"expected the picture of each of {count} values, got shape {given.shape}"
-        )
+        raise ValueError(f"{count} values have pictures of shape {given.shape}")
     codes, names = pd.factorize(given)
     own = codes < 0
     codes[own] = len(names) + np.arange(own.sum())
@@ -123,18 +121,14 @@ def accuracy(scores: ArrayLike, images: Images = None) -> Estimate:
 
 
 def sums(parts: np.ndarray, images: Images, seed: int | Generator = 0) -> np.ndarray:
-    """Sums over samples whose pictures are drawn with replacement, many times.
+    """(``RESAMPLES``, columns) sums over samples, their pictures drawn at random.
 
-    How often one of the pictures that add the same is drawn is multinomial: that is
-    exact, and fast for many samples.
+    How often one of the pictures that add the same is drawn is multinomial.
 
     Args:
         parts: (samples, columns) what each adds; at least one sample.
         images: drawn with all of their samples.
         seed: of the resampling, or its generator.
-
-    Returns:
-        (``RESAMPLES``, columns).
     """
     rng, codes = np.random.default_rng(seed), _numbered(images, len(parts))
     each = np.stack([np.bincount(codes, column) for column in parts.T], axis=1)
@@ -226,9 +220,6 @@ def difference(
         before: scores by sample id; missing ones are left out.
         after: the same.
         images: by sample id.
-
-    Raises:
-        ValueError: if one of them is no column, or has an id twice.
     """
     for one in (before, after):
         if not isinstance(one, pd.Series) or not one.index.is_unique:
@@ -259,14 +250,12 @@ def changes(before: ArrayLike, after: ArrayLike, images: Images = None) -> Chang
 
 
 def flips(net: np.ndarray) -> float:
-    """How likely signs of pictures' net changes add up as far from 0 by chance.
+    """Exact two-sided p of the sum of pictures' net changes, their signs being chance.
 
     Args:
         net: (pictures,) answers fixed less those broken, whole numbers.
 
-    Returns:
-        The exact two-sided p of the sign-flip test over pictures. With one question a
-        picture it is McNemar's (1947).
+    Source: a sign-flip test; McNemar's (1947) with one question a picture.
     """
     sizes, counts = np.unique(abs(net[net != 0]), return_counts=True)
     parts = [np.ones(1)]
