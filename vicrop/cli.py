@@ -88,7 +88,10 @@ def score(
         Path | None, typer.Option(help="Where the tables go; default: beside the runs.")
     ] = None,
 ) -> None:
-    """Scores of RUNS (their folders) by group; of several also against the first."""
+    """Scores of RUNS (their folders), official and the authors', by group.
+
+    Of several, also against the first one: the same questions, paired.
+    """
     from vicrop import paths
     from vicrop.run import scores
     from vicrop.run.folder import RunFolder
@@ -105,8 +108,7 @@ def score(
         runcli.show(table)
     for note in (note for one in cards for note in scores.notes(one)):
         typer.echo(f"note: {note}")
-    every = [score for one in cards for score in one]
-    for file in scores.write(every, out or paths.results() / "scores"):
+    for file in scores.write(sum(cards, []), out or paths.results() / "scores"):
         typer.echo(f"written: {file}")
 
 

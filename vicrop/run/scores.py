@@ -68,7 +68,7 @@ class Score:
         variant: ``official`` or ``upstream``.
         metric: its name.
         n: answers that count.
-        errors: samples that failed, of the group; they are in no mean.
+        errors: samples of the group that failed, and are in no mean.
         missing: samples of the run that have no record yet.
         plain: of the answers without a crop.
         answer: of the method's answers.
@@ -229,10 +229,9 @@ def every_rotation(
     base = rows["meta"].map(lambda meta: meta["question_id"]).to_numpy()
     given = {"before": before, "after": after, "image": rows["image"].to_numpy()}
     asked = pd.DataFrame(given).groupby(base)
-    metric = "right in every rotation"
-    worst = asked[["before", "after"]].min()[asked.size() == ROTATIONS]
-    images = asked["image"].first()[worst.index]
-    made = _paired(metric, worst["before"], worst["after"], images)
+    worst = asked.agg({"before": "min", "after": "min", "image": "first"})
+    worst = worst[asked.size() == ROTATIONS]
+    made = _paired("right in every rotation", *(worst[name] for name in given))
     return [made | {"n": len(worst)}] if len(worst) else []
 
 

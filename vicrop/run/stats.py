@@ -15,10 +15,8 @@ from numpy.typing import ArrayLike
 from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
-RESAMPLES = 4000
-
-BATCH = 100
-"""Resamples that are held at once."""
+RESAMPLES, BATCH = 4000, 100
+"""Resamples in all, and those that are held at once."""
 
 Images = ArrayLike | None
 """(samples,) the picture of each; None, for one or all, is a picture of its own."""
@@ -26,10 +24,7 @@ Images = ArrayLike | None
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval and the number of samples behind it.
-
-    Its ends are NaN where nothing tells how it would vary: one sample, or all alike.
-    """
+    """A value with its 95 % interval, NaN where none can be told, and its samples."""
 
     value: float
     low: float
