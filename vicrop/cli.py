@@ -99,13 +99,13 @@ def score(
     folders = [RunFolder(path) for path in runs]
     cards = [scores.card(run) for run in folders]
     shown = [(one[0].run, scores.readable(one).drop(columns="run")) for one in cards]
-    if len(runs) > 1:
-        shown += [(f"against {folders[0].name}", scores.compared(folders))]
+    shown += [(f"against {folders[0].name}", scores.compared(folders))]
     for title, made in shown:
         table = Table(*made.columns, title=title)
         for row in made.itertuples(index=False):
             table.add_row(*map(str, row))
-        runcli.show(table)
+        if len(made):
+            runcli.show(table)
     for note in (note for one in cards for note in scores.notes(one)):
         typer.echo(f"note: {note}")
     for file in scores.write(sum(cards, []), out or paths.results() / "scores"):

@@ -288,10 +288,12 @@ def notes(scores: Sequence[Score]) -> list[str]:
 
 
 def compared(runs: Sequence[RunFolder]) -> pd.DataFrame:
-    """Answers of runs against those of the first to the same questions, to be read."""
-    first, *others = [counted(results.table(r), r.config().dataset) for r in runs]
+    """Answers of runs against the first's, to be read; runs on other data left out."""
+    data = runs[0].config().dataset
+    same = [run for run in runs if run.config().dataset == data]
+    first, *others = [counted(results.table(run), data) for run in same]
     rows = []
-    for run, table in zip(runs[1:], others, strict=True):
+    for run, table in zip(same[1:], others, strict=True):
         both = first.merge(table, on=["id", "question"])
         both = both.dropna(subset=["score_x", "score_y"])
         pair = both["score_x"], both["score_y"], both["image_x"]

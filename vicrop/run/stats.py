@@ -219,8 +219,8 @@ def difference(
     for one in (before, after):
         if not isinstance(one, pd.Series) or not one.index.is_unique:
             raise ValueError(
-                "expected scores by sample id, each id once, got "
-                f"{type(one).__name__}; give a table's column, as table['score']"
+                f"expected scores by id, each id once, got {type(one).__name__}; give "
+                "a table's column, as table['score']"
             )
     both = pd.concat([before, after], axis=1, join="inner").dropna()
     there = None if images is None else images.reindex(both.index)
