@@ -88,10 +88,7 @@ def score(
         Path | None, typer.Option(help="Where the tables go; default: beside the runs.")
     ] = None,
 ) -> None:
-    """Scores of RUNS (their folders), official and the authors', by group.
-
-    Of several, also against the first one: the same questions, paired.
-    """
+    """Scores of RUNS (folders), official and the authors'; several are compared."""
     from vicrop import paths
     from vicrop.run import scores
     from vicrop.run.folder import RunFolder
