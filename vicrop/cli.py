@@ -106,17 +106,20 @@ def score(
         Path | None, typer.Option(help="Where the tables go; default: beside the runs.")
     ] = None,
 ) -> None:
-    """Scores of RUNS (their folders), official and the authors', by group."""
+    """Scores of RUNS (folders), official and the authors'; several are compared."""
     from vicrop import paths
     from vicrop.run import checks, scores
 
-    every: list[scores.Score] = []
-    for run in checks.named(runs or ()):
-        found = scores.card(run)
-        every += found
-        made = scores.readable(found).drop(columns="run")
-        runcli.show(made.columns, made.itertuples(index=False), run.name)
-    for file in scores.write(every, out or paths.results() / "scores"):
+    folders = checks.named(runs or ())
+    cards = [scores.card(run) for run in folders]
+    shown = [(one[0].run, scores.readable(one).drop(columns="run")) for one in cards]
+    shown += [(f"against {folders[0].name}", scores.compared(folders))]
+    for title, made in shown:
+        if len(made):
+            runcli.show(made.columns, made.itertuples(index=False), title)
+    for note in (note for one in cards for note in scores.notes(one)):
+        runcli.say(f"note: {note}")
+    for file in scores.write(sum(cards, []), out or paths.results() / "scores"):
         runcli.say(f"written: {file}")
 
 
