@@ -7,7 +7,8 @@ import ast
 import json
 import re
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,10 +17,10 @@ import pandas as pd
 from vicrop import paths
 
 TESTS = paths.ROOT / "tests"
-CASES, FUZZED = TESTS / "field" / "cases.toml", TESTS / "field" / "fuzzed.json"
-SOAK = paths.ROOT / "benchmarks" / "soak.json"
-NUMBER = re.compile(r"Cases? (\d+(?:(?:,| and) \d+)*)")
-"""How the docstring of a test begins that holds a numbered case."""
+FIELD = TESTS / "field"
+CASES = FIELD / "cases.toml"
+NUMBER = re.compile(r"(Ours, as c|C)ases? (\d+(?:(?:, and|,| and) \d+)*)")
+"""How the docstring of a test begins that holds a numbered case, or one like it."""
 
 STATUSES = {"0": "whole", "1": "whole, samples failed", "2": "refused"}
 """What exit statuses mean, of those that a call may end with."""
@@ -29,17 +30,19 @@ SUFFERED = ("records lost", "records doubled", "records wrong", "matrices that d
 
 
 class Test(NamedTuple):
-    """A test function.
+    """A test function, read and not run.
 
     Attributes:
         file: it is in.
         name: of the function.
         cases: numbers that its docstring begins with.
+        listed: whether it holds these, and not one that was found since.
     """
 
     file: Path
     name: str
     cases: tuple[int, ...]
+    listed: bool
 
     @property
     def sentence(self) -> str:
@@ -48,7 +51,7 @@ class Test(NamedTuple):
 
 
 def tests(folder: Path = TESTS, among: str = "test_*.py") -> list[Test]:
-    """The test functions of a folder, read and not run."""
+    """The test functions of a folder."""
     return [test for file in sorted(folder.rglob(among)) for test in _tests(file)]
 
 
@@ -56,101 +59,129 @@ def _tests(file: Path) -> Iterator[Test]:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             said = NUMBER.match(ast.get_docstring(node) or "")
-            numbers = re.findall(r"\d+", said[1]) if said else []
-            yield Test(file, node.name, tuple(map(int, numbers)))
+            numbers = tuple(map(int, re.findall(r"\d+", said[2]))) if said else ()
+            listed = said is not None and said[1] == "C"
+            yield Test(file, node.name, numbers, listed)
 
 
-def cases(file: Path = CASES) -> list[dict[str, Any]]:
-    """What people bring, each with the names of the tests that hold it.
+def field_tests() -> list[Test]:
+    """The tests of what people bring."""
+    return tests(FIELD, "test_field_*.py")
+
+
+def cases() -> list[dict[str, Any]]:
+    """What people bring, a case each, as ``tests/field/cases.toml`` has it."""
+    return tomllib.loads(CASES.read_text(encoding="utf-8"))["case"]
+
+
+def case_table() -> pd.DataFrame:
+    """A row a numbered case, and how many tests hold it."""
+    held = Counter(
+        number for test in field_tests() if test.listed for number in test.cases
+    )
+    rows = [
+        _row(one) | {"tests": held[one["number"]]} for one in cases() if "number" in one
+    ]
+    return pd.DataFrame(rows)
+
+
+def found_table() -> pd.DataFrame:
+    """A row a case that was found since, by trying what was not on the list."""
+    rows = [
+        _row(one) | {"tests": len(one["tests"])}
+        for one in cases()
+        if "number" not in one
+    ]
+    return pd.DataFrame(rows)
+
+
+def _row(case: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": case["kind"],
+        "somebody brings": case["brought"],
+        "what happened": case["before"],
+        "what happens": case["now"],
+    }
+
+
+def test_table() -> pd.DataFrame:
+    """A row a test of what people bring: its case, or what it is like, and sentence."""
+    rows = [
+        {
+            "kind": test.file.stem.removeprefix("test_field_"),
+            "case": ", ".join(map(str, test.cases)),
+            "found since": "" if test.listed else "yes",
+            "promise": test.sentence,
+        }
+        for test in field_tests()
+    ]
+    return pd.DataFrame(rows)
+
+
+def fuzz_table(report: Path) -> pd.DataFrame:
+    """A row a promise: what was tried, how calls ended, and what broke it.
 
     Args:
-        file: TOML of ``case`` tables: ``kind``, ``brought``, ``before``, ``now``, and
-            either a ``number``, which tests' docstrings name, or its ``tests``.
+        report: of ``make fuzz``.
     """
-    found = tests(file.parent, "test_field_*.py")
-    return [
-        case
-        | {
-            "tests": [
-                test.name
-                for test in found
-                if test.name in case.get("tests", ())
-                or case.get("number") in test.cases
-            ]
-        }
-        for case in tomllib.loads(file.read_text(encoding="utf-8"))["case"]
-    ]
+    promises = json.loads(report.read_text(encoding="utf-8"))["promises"]
+    return pd.DataFrame([_promise(name, one) for name, one in promises.items()])
 
 
-def case_table(numbered: bool) -> pd.DataFrame:
-    """A row a case: the numbered ones, or those found since."""
-    rows = [
-        {
-            "kind": case["kind"],
-            "somebody brings": case["brought"],
-            "what happened": case["before"],
-            "what happens": case["now"],
-            "held by": "; ".join(
-                Test(CASES, one, ()).sentence for one in case["tests"]
-            ),
-        }
-        for case in cases()
-        if ("number" in case) == numbered
-    ]
-    return pd.DataFrame(rows)
+def _promise(name: str, tried: Mapping[str, Any]) -> dict[str, Any]:
+    ended = Counter(tried["statuses"])
+    known = {said: ended.pop(key, 0) for key, said in STATUSES.items()}
+    return {
+        "given": name,
+        "promise": tried["promise"],
+        "inputs": tried["examples"],
+        **known,
+        "ended otherwise": ended.total(),
+        "broken by": len(tried["failures"]),
+    }
 
 
-def fuzzed() -> dict[str, dict[str, Any]]:
-    """What ``make fuzz`` counted, by promise."""
-    return json.loads(FUZZED.read_text(encoding="utf-8"))["promises"]
+def soak_table(report: Path) -> pd.DataFrame:
+    """What ``make soak`` counted, a row each.
 
-
-def fuzz_table() -> pd.DataFrame:
-    """A row a promise: inputs that were tried, how calls ended, what broke it."""
-    rows = [
-        {
-            "given": name,
-            "promise": one["promise"],
-            "inputs": one["examples"],
-            "calls": sum(one["statuses"].values()),
-            **{said: one["statuses"].get(key, 0) for key, said in STATUSES.items()},
-            "ended otherwise": sum(
-                count for key, count in one["statuses"].items() if key not in STATUSES
-            ),
-            "promise broken": len(one["failures"]),
-        }
-        for name, one in fuzzed().items()
-    ]
-    return pd.DataFrame(rows)
-
-
-def soak_table() -> pd.DataFrame:
-    """What ``make soak`` counted, a row each."""
-    counted = json.loads(SOAK.read_text(encoding="utf-8"))
+    Args:
+        report: of ``make soak``.
+    """
+    counted = json.loads(report.read_text(encoding="utf-8"))
     return pd.DataFrame(counted.items(), columns=["counted", "number"])
 
 
 def suite_table() -> pd.DataFrame:
     """A row a folder of tests: its files and its test functions."""
-    found = pd.DataFrame(tests(), columns=list(Test._fields))
-    where = [file.relative_to(TESTS).parts[:-1] for file in found["file"]]
-    found["folder"] = ["/".join(("tests", *parts[:1])) for parts in where]
+    found = pd.DataFrame(
+        [(test.file.relative_to(TESTS).parts, test.name) for test in tests()],
+        columns=["parts", "name"],
+    )
+    found["folder"] = ["/".join(("tests", *parts[:-1][:1])) for parts in found["parts"]]
     counted = found.groupby("folder").agg(
-        files=("file", "nunique"), tests=("name", "size")
+        files=("parts", "nunique"), tests=("name", "size")
     )
     return counted.reset_index()
 
 
-def totals() -> dict[str, int]:
-    """Numbers that the page's text says."""
-    fuzz, soak = fuzz_table(), dict(soak_table().itertuples(index=False))
-    return {
-        "cases": len(case_table(True)),
-        "further": len(case_table(False)),
-        "inputs": int(fuzz["inputs"].sum()),
-        "calls": int(fuzz["calls"].sum()),
-        "broken": int(fuzz["promise broken"].sum()),
-        "kills": soak["kills"],
-        "suffered": sum(soak[what] for what in SUFFERED),
-        "tests": int(suite_table()["tests"].sum()),
+def totals(fuzz: pd.DataFrame, soak: pd.DataFrame) -> dict[str, str]:
+    """Numbers that the page's text says.
+
+    Args:
+        fuzz: see ``fuzz_table``.
+        soak: see ``soak_table``.
+    """
+    field, killed = field_tests(), soak.set_index("counted")["number"]
+    counts = {
+        "cases": len(case_table()),
+        "found": sum(not test.listed for test in field),
+        "field_tests": len(field),
+        "inputs": fuzz["inputs"].sum(),
+        "promises": len(fuzz),
+        "broken": (fuzz["broken by"] > 0).sum(),
+        "kills": killed["kills"],
+        "looked_at": killed["records looked at"],
+        "suffered": killed[list(SUFFERED)].sum(),
+        "tests": suite_table()["tests"].sum(),
     }
+    return {name: f"{count:,}" for name, count in counts.items()}

@@ -330,13 +330,17 @@ def names(here: Place, drawn: tuple[str, str]) -> None:
         here.unchanged(before, refused.check((1, 2)))
 
 
-def spoilt_files(here: Place, drawn: tuple[str, bytes]) -> None:
+def spoilt_runs(here: Place, data: st.DataObject) -> None:
     """Files of a run that a disk spoilt: said, and mended by the same command."""
-    name, text = drawn
     here.ask("--dataset=data", "--save-maps")
     (run,) = (here.root / "results/runs").glob("*")
     whole = {line.text for line in RunFolder(run).lines()}
-    (run / name).write_bytes(text)
+    name = data.draw(st.sampled_from(FILES))
+    text = (run / name).read_bytes() if (run / name).exists() else b""
+    changed = brought.json_changes(text) if name == "meta.json" else st.nothing()
+    spoilt = brought.spoilt(st.just(text)) if name.endswith("jsonl") else st.nothing()
+    other = brought.ANYTHING.map(lambda value: json.dumps(value).encode())
+    (run / name).write_bytes(data.draw(changed | spoilt | other | brought.OTHERS))
     kept = whole & {line.text for line in RunFolder(run).lines()}
     for verb in (("status",), ("verify", run), ("score", run, "--out=scores")):
         before = here.files()
@@ -344,7 +348,7 @@ def spoilt_files(here: Place, drawn: tuple[str, bytes]) -> None:
         here.unchanged(before, found) if found.status == 2 else None
     if here.ask("--dataset=data", "--save-maps"):
         now = {line.text for line in RunFolder(run).lines()}
-        if name == "records.jsonl" and now != whole or not kept <= now:
+        if now != whole or not kept <= now:
             raise Broken(f"records are not what they were: {now ^ whole}")
 
 
@@ -386,21 +390,8 @@ def spoilt_originals(draw: st.DrawFn) -> tuple[Path, tuple[str, bytes]]:
     return folder, draw(brought.spoilt_files(folder))
 
 
-@st.composite
-def spoilt_run_files(draw: st.DrawFn) -> tuple[str, bytes]:
-    """A file of a run, and what stands in it now."""
-    name = draw(
-        st.sampled_from(
-            ("records.jsonl", "meta.json", "maps.jsonl", ".owner.json", ".lock")
-        )
-    )
-    texts = st.one_of(
-        st.binary(max_size=40),
-        brought.ANYTHING.map(lambda value: json.dumps(value).encode()),
-        brought.data_files(),
-    )
-    return name, draw(texts)
-
+FILES = ("records.jsonl", "meta.json", "maps.jsonl", ".owner.json", ".lock")
+"""Of a run's folder."""
 
 PROMISES: dict[str, tuple[Callable, st.SearchStrategy]] = {
     "pictures": (pictures, brought.PICTURES),
@@ -410,7 +401,7 @@ PROMISES: dict[str, tuple[Callable, st.SearchStrategy]] = {
     "names": (names, st.tuples(brought.NAMES, brought.WORDS)),
     "checkpoints": (checkpoints, brought.spoilt_files(CHECKPOINT)),
     "originals": (originals, spoilt_originals()),
-    "spoilt files": (spoilt_files, spoilt_run_files()),
+    "spoilt runs": (spoilt_runs, st.data()),
 }
 """What is tried, and with what."""
 
