@@ -23,7 +23,7 @@ DRAW := -m data_prep.plates
 PLANS := $(BIN)/python -m workflow.plans --size
 SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/local
 
-.PHONY: help venv book book-check pdf readme run smoke test wheel check lab bench soak train clean
+.PHONY: help venv book book-check pdf readme run smoke test wheel check lab bench soak fuzz train clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -83,6 +83,9 @@ bench: $(VENV)/ok  ## measure ours against the plain way, side by side
 
 soak: $(VENV)/ok  ## kill a sharded workflow a hundred times (some half an hour)
 	$(BIN)/python -m tests.soak
+
+fuzz: $(VENV)/ok  ## try the command line with thousands of inputs, drawn anew (some half an hour)
+	$(BIN)/python -m tests.fuzz
 
 train: $(VENV)/ok  ## train the four tiny models anew (some four hours)
 	$(BIN)/python -m data_prep.plates

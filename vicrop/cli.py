@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from vicrop.run import cli as runcli
 from vicrop.run.folder import NotOurs
@@ -53,14 +52,18 @@ def answer(
     ] = None,
 ) -> None:
     """Ask a question about an image, look, crop, and ask again."""
-    from vicrop import images, pipeline
+    from vicrop import geometry, images, pipeline
     from vicrop.run import provenance
 
     config = configs[-1]
     check_question(question)
-    picture = images.load(image)
+    picture = images.load(image, _note)
     figure = None if save_figure is None else _figure_file(save_figure)
     vlm = provenance.load(config)
+    fit = config.fit or vlm.facts.fit
+    seen = geometry.seen(fit, picture.size)
+    if seen < geometry.LITTLE:
+        _note(str(image), f"{seen:.0%} of it is seen (fit {fit}); --fit pad shows all")
     said = pipeline.ViCrop(vlm).answer(
         picture,
         question,
@@ -69,15 +72,15 @@ def answer(
         fit=config.fit,
         geometry=config.geometry,
     )
-    typer.echo(f"without a crop: {said.plain}")
+    runcli.say(f"without a crop: {said.plain}")
     runcli.warn(config, image, vlm.layer)
     if said.box is not None:
-        typer.echo(f"with the crop {tuple(said.box)}: {said.text}")
+        runcli.say(f"with the crop {tuple(said.box)}: {said.text}")
     if figure is not None:
         from vicrop import plots
 
         plots.answer_panel(picture, said).savefig(figure, dpi=150)
-        typer.echo(f"figure: {figure}")
+        runcli.say(f"figure: {figure}")
 
 
 def _figure_file(path: Path) -> Path:
@@ -92,6 +95,10 @@ def _figure_file(path: Path) -> Path:
     return file
 
 
+def _note(name: str, what: str) -> None:
+    runcli.say(f"note: {name}: {what}", err=True)
+
+
 @app.command()
 def score(
     runs: runcli.Runs = None,
@@ -99,21 +106,21 @@ def score(
         Path | None, typer.Option(help="Where the tables go; default: beside the runs.")
     ] = None,
 ) -> None:
-    """Scores of RUNS (their folders), official and the authors', by group."""
+    """Scores of RUNS (folders), official and the authors'; several are compared."""
     from vicrop import paths
     from vicrop.run import checks, scores
 
-    every: list[scores.Score] = []
-    for run in checks.named(runs or ()):
-        found = scores.card(run)
-        every += found
-        made = scores.readable(found).drop(columns="run")
-        table = Table(*made.columns, title=run.name)
-        for row in made.itertuples(index=False):
-            table.add_row(*map(str, row))
-        runcli.show(table)
-    for file in scores.write(every, out or paths.results() / "scores"):
-        typer.echo(f"written: {file}")
+    folders = checks.named(runs or ())
+    cards = [scores.card(run) for run in folders]
+    shown = [(one[0].run, scores.readable(one).drop(columns="run")) for one in cards]
+    shown += [(f"against {folders[0].name}", scores.compared(folders))]
+    for title, made in shown:
+        if len(made):
+            runcli.show(made.columns, made.itertuples(index=False), title)
+    for note in (note for one in cards for note in scores.notes(one)):
+        runcli.say(f"note: {note}")
+    for file in scores.write(sum(cards, []), out or paths.results() / "scores"):
+        runcli.say(f"written: {file}")
 
 
 @app.command()
@@ -121,10 +128,9 @@ def models() -> None:
     """The models that have a key: what they are, and whether their weights are here."""
     from vicrop.adapters import MODELS
 
-    names = ("key", "family", "parameters", "grid", "layer", "licence", "weights")
-    table = Table(*names, "here")
-    for key, spec in MODELS.items():
-        table.add_row(
+    names = "key family parameters grid layer licence weights here".split()
+    rows = [
+        (
             key,
             spec.family,
             _count(spec.parameters),
@@ -134,7 +140,9 @@ def models() -> None:
             _weights(spec),
             "yes" if spec.is_here() else "no",
         )
-    runcli.show(table)
+        for key, spec in MODELS.items()
+    ]
+    runcli.show(names, rows)
 
 
 def _weights(spec: "ModelSpec") -> str:
@@ -158,11 +166,7 @@ def where() -> None:
     """Where data sets, runs and weights are, and why there."""
     from vicrop import paths
 
-    table = Table("what", "folder", "why")
-    table.columns[1].overflow = "fold"  # never shortened: it is typed again
-    for place in paths.places():
-        table.add_row(place.what, str(place.folder), place.why)
-    runcli.show(table)
+    runcli.show(paths.Place._fields, paths.places())
 
 
 for one in (runcli.run, runcli.merge, runcli.status, runcli.verify):
@@ -180,6 +184,8 @@ def main() -> None:
 
     What nobody foresaw shows where it happened, and is never taken for a whole run.
     """
+    for stream in (sys.stdout, sys.stderr):  # whose encoding may lack a letter
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         app()
         status = 0
@@ -200,7 +206,7 @@ def main() -> None:
 
 def _said(text: str, status: int) -> int:
     """The status, once the text is one line on stderr."""
-    typer.echo(f"vicrop: {' '.join(text.split())}", err=True)
+    runcli.say(f"vicrop: {' '.join(text.split())}", err=True)
     return status
 
 

@@ -1,6 +1,7 @@
 """The nouns of the project: frozen, validated, and free of torch."""
 
 import operator
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from numbers import Integral
@@ -137,13 +138,17 @@ def check_question(question: str) -> str:
     """The question, if it says something.
 
     Raises:
-        ValueError: if it is no text, empty or blank.
+        ValueError: if it is no text, empty or blank, or holds half a character.
     """
     if not isinstance(question, str):
         raise ValueError(f"the question is {question!r}, expected text (a str)")
     if not question.strip():
         raise ValueError(
             f"the question is empty ({question!r}); ask something about the image"
+        )
+    if any("\ud800" <= letter <= "\udfff" for letter in question):
+        raise ValueError(
+            f"the question {question!r} holds bytes that are no text; write it in UTF-8"
         )
     return question
 
@@ -160,3 +165,20 @@ def whole(number: Any, name: str, least: int = 0) -> int:
     if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
         raise ValueError(f"{name} is {number!r}, expected a whole number from {least}")
     return int(number)
+
+
+JOINS = "\n\u200c\u200d\u200e\u200f"  # lines; what joins and turns letters
+
+
+def printable(said: object) -> str:
+    r"""A text of others, all of which a reader is to see.
+
+    Space is blanks and line breaks; what steers a screen is spelled out.
+
+    >>> print(printable("a\x1b[2Jb\u202ec\td"))
+    a\x1b[2Jb\u202ec d
+    """
+    spaced = re.sub(r"[^\S\n]", " ", str(said))
+    return "".join(
+        one if one.isprintable() or one in JOINS else repr(one)[1:-1] for one in spaced
+    )

@@ -45,10 +45,9 @@ class View:
         geometry: str = "exact",
     ):
         known(geometry, GEOMETRIES, "geometry")
-        images.check_shape(image.size, vlm.facts.patch_px)
         self.vlm, self.image, self.geometry = vlm, image, geometry
         self._fit = fit
-        self.whole = Pictures(vlm, [vlm.fitted(image, fit)], geometry)
+        self.whole = Pictures(vlm, [self._fitted(image)], geometry)
         self._tiles: dict[int, list[tuple[list[int], Pictures]]] = {}
         self._said: dict[tuple[str, tuple | None, int], str] = {}
         self._maps: dict[tuple[str, str], Map] = {}
@@ -65,7 +64,12 @@ class View:
 
     def part(self, crop: Box) -> Image.Image:
         """A crop as it is given to the processor."""
-        return self.vlm.fitted(images.crop(self.image, crop), self._fit)
+        return self._fitted(images.crop(self.image, crop))
+
+    def _fitted(self, image: Image.Image) -> Image.Image:
+        fitted, facts = self.vlm.fitted(image, self._fit), self.vlm.facts
+        images.check_shape(fitted.size, facts.fit, facts.crop_px)
+        return fitted
 
     def ask(
         self, question: str, crop: Box | None = None, max_new_tokens: int = 20
@@ -78,14 +82,14 @@ class View:
             max_new_tokens: at most so many.
 
         Raises:
-            ValueError: for an empty question, a box that leaves the image, or no
-                token to answer with.
+            ValueError: for a question that is empty or longer than the model reads, a
+                box that leaves the image, or no token to answer with.
         """
         crop = None if crop is None else Box.of(crop)
         # One after the other: in half precision a batch rounds otherwise, and the
-        # plain answer must not depend on the crop.
-        (plain,) = answer([(self, question, None)], max_new_tokens)
+        # plain answer must not depend on the crop. What may be too long comes first.
         (text,) = answer([(self, question, crop)], max_new_tokens)
+        (plain,) = answer([(self, question, None)], max_new_tokens)
         visible = self.vlm.visible(self.image.size, self._fit)
         return Answer(text, plain, crop, visible=visible)
 

@@ -151,9 +151,10 @@ def test_span_is_the_first_images(vlm, view):
         assert vlm.begin(words, view.whole.seen).span == slice(1, 145)
 
 
-def test_image_placeholder_in_a_question_is_refused(view):
-    with pytest.raises(ValueError, match="holds <image>, which stands for an image"):
-        view.ask("what is on <image> ?")
+def test_image_placeholder_in_a_question_is_text(vlm, view):
+    ids = vlm.words("what is on <image> ?", [view.whole.seen]).ids
+    assert (ids == vlm.image_token_id).sum() == vlm.token_count(view.whole.seen)
+    assert isinstance(view.ask("what is on <image> ?").text, str)
 
 
 @pytest.mark.parametrize("question", ["", "  \n"])

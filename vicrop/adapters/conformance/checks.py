@@ -5,7 +5,6 @@ A check returns a note on what it found, or raises ``Found`` otherwise.
 
 import inspect
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile, zip_longest
@@ -387,14 +386,14 @@ def pixel_gradient(case: Case) -> str:
 
 
 @relied_on
-def placeholder_refused(case: Case) -> str:
-    """A question that holds the image placeholder is a ValueError."""
+def placeholder_is_text(case: Case) -> str:
+    """A question that spells the image placeholder stands for no image more."""
     token = case.vlm.tokenizer.decode([case.vlm.image_token_id])
-    with suppress(ValueError):
-        case.vlm.words(f"what is {token}?", [case.seen])
-        note = f"a question with {token} is taken for one about more images"
-        raise Found("failed", note)
-    return f"{token} is refused"
+    ids = case.vlm.words(f"what is {token}?", [case.seen]).ids
+    shown = int((ids == case.vlm.image_token_id).sum())
+    note = f"a question with {token} is taken for one about more images"
+    expect(shown == case.vlm.token_count(case.seen), note)
+    return f"{token} is text"
 
 
 @relied_on
