@@ -654,7 +654,7 @@ def test_dtype_is_one_of_those_known(dtype):
 
 @pytest.mark.parametrize("device", ["", "meta", {}, torch.device("meta")])
 def test_device_is_one_that_computes(random_weights, device):
-    """Case 28; ``meta`` is ours: weights without numbers answered nothing."""
+    """Case 28; ``meta`` is ours: what it holds are no numbers."""
     with pytest.raises(ValueError, match="device .*(cannot be used here|no numbers)"):
         vicrop.load("tiny-llava", device=device)
 
