@@ -166,6 +166,7 @@ WRITTEN = {
     "backslashes": ("sub\\é.png", "sub/é.png"),
     "the folder's own name": ("images/a.png", "a.png"),
     "a step on the spot": ("./a.png", "a.png"),
+    "two slashes": ("sub//a.png", "sub/a.png"),
     "accents in two pieces": (unicodedata.normalize("NFD", "é.png"), "é.png"),
     "accents in one, on a Mac": ("é.png", unicodedata.normalize("NFD", "é.png")),
     "a backslash in a name": ("a\\b.png", "a\\b.png"),

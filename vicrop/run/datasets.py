@@ -177,7 +177,7 @@ def image_path(dataset: str, sample: Sample) -> Path:
 
 def _spellings(name: str) -> list[str]:
     """A path; with slashes, without ``images/``; its accents in one piece, in two."""
-    plain = name.replace("\\", "/").removeprefix("./").removeprefix("images/")
+    plain = os.path.normpath(name.replace("\\", "/")).removeprefix("images/")
     accents = (unicodedata.normalize(form, plain) for form in ("NFC", "NFD"))
     return list(dict.fromkeys((name, plain, *accents)))
 
