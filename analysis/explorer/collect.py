@@ -91,12 +91,10 @@ def saved(
 
 def _weights(name: str) -> str:
     """What tells one model's weights from another's, without loading them."""
-    spec = adapters.MODELS[adapters.resolve(name)]
+    spec = adapters.find(name)
     if spec.folder is None:
         return f"{spec.source}@{spec.revision}"
-    return "".join(
-        file_hash(file) for file in sorted(spec.folder.glob("*.safetensors"))
-    )
+    return "".join(map(file_hash, spec.files))
 
 
 def own(image: str, question: str) -> Question:

@@ -13,23 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
 from pydantic import TypeAdapter, ValidationError
 
 from vicrop import methods, paths
+from vicrop.images import image_size as image_size
+from vicrop.paths import MAKERS
 from vicrop.run.records import RunConfig, Sample
 from vicrop.types import Region
-
-MAKERS = dict.fromkeys(
-    ("plates", "plates-hd", "plates-wide", "plates-val"), "python -m data_prep.plates"
-) | {
-    key: f"vicrop prep {key}"
-    for key in (
-        "textvqa docvqa gqa aokvqa aokvqa-mc pope vstar vqav2 hr-bench-4k hr-bench-8k"
-        " zoombench treebench infographicvqa"
-    ).split()
-}
-"""The command that makes each data set."""
 
 SAMPLES = TypeAdapter(list[Sample])
 
@@ -248,7 +238,7 @@ def _check_boxes(dataset: str, samples: Sequence[Sample]) -> None:
     boxed = [sample for sample in samples if sample.boxes]
     sizes, out = [], []
     for sample in boxed[:: len(boxed) // LOOKED_AT + 1]:
-        with suppress(OSError, ValueError, Image.DecompressionBombError):
+        with suppress(OSError, ValueError):
             # What cannot be opened is a sample's own error.
             sizes.append(image_size(image_path(dataset, sample)))
             try:
@@ -278,14 +268,6 @@ def object_size(sample: Sample, size: tuple[int, int]) -> float | None:
         return None
     left, top, right, bottom = sample.boxes[0]
     return (right - left) * (bottom - top) / (size[0] * size[1])
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) of the upright image, without decoding."""
-    with Image.open(path) as image:
-        width, height = image.size
-        on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-        return (height, width) if on_its_side else (width, height)
 
 
 # What a run asks, and a shard of it.

@@ -24,6 +24,7 @@ def load(config: RunConfig) -> "Adapter":
     options: dict[str, Any] = config.options  # as keywords: checked in ``load``
     return adapters.load(
         config.model,
+        family=config.family,
         layer=config.layer,
         device=config.device,
         dtype=config.dtype,
@@ -46,13 +47,16 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def identity(config: RunConfig, weights: str) -> dict[str, str]:
-    """Hashes of what the records depend on."""
-    return {
-        "parameters": config.digest(),
-        "weights": weights,
-        "data": file_hash(datasets.folder(config.dataset) / "data.json"),
-    }
+def identity(config: RunConfig, weights: str | None = None) -> dict[str, Any]:
+    """What the records depend on: parameters, and hashes of data and weights.
+
+    Args:
+        config: of the run.
+        weights: the model's hash; None before it is loaded.
+    """
+    data = file_hash(datasets.folder(config.dataset) / "data.json")
+    known = config.identity() | {"data": data}
+    return known if weights is None else known | {"weights": weights}
 
 
 def versions() -> dict[str, str]:
