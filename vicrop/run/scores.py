@@ -291,6 +291,7 @@ def notes(scores: Sequence[Score]) -> list[str]:
     """What the numbers of one run lack, a sentence each."""
     failed, missing = max(one.errors for one in scores), scores[0].missing
     said = {"failed": failed, "have no record yet: it is not finished": missing}
+    said["have no labels: they are not scored"] = scores[0].unscored
     return [f"{scores[0].run}: {n} samples {what}" for what, n in said.items() if n]
 
 
