@@ -209,7 +209,7 @@ def verify(
 
 def show(names: Iterable[str], rows: Iterable[Sequence], title: str = "") -> None:
     """A table at the terminal's width, whole where there is none; no text is markup."""
-    table = Table(*names, title=printable(title))
+    table = Table(*map(printable, names), title=printable(title))
     table.columns[0].overflow = "fold"  # never shortened: it is typed again
     for row in rows:
         table.add_row(*map(printable, row))
