@@ -181,8 +181,7 @@ def status() -> None:
         counts = (str(one.done), str(one.failed), missing, speed)
         rows.append((one.name, one.state, *counts, one.who))
     say(f"runs in {paths.runs()}: {len(rows)}")
-    if rows:
-        show(("run", "state", "done", "failed", "missing", "samples/s", "by"), rows)
+    show(("run", "state", "done", "failed", "missing", "samples/s", "by"), rows)
 
 
 def verify(
