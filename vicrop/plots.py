@@ -130,7 +130,9 @@ def name_seen(image: Image.Image, amap: Map, ax: Axes) -> None:
     left, top, right, bottom = amap.region or (0, 0, *image.size)
     seen = (right - left) * (bottom - top) / (image.width * image.height)
     if seen < 1:
-        dark = Patch(color=plt.colormaps["magma"](0.1), label=f"seen: {seen:.0%}")
+        dark = Patch(
+            color=plt.colormaps["magma"](0.1), label=f"seen by the model: {seen:.0%}"
+        )
         ax.legend(
             handles=[dark], loc="lower left", bbox_to_anchor=(0, 1), frameon=False
         )
