@@ -511,6 +511,8 @@ def test_check_reads_the_kernels_cells_whatever_else_ran_there(monkeypatch):
         parameters.check()
     cells[-1:] = ["limit = 5", "model = vlm"]
     parameters.check()
+    cells[:] = ["", "# Parameters\nlimt = 3"]  # alone, after a restart
+    parameters.check()
     monkeypatch.setattr("IPython.get_ipython", lambda: None)
     parameters.check()
 
