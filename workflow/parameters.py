@@ -27,7 +27,7 @@ def refuse(
     there = list(known)
     for name in names:
         if name not in there:
-            near = difflib.get_close_matches(name, there, 1)
+            near = difflib.get_close_matches(str(name), there, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ValueError(
                 f"unknown {what} {name!r}{where}; {hint}known: {', '.join(there)}"

@@ -579,3 +579,10 @@ def test_an_unknown_size_lists_the_known():
     """Case 27: and the nearest."""
     with pytest.raises(ValueError, match="did you mean 'embedded'.*known: .*table2"):
         matrix.chosen(MATRIX, "embeded")
+
+
+@pytest.mark.parametrize("size", [None, 7, ["table2"]])
+def test_a_size_that_is_no_text_is_refused_as_unknown(size):
+    """As `--config size=`, `size=7` and `size=[table2]` are read."""
+    with pytest.raises(ValueError, match="unknown size .* known: embedded"):
+        matrix.chosen(MATRIX, size)
