@@ -98,9 +98,7 @@ def ratio(over: list[float], under: list[float]) -> Estimate:
         0, len(slow), (stats.RESAMPLES, len(slow))
     )
     draws = np.median(slow[rounds], 1) / np.median(fast[rounds], 1)
-    low, high = np.percentile(draws, (2.5, 97.5))
-    middle = float(np.median(slow) / np.median(fast))
-    return Estimate(middle, float(low), float(high), len(slow))
+    return stats.interval(np.median(slow) / np.median(fast), draws, len(slow))
 
 
 RATIOS = {
@@ -326,7 +324,8 @@ def with_accuracy(
     for row in methods(measured, dataset).to_dict("records"):
         records = runs.get(row["model"], {}).get(row["method"])
         if records is not None:
-            found = stats.accuracy(records.score.dropna().to_numpy(float))
+            kept = records.dropna(subset=["score"])
+            found = stats.accuracy(kept.score, kept.image)
             rows.append({**row, "accuracy": found})
     return pd.DataFrame(rows)
 
@@ -407,7 +406,7 @@ def draw_front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
             mec="black" if leads else "none",
             capsize=2,
             lw=1,
-            label=row.method,
+            label=plots.text(row.method),
         )
     ax.set_xlim(0, 1.08 * float(np.max(frame[cost])))
     return ax

@@ -6,7 +6,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from analysis import Models, Runs, looking
+from analysis import Models, Runs, estimates, looking
 from vicrop import boxes
 from vicrop.adapters.adapter import Adapter
 from vicrop.methods import PAPER
@@ -52,8 +52,8 @@ def measure(
         maps_of: (view, question) -> maps by name, such as ``filter_maps``.
 
     Returns:
-        One row a sample and map: ``id``, ``name``, ``coverage`` (share of the object
-        in the crop) and ``side`` (of the crop, pixels: the root of its area).
+        One row a sample and map: ``id``, ``image``, ``name``, ``coverage`` (share of
+        the object in the crop) and ``side`` (of the crop, pixels: its area's root).
     """
     return table(
         (sample, name, boxes.select_box(amap, view.image.size, vlm.crop_px))
@@ -67,6 +67,7 @@ def table(chosen: Iterable[tuple[Sample, str, Box]]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "id": sample.id,
+            "image": sample.image_path,
             "name": name,
             "coverage": boxes.coverage(crop, sample.boxes[0]),
             "side": boxes.area(crop) ** 0.5,
@@ -124,25 +125,30 @@ def hits(frame: pd.DataFrame) -> pd.DataFrame:
     return (wide[order] >= looking.COVERED).astype(float)
 
 
+def images_of(frame: pd.DataFrame) -> pd.Series:
+    """The picture of each sample of such a table, by its id."""
+    return frame.groupby("id")["image"].first()
+
+
 def shares(frame: pd.DataFrame) -> dict[str, Estimate]:
     """Share of samples whose object lies in the crop, by name."""
-    found = hits(frame)
-    return {str(name): stats.accuracy(found[name]) for name in found}
+    found, pictures = hits(frame), images_of(frame)
+    return {str(name): stats.accuracy(found[name], pictures) for name in found}
 
 
 def apart(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> dict[str, Estimate]:
     """Paired difference in that share, of each pair (name, other)."""
-    found = hits(frame)
+    found, pictures = hits(frame), images_of(frame)
     return {
-        f"{name} over {other}": stats.gain(found[other], found[name])
+        f"{name} over {other}": stats.gain(found[other], found[name], pictures)
         for name, other in pairs
     }
 
 
 def sides(frame: pd.DataFrame) -> dict[str, Estimate]:
     """Mean side of the crops, pixels, by name."""
-    groups = frame.groupby("name", sort=False)["side"]
-    return {str(name): stats.bootstrap(rows.to_numpy()) for name, rows in groups}
+    groups = frame.groupby("name", sort=False)
+    return {str(name): estimates.of_column(rows, "side") for name, rows in groups}
 
 
 def covered(frames: Runs) -> pd.DataFrame:
@@ -186,7 +192,11 @@ def _agree(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, str | int]:
         "both cover, %": first & second,
         "neither covers, %": ~first & ~second,
     }
-    made = {k: stats.accuracy(v).format(1, scale=100) for k, v in percent.items()}
+    pictures = one.loc[ids, "image"]
+    made = {
+        name: stats.accuracy(chosen, pictures).format(1, scale=100)
+        for name, chosen in percent.items()
+    }
     return {
         "n": len(ids),
         **made,
@@ -200,10 +210,11 @@ def _held(runs: Runs, keys: Sequence[str]) -> pd.DataFrame:
     return found.dropna() >= looking.COVERED
 
 
-def split(runs: Runs, keys: Sequence[str] = PAPER) -> pd.Series:
-    """Whether an object lies in the crop of some of the methods, but not of all."""
+def split(runs: Runs, keys: Sequence[str] = PAPER) -> Estimate:
+    """Share of objects that lie in the crop of some of the methods, but not of all."""
     held = _held(runs, keys)
-    return held.any(axis=1) & ~held.all(axis=1)
+    pictures = runs[keys[0]]["image"][held.index]
+    return stats.accuracy(held.any(axis=1) & ~held.all(axis=1), pictures)
 
 
 def held_by(runs: Runs, keys: Sequence[str] = PAPER) -> dict[str, Estimate]:
@@ -211,7 +222,8 @@ def held_by(runs: Runs, keys: Sequence[str] = PAPER) -> dict[str, Estimate]:
     held = _held(runs, keys)
     sets = {key: held[key] for key in keys}
     sets |= {"any of them": held.any(axis=1), "all of them": held.all(axis=1)}
-    return {name: stats.accuracy(chosen) for name, chosen in sets.items()}
+    pictures = runs[keys[0]]["image"][held.index]
+    return {name: stats.accuracy(chosen, pictures) for name, chosen in sets.items()}
 
 
 def beside(ours: Runs, theirs: Runs) -> dict[str, Estimate]:
@@ -224,13 +236,14 @@ def beside(ours: Runs, theirs: Runs) -> dict[str, Estimate]:
     Returns:
         Of the answers without a crop, then of each shared method's gain over them.
     """
-    plain = [runs["no-crop"]["plain_score"] for runs in (theirs, ours)]
-    found = {"no-crop": stats.difference(*plain)}
+    before, after = (runs["no-crop"]["plain_score"] for runs in (theirs, ours))
+    pictures = ours["no-crop"]["image"]
+    found = {"no-crop": stats.difference(before, after, pictures)}
     for name in [name for name in ours if name in theirs and name != "no-crop"]:
-        gains = [
+        before, after = (
             runs[name]["score"] - runs[name]["plain_score"] for runs in (theirs, ours)
-        ]
-        found[f"gain of {name}"] = stats.difference(*gains)
+        )
+        found[f"gain of {name}"] = stats.difference(before, after, pictures)
     return found
 
 
@@ -259,10 +272,17 @@ def outcomes(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def share(frame: pd.DataFrame, outcome: str) -> Estimate:
+    """Mean of one of ``outcomes``; samples without it are left out."""
+    found = outcomes(frame)[outcome].dropna()
+    return stats.accuracy(found, frame["image"][found.index])
+
+
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Estimate]:
     """Paired differences of two runs on the same samples, by measure."""
     old, new = outcomes(before), outcomes(after)
-    return {str(name): stats.difference(old[name], new[name]) for name in old}
+    pictures = before["image"]
+    return {str(k): stats.difference(old[k], new[k], pictures) for k in old}
 
 
 def comparison(frames: Runs, base: str) -> pd.DataFrame:
@@ -276,9 +296,10 @@ def comparison(frames: Runs, base: str) -> pd.DataFrame:
     rows = []
     for measure, before in measured[base].items():
         for name, made in measured.items():
-            found = stats.accuracy(made[measure].dropna())
-            gain = None if name == base else stats.difference(before, made[measure])
-            points = gain.format(1, sign=True, scale=100) if gain else ""
+            found = share(frames[name], str(measure))
+            gain = stats.difference(before, made[measure], frames[name]["image"])
+            beside = name != base
+            points = gain.format(1, sign=True, scale=100) if beside else ""
             rows.append(
                 {
                     "measure": measure,
@@ -286,7 +307,7 @@ def comparison(frames: Runs, base: str) -> pd.DataFrame:
                     "n": found.n,
                     "%": found.format(1, scale=100),
                     f"against {base}, points": points,
-                    "effect": stats.verdict(gain) if gain else "",
+                    "effect": estimates.verdict(gain) if beside else "",
                 }
             )
     return pd.DataFrame(rows)

@@ -1,10 +1,68 @@
-"""Intervals of runs as tables to read, and gains of several runs at once."""
+"""Estimates of several runs or groups at once, and what they say, as tables to read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import pandas as pd
 
-from vicrop.run.stats import Estimate, difference, summary, verdict
+from vicrop.run import stats
+from vicrop.run.stats import Estimate, difference, summary
+
+UNTOLD = "cannot be told"
+"""The verdict on an estimate without an interval."""
+
+
+def verdict(estimate: Estimate, null: float = 0) -> str:
+    """``positive``, ``negative`` or ``none``: on which side of ``null`` it lies."""
+    if np.isnan(estimate.low):
+        return UNTOLD
+    if not estimate.excludes(null):
+        return "none"
+    return "positive" if estimate.value > null else "negative"
+
+
+def sides(found: Iterable[Estimate]) -> list[str]:
+    """Verdicts to be counted: what cannot be told is not told apart from none."""
+    said = [verdict(one) for one in found]
+    return ["none" if one == UNTOLD else one for one in said]
+
+
+def of_column(
+    frame: pd.DataFrame, column: str, statistic: Callable = np.mean
+) -> Estimate:
+    """A statistic of a column, bootstrapped over pictures; missing values left out.
+
+    Args:
+        frame: with the ``image`` of each row.
+        column: of numbers.
+        statistic: such as ``np.median``.
+    """
+    kept = frame.dropna(subset=[column])
+    return stats.bootstrap(kept[column], statistic, images=kept["image"])
+
+
+def between(one: pd.DataFrame, other: pd.DataFrame, column: str) -> Estimate:
+    """Difference of two groups' means, pictures drawn with their samples of both.
+
+    Args:
+        one: with ``image``; rows without a value are left out.
+        other: of other samples, perhaps about the same pictures; it is subtracted.
+        column: of numbers.
+
+    Returns:
+        An ``Estimate`` whose n is of both groups; of nothing if one is empty.
+    """
+    groups = [frame.dropna(subset=[column]) for frame in (one, other)]
+    if any(group.empty for group in groups):
+        return stats.NOTHING
+    both = pd.concat(groups)
+    member = np.repeat(np.eye(2), [len(group) for group in groups], axis=0)
+    parts = np.hstack([member * both[[column]].to_numpy(float), member])
+    drawn = stats.sums(parts, both["image"])
+    drawn = drawn[(drawn[:, 2:] > 0).all(1)]  # some of both groups
+    first, second = (group[column].mean() for group in groups)
+    means = drawn[:, :2] / drawn[:, 2:]
+    return stats.interval(first - second, means[:, 0] - means[:, 1], len(both))
 
 
 def report(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -26,7 +84,7 @@ def report(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 "gain, points": made.gain.format(1, sign=True, scale=100),
                 "fixed": made.changes.fixed,
                 "broken": made.changes.broken,
-                "McNemar p": f"{made.changes.p:.1g}",
+                "p": f"{made.changes.p:.1g}",
             }
         )
     return pd.DataFrame(rows)
@@ -56,9 +114,9 @@ def against(frames: Mapping[str, pd.DataFrame], method: str) -> dict[str, Estima
 
     Samples that failed in either run are left out of that comparison.
     """
-    ours = frames[method]["score"]
+    ours = frames[method]
     return {
-        name: difference(frame["score"], ours)
+        name: difference(frame["score"], ours["score"], ours["image"])
         for name, frame in frames.items()
         if name != method
     }

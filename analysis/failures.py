@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.proportion import confint_proportions_2indep
 
 from analysis import Models, Runs, looking
 from vicrop import boxes
@@ -116,8 +115,10 @@ def diagnose(frame: pd.DataFrame, threshold: float = looking.COVERED) -> pd.Data
 
     Returns:
         The table with three columns more; ``kind`` is None without an object, and
-        where nothing was cropped although nothing failed.
+        where nothing was cropped although nothing failed. Answers that nobody can
+        score have no row.
     """
+    frame = frame[frame["error"].notna() | frame["score"].notna()]
     look = np.select(
         [frame["size"].isna(), frame["coverage"].isna(), frame["coverage"] < threshold],
         [LOOKS[3], LOOKS[2], LOOKS[1]],
@@ -172,28 +173,35 @@ def counts(frames: Runs) -> pd.DataFrame:
     return pd.DataFrame(rows).T.astype(int)
 
 
-def share(part: int, whole: int) -> Estimate:
-    """A part of a whole with Wilson's interval."""
-    return stats.accuracy(np.repeat((1, 0), (part, whole - part)))
+KEYS = {"fate": FATES, "kind": KINDS, "look": LOOKS[:3]}
+"""What each column of a diagnosed table says."""
 
 
-def readable(made: pd.DataFrame, first: str) -> pd.DataFrame:
-    """Counts as a table to read: each with its share of the row and an interval.
+def readable(parts: Runs, column: str, first: str) -> pd.DataFrame:
+    """What a column says, as a table to read: counts, shares of the row, intervals.
 
     Args:
-        made: counts, a row each thing; of ``crossed`` or ``counts``.
-        first: heading of the rows' names.
+        parts: diagnosed rows by what they are called, a row each.
+        column: of ``KEYS``; rows where it says nothing are left out.
+        first: heading of the parts' names.
     """
     rows = []
-    for name, row in made.iterrows():
-        n = int(row.sum())
-        cells = {str(key): _cell(int(part), n) for key, part in row.items()}
-        rows.append({first: str(name), "n": n, **cells})
-    return pd.DataFrame(rows, columns=[first, "n", *map(str, made.columns)])
+    for name, frame in parts.items():
+        kept = frame.dropna(subset=[column])
+        cells = {key: _cell(kept[column] == key, kept) for key in KEYS[column]}
+        rows.append({first: name, "n": len(kept), **cells})
+    return pd.DataFrame(rows, columns=[first, "n", *KEYS[column]])
 
 
-def _cell(part: int, whole: int) -> str:
-    return f"{part}: {share(part, whole).format(0, scale=100)} %" if whole else ""
+def _cell(chosen: pd.Series, rows: pd.DataFrame) -> str:
+    share = stats.accuracy(chosen, rows["image"])
+    return f"{chosen.sum()}: {share.format(0, scale=100)} %" if share.n else ""
+
+
+def by_look(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each look that occurs."""
+    found = {look: frame[frame["look"] == look] for look in LOOKS}
+    return {look: rows for look, rows in found.items() if len(rows)}
 
 
 def of_method(runs: Models, method: str) -> dict[str, pd.DataFrame]:
@@ -271,24 +279,21 @@ def chance(frame: pd.DataFrame, change: str, look: str) -> Estimate:
         look: of ``LOOKS``.
     """
     without, with_it = CHANCES[change]
-    fates = frame.loc[frame["look"] == look, "fate"]
-    part = int((fates == with_it).sum())
-    return share(part, part + int((fates == without).sum()))
+    rows = frame[(frame["look"] == look) & frame["fate"].isin([with_it, without])]
+    return stats.accuracy(rows["fate"] == with_it, rows["image"])
 
 
 def contrast(one: Estimate, other: Estimate) -> Estimate:
     """Difference of two independent shares, with Newcombe's interval (1998).
 
-    It is built from Wilson's, so that shares of 0 and 1 have one too.
+    It is built from theirs, so that shares of 0 and 1 have one too, and pictures with
+    several questions count as in these.
     """
-    n = one.n + other.n
-    if not one.n or not other.n:
-        return Estimate(np.nan, np.nan, np.nan, n)
-    parts = [(round(each.value * each.n), each.n) for each in (one, other)]
-    low, high = confint_proportions_2indep(
-        *parts[0], *parts[1], method="newcomb", compare="diff"
-    )
-    return Estimate(one.value - other.value, float(low), float(high), n)
+    value = one.value - other.value
+    below = np.hypot(one.value - one.low, other.high - other.value)
+    above = np.hypot(one.high - one.value, other.value - other.low)
+    low, high = float(value - below), float(value + above)
+    return Estimate(value, low, high, one.n + other.n)
 
 
 def chances(frames: Runs, change: str) -> dict[str, Estimate]:
@@ -324,17 +329,13 @@ def _percent(rate: Estimate, sign: bool = False) -> str:
 
 
 def blame(frames: Runs) -> pd.DataFrame:
-    """Counts of the questions left without a right answer, by where the crop was.
+    """Where the crop was of the questions left without a right answer, to be read.
 
     Args:
-        frames: diagnosed tables by what they are called.
+        frames: diagnosed tables by model.
     """
-    rows = {
-        name: frame.loc[frame["kind"].isin(WRONG), "look"].value_counts()
-        for name, frame in frames.items()
-    }
-    made = pd.DataFrame(rows, index=list(LOOKS[:3])).T.fillna(0).astype(int)
-    return made.rename(columns={"no crop": "failed"})
+    left = {name: frame[frame["kind"].isin(WRONG)] for name, frame in frames.items()}
+    return readable(left, "look", "model").rename(columns={"no crop": "failed"})
 
 
 def repaired_by(runs: Models, method: str, others: Sequence[str]) -> pd.DataFrame:
@@ -365,8 +366,8 @@ def repaired_by(runs: Models, method: str, others: Sequence[str]) -> pd.DataFram
 def _right(frame: pd.DataFrame | None, ids: pd.Index) -> str:
     if frame is None:
         return ""
-    scores = frame["score"].reindex(ids).dropna()
-    return _percent(stats.accuracy(scores >= 0.5))
+    kept = frame.reindex(ids).dropna(subset=["score"])
+    return _percent(stats.accuracy(kept["score"] >= 0.5, kept["image"]))
 
 
 # The other way to have looked right: the map's peak.
@@ -406,21 +407,27 @@ def peak(amap: Map, image_size: tuple[int, int]) -> tuple[float, float, float, f
     return x, y, x + width, y + height
 
 
-def two_ways(frame: pd.DataFrame, touched: pd.Series) -> pd.DataFrame:
-    """Both ways to have looked right beside each other, and the answer: counts.
+def two_ways(frame: pd.DataFrame, touched: pd.Series) -> dict[str, pd.DataFrame]:
+    """Rows by both ways to have looked right.
 
     Args:
         frame: diagnosed.
         touched: of ``pointed``.
 
     Returns:
-        A row a size group, look and place of the peak that occur, small first.
+        By size group, look and place of the peak, those that occur, small first.
     """
     both = frame.loc[touched.index]
     peaks = np.where(touched, "peak on the object", "peak elsewhere")
-    named = zip(both["group"], both["look"], peaks, strict=True)
-    rows = pd.Series([", ".join(names) for names in named])
-    made = pd.crosstab(rows, both["fate"].reset_index(drop=True))
+    named = pd.Series(
+        [
+            ", ".join(names)
+            for names in zip(both["group"], both["look"], peaks, strict=True)
+        ],
+        both.index,
+    )
     groups = list(results.SIZE_GROUPS)
-    order = sorted(made.index, key=lambda name: groups.index(name.split(",")[0]))
-    return made.reindex(index=order, columns=list(FATES), fill_value=0)
+    order = sorted(
+        set(named), key=lambda name: (groups.index(name.split(",")[0]), name)
+    )
+    return {name: both[named == name] for name in order}

@@ -1,6 +1,7 @@
 """What a crop's gain is made of: by the controls, and by what the crops hold."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -54,7 +55,9 @@ def parts(runs: Runs, method: str) -> dict[str, Estimate]:
     """
     same = common(runs, rungs(method))
     return {
-        name: stats.difference(same[base]["score"], same[run]["score"])
+        name: stats.difference(
+            same[base]["score"], same[run]["score"], same[run]["image"]
+        )
         for name, (run, base) in steps(method).items()
         if run in same and base in same
     }
@@ -74,7 +77,10 @@ def every_part(runs: Runs) -> dict[str, Estimate]:
 def accuracies(runs: Runs, method: str) -> dict[str, Estimate]:
     """Accuracy on each rung that there is, on the samples that all of them have."""
     same = common(runs, rungs(method))
-    return {name: stats.accuracy(frame["score"]) for name, frame in same.items()}
+    return {
+        name: stats.accuracy(frame["score"], frame["image"])
+        for name, frame in same.items()
+    }
 
 
 def portions(found: Mapping[str, Estimate]) -> dict[str, float]:
@@ -110,7 +116,7 @@ def broken(models: Models) -> pd.DataFrame:
             right = frame[(frame["plain_score"] >= 0.5) & frame["score"].notna()]
             lost = right["score"] < 0.5
             if name != "no-crop" and len(lost):
-                share = stats.accuracy(lost).format(1, scale=100)
+                share = stats.accuracy(lost, right["image"]).format(1, scale=100)
                 rows.append((model, name, len(lost), int(lost.sum()), share))
     names = ["model", "run", "right without a crop", "broken", "broken, %"]
     return pd.DataFrame(rows, columns=names)
@@ -134,8 +140,8 @@ def crops_of(runs: Runs, kinds: Mapping[str, Sequence[str]] = KINDS) -> pd.DataF
         kinds: names of the runs by kind; those that are not there are left out.
 
     Returns:
-        A row a crop: ``id``, ``kind``, ``run``, ``coverage`` (share of the object in
-        it), ``side`` (root of its area, pixels), ``gain`` (of the score over no crop).
+        A row a crop: ``id``, ``image``, ``kind``, ``run``, ``coverage`` (share of the
+        object in it), ``side`` (root of its area, pixels), ``gain`` (over no crop).
     """
     rows: list[tuple] = []
     for kind, names in kinds.items():
@@ -143,38 +149,27 @@ def crops_of(runs: Runs, kinds: Mapping[str, Sequence[str]] = KINDS) -> pd.DataF
             kept = runs[name].dropna(subset=CROPPED)
             side = [boxes.area(box) ** 0.5 for box in kept["box"]]
             gain = kept["score"] - kept["plain_score"]
-            found = zip(kept.index, kept["coverage"], side, gain, strict=True)
-            rows += [(sample, kind, name, *numbers) for sample, *numbers in found]
-    columns = ["id", "kind", "run", "coverage", "side", "gain"]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[3:], float))
+            told = zip(kept.index, kept["image"], strict=True)
+            found = zip(told, kept["coverage"], side, gain, strict=True)
+            rows += [(*whose, kind, name, *numbers) for whose, *numbers in found]
+    columns = ["id", "image", "kind", "run", "coverage", "side", "gain"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[4:], float))
 
 
 CROPPED = ["box", "score", "coverage"]
 """What a sample has if it was cropped, answered, and has an object."""
 
 
-def clustered(values: Iterable[float], ids: Iterable[str]) -> Estimate:
-    """Mean of values with a bootstrap interval over questions, not over crops.
+def mean_gain(crops: pd.DataFrame) -> Estimate:
+    """Mean gain of crops, of which several may be of one question.
 
-    Crops of one question share its answer without a crop, and are no independent
-    samples: a question is drawn with all of its crops.
-
-    Args:
-        values: one a crop.
-        ids: the question of each.
+    Pictures are drawn with all of their crops.
 
     Returns:
         The mean, with the number of questions as n.
     """
-    frame = pd.DataFrame({"id": list(ids), "value": np.array(list(values), float)})
-    grouped = frame.groupby("id")["value"].agg(["sum", "count"]).to_numpy()
-    n = len(grouped)
-    if not n:
-        return Estimate(np.nan, np.nan, np.nan, 0)
-    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), stats.RESAMPLES)
-    sums, sizes = (drawn @ grouped).T
-    low, high = np.percentile(sums / sizes, (2.5, 97.5))
-    return Estimate(float(frame["value"].mean()), float(low), float(high), n)
+    found = estimates.of_column(crops, "gain")
+    return replace(found, n=crops["id"].nunique())
 
 
 def coverage_bin(coverage: float) -> str:
@@ -203,10 +198,7 @@ def _binned(
     crops: pd.DataFrame, bins: pd.Series, names: Sequence[str]
 ) -> dict[str, dict[str, Estimate]]:
     return {
-        str(kind): {
-            name: clustered(rows["gain"][bins == name], rows["id"][bins == name])
-            for name in names
-        }
+        str(kind): {name: mean_gain(rows[bins[rows.index] == name]) for name in names}
         for kind, rows in crops.groupby("kind", sort=False)
     }
 
@@ -284,8 +276,9 @@ def held(models: Models, kinds: Mapping[str, Sequence[str]] = KINDS) -> pd.DataF
     for model, runs in models.items():
         for name, crops in crops_of(runs, kinds).groupby("run", sort=False):
             chosen = (crops["coverage"] >= looking.COVERED, crops["coverage"] == 0)
-            percent = [stats.accuracy(one).format(1, scale=100) for one in chosen]
-            mean = stats.bootstrap(crops["side"]).format(0)
+            shares = [stats.accuracy(one, crops["image"]) for one in chosen]
+            percent = [share.format(1, scale=100) for share in shares]
+            mean = estimates.of_column(crops, "side").format(0)
             rows.append((model, name, len(crops), *percent, mean))
     names = ["model", "run", "n", "object in the crop, %", "nothing of it, %"]
     return pd.DataFrame(rows, columns=[*names, "mean side, px"])

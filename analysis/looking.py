@@ -13,7 +13,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from analysis import FEWEST, Runs, paper, slices
+from analysis import FEWEST, Runs, estimates, paper, slices
 from vicrop import boxes, geometry, images
 from vicrop.run import datasets, results, stats
 from vicrop.run.records import Sample
@@ -113,9 +113,9 @@ def by_layer(
         progress: whether to show a bar.
 
     Returns:
-        One row a sample and layer, with ``id``, ``layer``, ``size`` (S), ``ratio``
-        (see ``attention_ratio``) and ``coverage`` (share of the object in the crop that
-        this layer's map would choose).
+        One row a sample and layer, with ``id``, ``image``, ``layer``, ``size`` (S),
+        ``ratio`` (see ``attention_ratio``) and ``coverage`` (share of the object in the
+        crop that this layer's map would choose).
     """
     return layer_table(looks(vlm, dataset, samples, method, progress), vlm.crop_px)
 
@@ -182,6 +182,7 @@ def layer_table(looked: list[Looked], crop_px: int) -> pd.DataFrame:
     rows = [
         {
             "id": sample.id,
+            "image": sample.image_path,
             "layer": layer,
             "size": datasets.object_size(sample, size),
             "ratio": attention_ratio(amap, sample.boxes[0], size),
@@ -233,27 +234,27 @@ def with_answers(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(answer=answer, group=group)[score.notna()]
 
 
-def ratios(frame: pd.DataFrame, answer: str, layer: int) -> np.ndarray:
-    """Attention ratios of the samples that were answered ``right`` or ``wrong``."""
+def ratios(frame: pd.DataFrame, answer: str, layer: int) -> pd.DataFrame:
+    """Rows with a ratio of the samples that were answered ``right`` or ``wrong``."""
     kept = frame[(frame["answer"] == answer) & (frame["layer"] == layer)]
-    return kept["ratio"].dropna().to_numpy()
+    return kept.dropna(subset=["ratio"])
 
 
 def ratio_by_layer(frame: pd.DataFrame) -> list[Estimate]:
     """Median attention ratio of each layer, with its bootstrap interval."""
-    return [_median(rows) for _, rows in frame.groupby("layer")]
+    return [median(rows) for _, rows in frame.groupby("layer")]
 
 
 def ratio_by_kind(frame: pd.DataFrame, dataset: str) -> dict[str, Estimate]:
     """Median attention ratio by kind of question; n in the name."""
     kinds = slices.by_kind(frame.set_index("id"), dataset)
-    return {f"{kind}, n = {len(rows)}": _median(rows) for kind, rows in kinds.items()}
+    return {f"{kind}, n = {len(rows)}": median(rows) for kind, rows in kinds.items()}
 
 
 def covered_by_layer(frame: pd.DataFrame) -> list[Estimate]:
     """Percent of samples whose object lies in each layer's crop."""
     return [
-        stats.accuracy(rows["coverage"] >= COVERED).times(100)
+        stats.accuracy(rows["coverage"] >= COVERED, rows["image"]).times(100)
         for _, rows in frame.groupby("layer")
     ]
 
@@ -261,12 +262,21 @@ def covered_by_layer(frame: pd.DataFrame) -> list[Estimate]:
 def above(ratio: Estimate) -> str:
     """How a ratio compares with 1, in words."""
     words = {"positive": "above 1", "none": "not apart from 1", "negative": "below 1"}
-    return words[stats.verdict(ratio, null=1)]
+    said = estimates.verdict(ratio, null=1)
+    return words.get(said, said)
 
 
-def _median(frame: pd.DataFrame) -> Estimate:
-    # A map that does not contain its object (cut off by the processor) has no ratio.
-    return stats.bootstrap(frame["ratio"].dropna().to_numpy(), np.median)
+def median(frame: pd.DataFrame) -> Estimate:
+    """Median attention ratio of some samples at one layer.
+
+    A map that does not contain its object (cut off by the processor) has no ratio.
+    """
+    return estimates.of_column(frame, "ratio", np.median)
+
+
+def share_above(frame: pd.DataFrame) -> Estimate:
+    """Share of samples whose ratio is above 1."""
+    return stats.accuracy(frame["ratio"] > 1, frame["image"])
 
 
 # All layers of a connector too, right and wrong answers apart.
@@ -318,7 +328,8 @@ def mean_by_pair(frame: pd.DataFrame) -> dict[str, list[Estimate]]:
     """
     return {
         f"{answer}, n = {_count(frame, answer)}": [
-            stats.bootstrap(values) for values in _ratios(frame, answer).values()
+            estimates.of_column(rows, "ratio")
+            for rows in _ratios(frame, answer).values()
         ]
         for answer in ANSWERS
         if _count(frame, answer)
@@ -334,13 +345,11 @@ def _count(frame: pd.DataFrame, answer: str) -> int:
     return _known(frame, answer)["id"].nunique()
 
 
-def _ratios(frame: pd.DataFrame, answer: str) -> dict[int, np.ndarray]:
-    """Ratios of such answers at every pair of layers, also where there are none."""
+def _ratios(frame: pd.DataFrame, answer: str) -> dict[int, pd.DataFrame]:
+    """Rows of such answers at every pair of layers, also where there are none."""
     known = _known(frame, answer)
-    return {
-        int(pair): known.loc[known["pair"] == pair, "ratio"].to_numpy()
-        for pair in sorted(frame["pair"].unique())
-    }
+    pairs = sorted(frame["pair"].unique())
+    return {int(pair): known[known["pair"] == pair] for pair in pairs}
 
 
 def wrong_minus_right(frame: pd.DataFrame) -> dict[int, Estimate]:
@@ -349,7 +358,7 @@ def wrong_minus_right(frame: pd.DataFrame) -> dict[int, Estimate]:
     Of no samples where there are not both.
     """
     right, wrong = (_ratios(frame, answer) for answer in ANSWERS)
-    return {pair: stats.between(wrong[pair], right[pair]) for pair in right}
+    return {p: estimates.between(wrong[p], right[p], "ratio") for p in right}
 
 
 def counted_layers(frames: Runs) -> pd.DataFrame:
@@ -389,10 +398,11 @@ def _papers() -> dict[str, str]:
 def _counts(frame: pd.DataFrame) -> dict[str, str]:
     said: list[str] = [str(frame["pair"].nunique())]
     for answer in ANSWERS:
-        made = [stats.bootstrap(values) for values in _ratios(frame, answer).values()]
-        sides = [stats.verdict(one, null=1) for one in made]
+        parts = _ratios(frame, answer).values()
+        made = [estimates.of_column(rows, "ratio") for rows in parts]
+        sides = [estimates.verdict(one, null=1) for one in made]
         said += [str(_count(frame, answer)), str(sides.count("positive"))]
-    sides = [stats.verdict(one) for one in wrong_minus_right(frame).values()]
+    sides = [estimates.verdict(one) for one in wrong_minus_right(frame).values()]
     said += [str(sides.count("negative")), str(sides.count("positive"))]
     return dict(zip(HEADS, said, strict=True))
 
@@ -410,7 +420,7 @@ def at_map_layer(frames: Mapping[str, tuple[pd.DataFrame, int]]) -> pd.DataFrame
         for group, part in {"all": frame, **results.by_group(frame)}.items():
             at = part[part["pair"] == pair].dropna(subset=["ratio"])
             right, wrong = (
-                stats.bootstrap(at.loc[at["answer"] == name, "ratio"])
+                estimates.of_column(at[at["answer"] == name], "ratio")
                 for name in ANSWERS
             )
             row = {"model": model, "objects": group}
@@ -419,7 +429,7 @@ def at_map_layer(frames: Mapping[str, tuple[pd.DataFrame, int]]) -> pd.DataFrame
             if min(right.n, wrong.n) >= FEWEST:
                 change = wrong_minus_right(at)[pair]
                 row["wrong minus right"] = change.format(1, sign=True)
-                row["effect"] = stats.verdict(change)
+                row["effect"] = estimates.verdict(change)
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -474,11 +484,12 @@ def views_kept(dataset: str) -> pd.DataFrame:
     for fit in geometry.FITS:
         shares = slices.in_view(dataset, fit)
         row = {"fit": fit, "objects": len(shares)}
+        pictures = shares.index.map(slices.image_of(dataset))
         for name, chosen in (
             ("wholly seen, %", shares == 1),
             ("partly seen, %", (shares > 0) & (shares < 1)),
             ("not seen, %", shares == 0),
         ):
-            row[name] = stats.accuracy(chosen).format(1, scale=100)
+            row[name] = stats.accuracy(chosen, pictures).format(1, scale=100)
         rows.append(row)
     return pd.DataFrame(rows)

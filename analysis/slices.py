@@ -34,6 +34,11 @@ def in_view(name: str, fit: str) -> pd.Series:
     return pd.Series(shares, dtype=float)
 
 
+def image_of(name: str) -> dict[str, str]:
+    """The picture of each of a data set's samples, by sample id."""
+    return {sample.id: sample.image_path for sample in datasets.load(name)}
+
+
 def counts(names: Sequence[str]) -> pd.DataFrame:
     """Questions and images of data sets, by size group and kind."""
     rows = []

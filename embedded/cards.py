@@ -115,14 +115,18 @@ def write(weights: Path, curves: Path, subject: Subject, facts: dict[str, Any]) 
 
 def accuracy_by_group(vlm: Adapter) -> dict[str, dict[str, float]]:
     """Plain accuracy on validation scenes with its interval, by size group."""
-    scores: dict[str, list[float]] = {}
+    scores: dict[str, list[tuple[float, str]]] = {}
     samples = datasets.load(VALIDATION)
     for sample, view in looking.views(vlm, VALIDATION, samples):
         size = datasets.object_size(sample, view.image.size)
         said = view.ask(sample.question).text
         right = scoring.score(VALIDATION, said, sample.labels)
-        scores.setdefault(results.size_group(size) or "no object", []).append(right)
-    return {name: asdict(stats.accuracy(values)) for name, values in scores.items()}
+        found = scores.setdefault(results.size_group(size) or "no object", [])
+        found.append((right, sample.image_path))
+    return {
+        name: asdict(stats.accuracy(*zip(*found, strict=True)))
+        for name, found in scores.items()
+    }
 
 
 def read(model: str) -> dict[str, Any]:

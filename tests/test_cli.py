@@ -37,8 +37,11 @@ def vicrop(monkeypatch, capsys):
 
 @pytest.fixture
 def photo(picture, tmp_path):
-    picture.save(tmp_path / "photo.png")
-    return tmp_path / "photo.png"
+    """In a folder of drawn pictures, which tiny models have learnt to read."""
+    file = tmp_path / "plates" / "photo.png"
+    file.parent.mkdir()
+    picture.save(file)
+    return file
 
 
 @pytest.fixture
@@ -105,7 +108,7 @@ WORDS = {
     "unknown device": "device 'toaster' cannot be used here",
     "control that needs a box": "a human crop needs a ground-truth box",
     "figure into no folder": "/no/a.png",
-    "unknown option": "family 'llava' has no option max_pixels",
+    "unknown option": "unknown option of family llava 'max_pixels'; known: none",
     "option without a number": "--option 'max_pixels' is not KEY=VALUE",
     "unknown dataset": "unknown dataset 'platez'",
     "torn data": "data.json is not whole JSON",

@@ -35,6 +35,7 @@ from vicrop import paths
 from vicrop.run import provenance
 from workflow import formats, matrix, pages, plans
 from workflow.pages import Page
+from workflow.parameters import refuse
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Each library reads its own first; Snakemake sets all of them to a job's threads."""
@@ -100,10 +101,8 @@ def execute(page: Page) -> Path:
         PapermillExecutionError: if a cell failed; the half-executed notebook stays in
             ``book/executed/unfinished/``.
     """
-    unknown = set(page.parameters) - set(inspect_notebook(str(page.notebook)))
-    if unknown:
-        names = ", ".join(sorted(unknown))
-        raise ValueError(f"{page.notebook.name} has no parameter {names}")
+    known = inspect_notebook(str(page.notebook))
+    refuse("parameter", page.parameters, known, f" of {page.notebook.name}")
     page.half.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     papermill.execute_notebook(

@@ -22,14 +22,12 @@ from vicrop import methods, paths
 from vicrop.adapters import registry
 from vicrop.run import datasets
 from vicrop.run.records import RunConfig
+from workflow.parameters import first_fault, refuse
 
 
 def _model(name: str) -> str:
-    found = registry.resolve(name)
-    if found not in registry.MODELS:
-        known = ", ".join(registry.MODELS)
-        raise ValueError(f"unknown model {name!r}; known: {known}")
-    return found
+    registry.find(name)
+    return registry.resolve(name)
 
 
 def _dataset(name: str) -> str:
@@ -177,7 +175,7 @@ def read(file: Path) -> dict[str, Size]:
         for name, size in sizes.items():
             _check_includes(name, size, sizes)
     except ValidationError as error:
-        raise ValueError(f"{file} {_first_fault(error)}") from None
+        raise ValueError(f"{file} {first_fault(error)}") from None
     except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{file} {' '.join(str(error).split())}") from None
     return sizes
@@ -195,15 +193,6 @@ def _check_includes(name: str, size: Size, sizes: dict[str, Size]) -> None:
             )
 
 
-def _first_fault(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    parts = [part for part in first["loc"] if part != "[key]"]
-    place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in parts)
-    reason = first["msg"].removeprefix("Value error, ")
-    got = "" if first["type"] == "value_error" else f" (got {first['input']!r:.80})"
-    return f"{place.removeprefix('.') or 'whole file'}: {reason}{got}"
-
-
 def chosen(file: Path, size: str) -> tuple[list[RunConfig], list[str]]:
     """The runs of a size, each once, and its pages; those of included sizes first.
 
@@ -212,8 +201,7 @@ def chosen(file: Path, size: str) -> tuple[list[RunConfig], list[str]]:
             two runs that would share a folder.
     """
     sizes = read(file)
-    if size not in sizes:
-        raise ValueError(f"unknown size {size!r} in {file}; known: {', '.join(sizes)}")
+    refuse("size", [size], sizes, f" in {file}")
     parts = [*(sizes[name] for name in sizes[size].includes), sizes[size]]
     runs: dict[str, RunConfig] = {}
     for config in (c for part in parts for block in part.runs for c in block.configs()):

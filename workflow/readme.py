@@ -5,6 +5,7 @@
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -59,16 +60,21 @@ def measured() -> Numbers:
 
 
 def _of_model(runs: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    gains = {name: stats.summary(runs[name]).gain for name in METHODS}
+    made = {name: stats.summary(runs[name]) for name in (PLAIN, *METHODS)}
     return {
-        "plain": _plain(stats.summary(runs[PLAIN]).score),
-        "gains": {name: _plain(found) for name, found in gains.items()},
+        "plain": _plain(made[PLAIN].score),
+        "gains": {name: _plain(made[name].gain) for name in METHODS},
+        "failed": sum(one.errors for one in made.values()),
     }
 
 
-def _plain(found: Estimate) -> dict[str, float]:
-    """An estimate for the file: as many digits as two machines agree on."""
-    return {key: round(value, 6) for key, value in asdict(found).items()}
+def _plain(found: Estimate) -> dict[str, float | None]:
+    """An estimate for the file: as many digits as two machines agree on.
+
+    JSON has no NaN: an end that there is not is None.
+    """
+    told = asdict(found).items()
+    return {key: None if value != value else round(value, 6) for key, value in told}
 
 
 def table(numbers: Numbers) -> str:
@@ -78,21 +84,25 @@ def table(numbers: Numbers) -> str:
             "model": f"`{found['model']}`",
             "image alone, %": _shown(found["plain"]),
             **{name: _shown(found["gains"][name], sign=True) for name in METHODS},
-            "n": _counts([found["plain"], *found["gains"].values()]),
+            "n": _counts(
+                [found["plain"], *found["gains"].values()], found.get("failed", 0)
+            ),
         }
         for found in numbers["models"]
     ]
     return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
 
 
-def _shown(found: Mapping[str, float], sign: bool = False) -> str:
-    return Estimate(**found).format(1, sign=sign, scale=100)  # type: ignore[arg-type]
+def _shown(found: Mapping[str, Any], sign: bool = False) -> str:
+    told: Any = {k: math.nan if value is None else value for k, value in found.items()}
+    return Estimate(**told).format(1, sign=sign, scale=100)
 
 
-def _counts(found: Iterable[Mapping[str, float]]) -> str:
-    """How many questions, from and to where samples failed."""
+def _counts(found: Iterable[Mapping[str, Any]], failed: int) -> str:
+    """How many questions, from and to where samples failed, and how many did."""
     counts = sorted({int(one["n"]) for one in found})
-    return "–".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
+    said = "–".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
+    return f"{said} ({failed} failed)" if failed else said
 
 
 def with_table(text: str, made: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
 
 from analysis import FEWEST
@@ -57,7 +58,7 @@ def verdicts(evidence: Evidence, models: Iterable[str]) -> list[Verdict]:
             for one in claim.of(model):
                 if (found := one.of(evidence, model)) is not None:
                     runs = one.runs(evidence, model)
-                    word = one.judge(found)
+                    word = one.judge(found, one.pictures(evidence, model))
                     made.append(Verdict(claim, one, model, found, word, runs))
     return made
 
@@ -106,13 +107,23 @@ def outcome(mine: Sequence[Verdict]) -> str:
 
 def _why(mine: Iterable[Verdict]) -> str:
     """Why some readings cannot be judged."""
-    counts = [one.found.n for one in mine if one.word == CANNOT]
-    few = sum(count < FEWEST for count in counts)
-    if few == len(counts):
+    found = [one.found for one in mine if one.word == CANNOT]
+    few = [one for one in found if one.n < FEWEST]
+    if len(few) == len(found):
         return f"fewer than {FEWEST} such questions"
-    span = " to ".join(map(str, sorted({min(counts), max(counts)})))
-    wide = f"wider than its margin (n = {span})"
-    return f"the interval is {wide}" + (f", or too few ({few})" if few else "")
+    alike = [one for one in found if one not in few and np.isnan(one.low)]
+    wide = [one for one in found if one not in few and one not in alike]
+    said = {
+        "the interval is wider than its margin": wide,
+        "too few for all alike": alike,
+    }
+    why = [f"{reason} (n = {_span(made)})" for reason, made in said.items() if made]
+    return ", or ".join([*why, *([f"too few ({len(few)})"] if few else [])])
+
+
+def _span(found: Sequence[Estimate]) -> str:
+    counts = [one.n for one in found]
+    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def written(found: Estimate, unit: str = "points") -> str:

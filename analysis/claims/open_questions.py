@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis import FEWEST, costs, estimates
+from analysis import FEWEST, costs, estimates, looking
 from analysis.claims import ledger, readings
 from vicrop.methods import HIGH, PAPER
 from vicrop.run import results, stats
@@ -98,9 +98,9 @@ def told(
     rows = []
     for model, made in found.items():
         for name, one in made.items():
-            said, effect = ledger.interval(one, unit), stats.verdict(one, null)
+            said, effect = ledger.interval(one, unit), estimates.verdict(one, null)
             if one.n < FEWEST:
-                said = said.partition(" [")[0] if one.n else "–"
+                said = said.partition(" ")[0] if one.n else "–"
                 effect = "too few" if one.n else "no samples"
             rows.append((model, name, one.n, said, effect))
     columns = ["model", "compared", "n", f"{unit}, 95 %", "effect"]
@@ -122,14 +122,16 @@ def by_name(probe: pd.DataFrame, pairs: Pairs) -> dict[str, Estimate]:
 
 def scores(probe: pd.DataFrame) -> dict[str, Estimate]:
     """Mean of a probe's scores by name, percent."""
-    groups = probe.groupby("name", sort=False)["score"]
-    return {str(name): stats.accuracy(rows).times(100) for name, rows in groups}
+    return {
+        str(name): stats.accuracy(rows["score"], rows["image"]).times(100)
+        for name, rows in probe.groupby("name", sort=False)
+    }
 
 
 def medians(probe: pd.DataFrame) -> dict[str, Estimate]:
     """Median attention ratio of each way to define it."""
-    groups = probe.dropna().groupby("name", sort=False)["ratio"]
-    return {str(name): stats.bootstrap(rows, np.median) for name, rows in groups}
+    groups = probe.groupby("name", sort=False)
+    return {str(name): looking.median(rows) for name, rows in groups}
 
 
 # Attention on right and wrong answers, at like sizes.
@@ -138,10 +140,10 @@ def medians(probe: pd.DataFrame) -> dict[str, Estimate]:
 def by_answer(layer: pd.DataFrame) -> dict[str, Estimate]:
     """Median attention ratio by size group and answer."""
     return {
-        f"{group}, {answer}": stats.bootstrap(found, np.median)
+        f"{group}, {answer}": found
         for group, rows in results.by_group(layer).items()
         for answer in ("right", "wrong")
-        if len(found := rows.loc[rows["answer"] == answer, "ratio"].dropna())
+        if (found := looking.median(rows[rows["answer"] == answer])).n
     }
 
 
@@ -152,8 +154,8 @@ LEAST = 3
 def like_sized(layer: pd.DataFrame, bins: int = 8) -> Estimate:
     """Mean log₂ of the ratio, wrong minus right, at like object sizes.
 
-    Within equally filled bins of size; bins are weighted by the fewer of their two
-    kinds of answers, and resampled within each.
+    Within equally filled bins of size, weighted by the fewer of their two kinds of
+    answers; pictures are drawn with all of their answers.
 
     Args:
         layer: of one layer (see ``looking.with_answers``).
@@ -164,21 +166,26 @@ def like_sized(layer: pd.DataFrame, bins: int = 8) -> Estimate:
     """
     known = layer[layer["ratio"] > 0]
     cuts = pd.qcut(known["size"], bins, duplicates="drop")
-    rng = np.random.default_rng(0)
-    parts = []
+    logs, weights, parts, count = np.log2(known["ratio"]), [], [], 0
     for _, rows in known.groupby(cuts, observed=True):
-        logs = np.log2(rows["ratio"])
-        kinds = [logs[rows["answer"] == kind].to_numpy() for kind in ("wrong", "right")]
+        kinds = [rows.index[rows["answer"] == kind] for kind in ("wrong", "right")]
         fewer = min(map(len, kinds))
         if fewer >= LEAST:
-            wrong, right = (stats.resampled(kind, seed=rng) for kind in kinds)
-            middle = kinds[0].mean() - kinds[1].mean()
-            parts.append((fewer, len(rows), middle, wrong - right))
+            inside = [known.index.isin(kind) for kind in kinds]
+            parts += [column for one in inside for column in (logs * one, one)]
+            weights.append(fewer)
+            count += len(rows)
     if not parts:
         return stats.NOTHING
-    weights, counts, middles, drawn = zip(*parts, strict=True)
-    middle = float(np.average(middles, weights=weights))
-    return stats.interval(middle, np.average(drawn, 0, weights), sum(counts))
+    each = np.column_stack(parts).astype(float)
+    every = np.vstack([each.sum(0), stats.sums(each, known["image"])])
+    wrong, wrongs, right, rights = (every[:, place::4] for place in range(4))
+    # A bin of which a resample drew one kind only is left out of that resample.
+    there = np.minimum(wrongs, rights) > 0
+    apart = wrong / wrongs.clip(1) - right / rights.clip(1)
+    weighed = there * weights
+    middle, *drawn = (apart * weighed).sum(1) / weighed.sum(1)
+    return stats.interval(middle, np.array(drawn), count)
 
 
 # Scorers, and costs.
@@ -189,7 +196,7 @@ def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
 
     The second is the rule of the authors' script for GQA.
     """
-    kept = run[run["error"].isna()]
+    kept = run.dropna(subset=["score"])
 
     def gain(variant: str) -> np.ndarray:
         was, now = (
@@ -200,7 +207,10 @@ def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
     found = {"equality": gain("as said"), "label in answer": gain("upstream")}
     more = found["label in answer"] - found["equality"]
     found["label in answer over equality"] = more
-    return {name: stats.bootstrap(one).times(100) for name, one in found.items()}
+    return {
+        name: stats.bootstrap(one, images=kept["image"]).times(100)
+        for name, one in found.items()
+    }
 
 
 def dearer(bench: costs.Measured, models: Sequence[str], dataset: str) -> pd.DataFrame:

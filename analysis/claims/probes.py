@@ -96,8 +96,8 @@ def zoom(vlm: Adapter, dataset: str, samples: Iterable[Sample]) -> pd.DataFrame:
     the whole image to twice the object's side.
 
     Returns:
-        One row a sample and view: ``id``, ``name`` (``step 0`` is the whole image) and
-        ``score``, the probability of the label's first token as the first said.
+        One row a sample and view: ``id``, ``image``, ``name`` (``step 0`` is the whole
+        image), ``score``: the probability of the label's first token as the first said.
 
     Source: paper, section 1 (Figure 1), three images.
     """
@@ -106,11 +106,11 @@ def zoom(vlm: Adapter, dataset: str, samples: Iterable[Sample]) -> pd.DataFrame:
         for number, box in enumerate(_zooms(sample, view.image.size)):
             shown = view if number == 0 else vlm.look(view.image.crop(box))
             said = chance(vlm, shown, sample.question, sample.labels[0])
-            rows.append((sample.id, f"step {number}", said))
+            rows.append((sample.id, sample.image_path, f"step {number}", said))
     return pd.DataFrame(rows, columns=SCORED)
 
 
-SCORED = ["id", "name", "score"]
+SCORED = ["id", "image", "name", "score"]
 
 
 def _zooms(sample: Sample, size: tuple[int, int]) -> list[Box]:
@@ -142,7 +142,7 @@ def layer_answers(
         layers: only these, if any.
 
     Returns:
-        One row a sample and crop: ``id``, ``name`` and ``score``.
+        One row a sample and crop: ``id``, ``image``, ``name`` and ``score``.
 
     Source: paper, section 6 (Table 3, left), has the mean; single layers are ours.
     """
@@ -155,7 +155,8 @@ def layer_answers(
         for name, amap in named.items():
             crop = boxes.select_box(amap, size, vlm.crop_px)
             said = view.ask(sample.question, crop).text
-            rows.append((sample.id, name, _score(dataset, sample, said)))
+            score = _score(dataset, sample, said)
+            rows.append((sample.id, sample.image_path, name, score))
     return pd.DataFrame(rows, columns=SCORED)
 
 
@@ -176,8 +177,8 @@ def alone(
         run: a run's table (see ``results.table``).
 
     Returns:
-        One row a sample and way: ``id``, ``name`` (``crop alone``, ``image and crop``,
-        ``image alone``) and ``score``.
+        One row a sample and way: ``id``, ``image``, ``name`` (``crop alone``, ``image
+        and crop``, ``image alone``) and ``score``.
     """
     kept = run[run["error"].isna() & run["box"].notna()]
     rows = []
@@ -186,11 +187,12 @@ def alone(
         there = kept.loc[sample.id]
         shown = vlm.look(view.image.crop(Box(*there["box"])))
         said = _score(dataset, sample, shown.ask(sample.question).plain)
-        rows += [
-            (sample.id, "crop alone", said),
-            (sample.id, "image and crop", there["score"]),
-            (sample.id, "image alone", there["plain_score"]),
-        ]
+        ways = {
+            "crop alone": said,
+            "image and crop": there["score"],
+            "image alone": there["plain_score"],
+        }
+        rows += [(sample.id, sample.image_path, *way) for way in ways.items()]
     return pd.DataFrame(rows, columns=SCORED)
 
 
@@ -216,17 +218,17 @@ def ratios(vlm: Adapter, dataset: str, samples: Iterable[Sample]) -> pd.DataFram
     """The attention ratio at the map's layer, in each of the ways it may be meant.
 
     Returns:
-        One row a sample and way: ``id``, ``name`` and ``ratio``.
+        One row a sample and way: ``id``, ``image``, ``name`` and ``ratio``.
 
     Source: paper, section 4, leaves the rounding open. An author's answer in an issue
     of their code has the largest cell where the paper has the sum.
     """
     rows = [
-        (sample.id, *found)
+        (sample.id, sample.image_path, *found)
         for sample, view in looking.views(vlm, dataset, list(samples))
         for found in _ratios(vlm, view, sample)
     ]
-    return pd.DataFrame(rows, columns=["id", "name", "ratio"])
+    return pd.DataFrame(rows, columns=["id", "image", "name", "ratio"])
 
 
 def _ratios(vlm: Adapter, view: View, sample: Sample) -> Iterator[tuple[str, float]]:

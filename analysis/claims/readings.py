@@ -6,12 +6,12 @@ said otherwise.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from analysis import FEWEST, looking
+from analysis import FEWEST, crops, estimates, looking
 from analysis.claims.evidence import Evidence, Need, family_of, size_of
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
@@ -117,23 +117,42 @@ class Reading:
         folders = (evidence.folder(need, model) for need in needs)
         return tuple(dict.fromkeys(one.folder.name for one in folders if one))
 
-    def judge(self, found: Estimate) -> str:
-        """The verdict's word; of fewer than ``FEWEST`` samples there is none."""
+    def pictures(self, evidence: Evidence, model: str) -> float:
+        """How many pictures there are a question, where they are fewest."""
+        frames = [evidence.frame(need, model) for need in self.needs]
+        shares = [1.0]
+        for frame in frames:
+            if frame is not None and "image" in frame:
+                rows = frame.drop_duplicates("id") if "id" in frame else frame
+                alone = rows["image"].isna().sum()
+                shares.append((rows["image"].nunique() + alone) / max(len(rows), 1))
+        return min(shares)
+
+    def judge(self, found: Estimate, pictures: float = 1) -> str:
+        """The verdict's word; of fewer than ``FEWEST`` samples there is none.
+
+        Args:
+            found: what was measured.
+            pictures: a question.
+        """
         if self.rule is None or found.n < FEWEST or np.isnan(found.value):
             return CANNOT
-        counted = self.unit in ("points", "%")  # a sample can make 100 at most
-        return self.rule.word(widened(found) if counted else found)
+        if np.isnan(found.low) and self.unit in ("points", "%"):
+            found = widened(found, pictures)  # a sample can make 100 at most
+        return CANNOT if np.isnan(found.low) else self.rule.word(found)
 
 
-def widened(found: Estimate) -> Estimate:
-    """An interval without width (no sample differed) as wide as its n allows.
+def widened(found: Estimate, pictures: float = 1) -> Estimate:
+    """An estimate of samples that are all alike, with the interval that n allows.
 
-    Of n samples alike, up to 3/n may be unlike ones that were missed (rule of three).
+    Of n pictures alike, up to 3/n may be unlike ones that were missed (rule of three).
+
+    Args:
+        found: in points or percent, without an interval.
+        pictures: a question.
     """
-    if found.low != found.high:
-        return found
-    unseen = 100 * 3 / found.n
-    return Estimate(found.value, found.low - unseen, found.high + unseen, found.n)
+    unseen = 100 * 3 / (found.n * pictures)
+    return replace(found, low=found.value - unseen, high=found.value + unseen)
 
 
 def fewest_changes(level: float = 0.05) -> int:
@@ -146,31 +165,35 @@ def fewest_changes(level: float = 0.05) -> int:
 
 def gain(run: pd.DataFrame) -> Estimate:
     """Paired gain of a method over the image alone."""
-    return stats.gain(run["plain_score"], run["score"]).times(100)
+    return stats.gain(run["plain_score"], run["score"], run["image"]).times(100)
 
 
 def _gains(run: pd.DataFrame) -> pd.Series:
     return run["score"] - run["plain_score"]
 
 
+def _with_gains(run: pd.DataFrame) -> pd.DataFrame:
+    return run.assign(gain=_gains(run))
+
+
 def gains_apart(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
     """A gain on one group of questions less that on another group."""
-    return stats.between(_gains(one), _gains(other)).times(100)
+    return estimates.between(_with_gains(one), _with_gains(other), "gain").times(100)
 
 
 def gains_over(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
     """Paired difference of two models' gains on the same questions."""
-    return stats.difference(_gains(other), _gains(one)).times(100)
+    return stats.difference(_gains(other), _gains(one), one["image"]).times(100)
 
 
 def fall(small: pd.DataFrame, large: pd.DataFrame) -> Estimate:
     """How much more is right of large objects than of small ones, image alone."""
-    return stats.between(large["plain_score"], small["plain_score"]).times(100)
+    return estimates.between(large, small, "plain_score").times(100)
 
 
 def over(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
     """Paired difference of two methods' answers to the same questions."""
-    return stats.difference(other["score"], one["score"]).times(100)
+    return stats.difference(other["score"], one["score"], one["image"]).times(100)
 
 
 def found_when_wrong(run: pd.DataFrame, control: pd.DataFrame) -> Estimate:
@@ -179,7 +202,7 @@ def found_when_wrong(run: pd.DataFrame, control: pd.DataFrame) -> Estimate:
     held, by_chance = (
         (f["coverage"] >= looking.COVERED).astype(float) for f in (wrong, control)
     )
-    return stats.difference(by_chance, held).times(100)
+    return stats.difference(by_chance, held, wrong["image"]).times(100)
 
 
 def read_when_found(
@@ -191,7 +214,7 @@ def read_when_found(
     """
     missed = run[(run["plain_score"] < 0.5) & (run["coverage"] >= looking.COVERED)]
     one, other = (f["score"].reindex(missed.index) for f in (crop, control))
-    return stats.difference(other, one).times(100)
+    return stats.difference(other, one, missed["image"]).times(100)
 
 
 def missed_when_left(run: pd.DataFrame) -> Estimate:
@@ -200,14 +223,15 @@ def missed_when_left(run: pd.DataFrame) -> Estimate:
     Those without a crop are left out.
     """
     left = run[(run["score"] < 0.5) & run["coverage"].notna()]
-    return stats.accuracy(left["coverage"] < looking.COVERED).times(100)
+    return stats.accuracy(left["coverage"] < looking.COVERED, left["image"]).times(100)
 
 
 def oracle(*runs: pd.DataFrame) -> Estimate:
     """How much the best answer of several methods beats the best method's."""
     scores = pd.concat([run["score"] for run in runs], axis=1, join="inner").dropna()
     best = scores.iloc[:, int(scores.mean().to_numpy().argmax())]
-    return stats.gain(best, scores.max(axis=1)).times(100)
+    pictures = runs[0]["image"][scores.index]
+    return stats.gain(best, scores.max(axis=1), pictures).times(100)
 
 
 # Measures of probes.
@@ -218,28 +242,29 @@ def named(one: str, other: str) -> Callable[[pd.DataFrame], Estimate]:
 
     def measure(probe: pd.DataFrame) -> Estimate:
         wide = probe.pivot(index="id", columns="name", values="score")
-        return stats.difference(wide[other], wide[one]).times(100)
+        pictures = crops.images_of(probe)
+        return stats.difference(wide[other], wide[one], pictures).times(100)
 
     return measure
 
 
 def mean_ratio(layer: pd.DataFrame) -> Estimate:
     """Mean attention ratio, as the paper's Figure 3 has it."""
-    return stats.bootstrap(layer["ratio"].dropna())
+    return estimates.of_column(layer, "ratio")
 
 
 def wrong_over_right(layer: pd.DataFrame) -> Estimate:
     """Difference of the mean base-2 logarithm of the ratio, wrong minus right."""
-    logs = np.log2(layer["ratio"].where(layer["ratio"] > 0))
-    wrong, right = (logs[layer["answer"] == name] for name in ("wrong", "right"))
-    return stats.between(wrong, right)
+    told = layer.assign(log=np.log2(layer["ratio"].where(layer["ratio"] > 0)))
+    wrong, right = (told[told["answer"] == name] for name in ("wrong", "right"))
+    return estimates.between(wrong, right, "log")
 
 
 def layers_above(layers: pd.DataFrame) -> Estimate:
     """Mean share of layers whose ratio of a question is above 1, percent."""
     known = layers.dropna(subset=["ratio"])
     shares = (known["ratio"] > 1).groupby(known["id"]).mean()
-    return stats.bootstrap(shares.to_numpy()).times(100)
+    return stats.bootstrap(shares, images=crops.images_of(known)).times(100)
 
 
 def answer_tokens(costs: pd.DataFrame) -> Estimate:
@@ -250,4 +275,7 @@ def answer_tokens(costs: pd.DataFrame) -> Estimate:
     both, plain = (
         np.array(seconds[name]) / token["rel-att"] for name in ("rel-att", "no-crop")
     )
-    return stats.between(both, plain, np.median)
+    rng = np.random.default_rng(0)
+    added, before = (stats.resampled(one, np.median, rng) for one in (both, plain))
+    middle = float(np.median(both) - np.median(plain))
+    return stats.interval(middle, added - before, len(both) + len(plain))

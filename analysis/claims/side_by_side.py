@@ -153,7 +153,7 @@ def _measured(evidence: Evidence, model: str, part: Answers) -> tuple[str, ...] 
         return None
     n, right = "–", NONE
     if plain is not None:
-        found = stats.accuracy(plain["plain_score"])
+        found = stats.accuracy(plain["plain_score"], plain["image"])
         n, right = str(found.n), found.format(1, scale=100)
     tables = (evidence.rows(run, model) for run in runs)
     lost = sum(rows["error"].notna().sum() for rows in tables if rows is not None)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from analysis import figures
+from analysis import estimates, figures
 from analysis.claims import ledger, readings
 from analysis.claims.claims import CLAIMS
 from analysis.claims.evidence import EMBEDDED, GPU, Answers, Evidence, size_of
@@ -110,10 +110,16 @@ def test_nothing_measured_and_too_few_questions_cannot_be_judged():
 
 def test_unchanged_answers_exclude_a_loss_only_where_there_are_enough_of_them():
     """Rule of three: 36 unchanged answers leave 8 points, 200 leave 1.5."""
-    assert judge(estimate(0, 0, n=36), no_loss(2)) == CANNOT
-    assert judge(estimate(0, 0, n=200), no_loss(2)) == SEEN
-    assert judge(estimate(0, 0, n=200), above()) == NOT_SEEN
-    assert judge(estimate(3, 3, n=20), above(1), unit="×") == SEEN
+
+    def alike(n, value=0.0):
+        return Estimate(value, np.nan, np.nan, n)
+
+    assert judge(alike(36), no_loss(2)) == CANNOT
+    assert judge(alike(200), no_loss(2)) == SEEN
+    assert judge(alike(200), above()) == NOT_SEEN
+    assert judge(alike(20, 3), above(1), unit="×") == CANNOT
+    reading = Reading("x", (), readings.gain, rule=no_loss(2))
+    assert reading.judge(alike(200), pictures=0.25) == CANNOT  # of 50 pictures
 
 
 # Measures.
@@ -121,7 +127,7 @@ def test_unchanged_answers_exclude_a_loss_only_where_there_are_enough_of_them():
 
 def frame(plain, score, **columns):
     made = pd.DataFrame({"plain_score": plain, "score": score, **columns}, dtype=float)
-    return made.rename(index=str)
+    return made.rename(index=str).assign(image=range(len(made)))
 
 
 def test_measures_are_in_points():
@@ -166,17 +172,22 @@ def test_oracle_beats_the_best_method_by_what_only_others_get():
 
 def test_independent_groups_are_resampled_apart(rng):
     one, other = rng.normal(3, 1, 400), rng.normal(1, 1, 100)
-    found = stats.between(one, other)
+    frames = [pd.DataFrame({"x": each, "image": None}) for each in (one, other)]
+    found = estimates.between(*frames, "x")
     assert found.value == pytest.approx(one.mean() - other.mean())
     wide = 1.96 * np.sqrt(one.var() / 400 + other.var() / 100)
     assert found.high - found.low == pytest.approx(2 * wide, rel=0.1)
     assert found.n == 500
-    assert np.isnan(stats.between([], other).value)
+    assert estimates.between(frames[0].iloc[:0], frames[1], "x") == stats.NOTHING
 
 
 def test_ratios_of_wrong_and_right_answers_are_compared_in_doublings():
     layer = pd.DataFrame(
-        {"ratio": [4.0, 4, 2, 2], "answer": ["wrong"] * 2 + ["right"] * 2}
+        {
+            "ratio": [4.0, 4, 2, 2],
+            "answer": ["wrong"] * 2 + ["right"] * 2,
+            "image": None,
+        }
     )
     assert readings.wrong_over_right(layer).value == 1
 
@@ -244,7 +255,7 @@ def test_a_claim_that_nothing_here_could_show_says_why(results_folder):
 
 def test_a_claim_of_no_loss_says_that_its_interval_is_too_wide(write_run):
     write_run(LLAVA, "rel-att", "plates", by_size((0, 1), (1, 1)))
-    assert "wider than its margin (n = 40" in summary_of([LLAVA], "C9")["embedded size"]
+    assert "too few for all alike (n = 40" in summary_of([LLAVA], "C9")["embedded size"]
 
 
 def test_made_up_records_of_a_7b_model_join_the_ledger_by_themselves(write_run):

@@ -12,7 +12,7 @@ def layer_of(ratios, answers, sizes):
     groups = ["small"] * len(sizes)
     return pd.DataFrame(
         {"ratio": ratios, "answer": answers, "size": sizes, "group": groups}
-    )
+    ).assign(image=range(len(sizes)))
 
 
 def test_a_difference_that_is_only_of_size_vanishes_at_like_sizes(rng):
@@ -38,8 +38,8 @@ def test_bins_of_few_answers_are_left_out():
 def test_an_interval_of_too_few_samples_is_none():
     few, enough = stats.bootstrap([4.0] * 3), stats.bootstrap([4.0] * 10)
     table = open_questions.told({"m": {"few": few, "enough": enough}}, "×", null=1)
-    assert table["effect"].tolist() == ["too few", "positive"]
-    assert table["×, 95 %"].tolist() == ["4.0", "4.0 [4.0, 4.0]"]
+    assert table["effect"].tolist() == ["too few", "cannot be told"]
+    assert table["×, 95 %"].tolist() == ["4.0", "4.0 (n = 10, no interval)"]
 
 
 def test_scorers_differ_where_the_label_is_in_a_longer_answer():
@@ -50,6 +50,7 @@ def test_scorers_differ_where_the_label_is_in_a_longer_answer():
             "answer": ["a cat", "cat"],
             "labels": [("cat",)] * 2,
             "question": ["q"] * 2,
+            "image": ["0", "1"],
         }
     )
     found = open_questions.scorers(run)
@@ -82,7 +83,7 @@ def test_every_question_is_measured_or_says_what_it_needs():
 def test_differences_of_a_probe_are_paired():
     table = pd.DataFrame(
         {"id": ["a", "a", "b", "b"], "name": ["x", "y"] * 2, "score": [1, 0, 1, 1]}
-    )
+    ).assign(image=["a", "a", "b", "b"])
     [found] = open_questions.by_name(table, [("x", "y")]).values()
     assert (found.value, found.n) == (50, 2)
     shares = open_questions.scores(table)

@@ -1,12 +1,14 @@
 import numpy as np
 import pandas as pd
+import pytest
 
 from analysis import estimates
 from vicrop.run.stats import Estimate
 
 
 def frame(rows):
-    return pd.DataFrame(rows, columns=["plain_score", "score", "error"])
+    made = pd.DataFrame(rows, columns=["plain_score", "score", "error"])
+    return made.assign(image=made.index)
 
 
 def test_report_has_a_row_a_run():
@@ -22,7 +24,7 @@ def test_report_has_a_row_a_run():
 def scored(before, after):
     """A run's table with these scores."""
     frame = pd.DataFrame({"plain_score": before, "score": after})
-    return frame.assign(error=None)
+    return frame.assign(error=None, image=frame.index)
 
 
 RUNS = {
@@ -67,9 +69,25 @@ def test_effects_say_on_which_side_of_nothing_each_difference_is():
 
 def test_methods_are_compared_on_the_samples_that_both_answered():
     frames = {
-        "rel-att": pd.DataFrame({"score": {"a": 1.0, "b": 1.0, "c": np.nan}}),
+        "rel-att": pd.DataFrame(
+            {"score": {"a": 1.0, "b": 1.0, "c": np.nan}, "image": None}
+        ),
         "no-crop": pd.DataFrame({"score": {"b": 0.0, "a": 1.0, "c": 0.0, "d": 0.0}}),
     }
     gains = estimates.against(frames, "rel-att")
     assert list(gains) == ["no-crop"]
     assert (gains["no-crop"].value, gains["no-crop"].n) == (0.5, 2)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "null", "words"),
+    [
+        (0.1, 0.2, 0, "positive"),
+        (-0.2, -0.1, 0, "negative"),
+        (-0.1, 0.2, 0, "none"),
+        (1.1, 1.3, 1, "positive"),
+        (0.0, 0.2, 0, "none"),
+    ],
+)
+def test_verdict_is_the_side_on_which_the_interval_lies(low, high, null, words):
+    assert estimates.verdict(Estimate((low + high) / 2, low, high, 9), null) == words

@@ -17,6 +17,7 @@ def run(scores, ids="abcd", coverage=1.0, box=(0, 0, 10, 10), plain=0.0):
             "plain_score": np.full(rows, plain),
             "coverage": np.full(rows, coverage) if np.isscalar(coverage) else coverage,
             "box": [box] * rows,
+            "image": list(ids),
         },
         index=list(ids),
     )
@@ -80,7 +81,8 @@ def test_clustered_interval_equals_drawing_questions_in_a_loop(rng):
     ids = [str(number) for number in rng.integers(0, 25, 80)]
     shift = {name: rng.normal() for name in sorted(set(ids))}
     values = [shift[name] + 0.2 * rng.normal() for name in ids]
-    found = gains.clustered(values, ids)
+    crops = pd.DataFrame({"gain": values, "id": ids, "image": ids})
+    found = gains.mean_gain(crops)
     assert found.value == pytest.approx(np.mean(values))
     assert found.n == len(set(ids))
     slow = slow_clustered(values, ids)
@@ -89,15 +91,15 @@ def test_clustered_interval_equals_drawing_questions_in_a_loop(rng):
     assert found.high - found.low > 1.3 * (alone.high - alone.low)
 
 
-def test_clustered_is_the_bootstrap_where_each_question_has_one_crop(rng):
-    values = rng.normal(size=50)
-    found = gains.clustered(values, [str(n) for n in range(50)])
+def test_mean_gain_is_the_bootstrap_where_each_question_has_one_crop(rng):
+    values, ids = rng.normal(size=50), [str(n) for n in range(50)]
+    found = gains.mean_gain(pd.DataFrame({"gain": values, "id": ids, "image": ids}))
     plain = stats.bootstrap(values)
     assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=0.03)
 
 
-def test_clustered_of_nothing_is_not_a_number():
-    found = gains.clustered([], [])
+def test_mean_gain_of_no_crop_is_not_a_number():
+    found = gains.mean_gain(gains.crops_of({}))
     assert math.isnan(found.value) and found.n == 0
 
 
@@ -112,7 +114,7 @@ def test_gain_by_coverage_is_of_each_kinds_crops():
     blind = {name: (bin.value, bin.n) for name, bin in found["blind"].items() if bin.n}
     assert blind == {"nothing": (0.5, 2), "most": (0, 1), "all": (1, 1)}
     assert list(found["maps"]) == list(gains.BINS)
-    assert gains.told(found, "blind", "most") == "+0.0 [+0.0, +0.0]"
+    assert gains.told(found, "blind", "most") == "+0.0 (n = 1, no interval)"
     assert gains.told(found, "maps", "most") == "(no such crop)"
     made = gains.binned_table({"m": found}, "in the crop")
     assert len(made) == 6
@@ -145,7 +147,7 @@ def test_held_says_what_is_in_each_runs_crops():
     assert (row["model"], row["run"], row["n"]) == ("m", "rel-att", 4)
     assert row["object in the crop, %"].startswith("50.0 [")
     assert row["nothing of it, %"].startswith("25.0 [")
-    assert row["mean side, px"] == "10 [10, 10]"
+    assert row["mean side, px"] == "10 (n = 4, no interval)"
 
 
 def test_parts_are_one_thing_more_each(runs):

@@ -125,7 +125,8 @@ def layers(**columns):
     """A frame of one row a sample and layer, layers 0 and 1 in turn."""
     count = len(next(iter(columns.values())))
     ids = [str(number // 2) for number in range(count)]
-    return pd.DataFrame({"id": ids, "layer": [0, 1] * (count // 2), **columns})
+    named = {"id": ids, "image": ids, "layer": [0, 1] * (count // 2)}
+    return pd.DataFrame(named | columns)
 
 
 def test_best_layer_covers_most_objects():
@@ -156,11 +157,12 @@ def test_answers_are_joined_by_id_and_failures_left_out():
     assert joined["id"].tolist() == ["0", "0", "1", "1"]
     assert joined["answer"].tolist() == ["wrong", "wrong", "right", "right"]
     assert joined["group"].tolist() == ["small", "small", "large", "large"]
-    assert looking.ratios(joined, "wrong", layer=1).tolist() == [1.0]
+    assert looking.ratios(joined, "wrong", layer=1)["ratio"].tolist() == [1.0]
 
 
 def test_ratio_by_kind_counts_its_samples(data):
     frame = pd.DataFrame({"id": ["a", "b", "c"], "ratio": [1.0, 2.0, 4.0]})
+    frame["image"] = frame["id"]
     made = looking.ratio_by_kind(frame, data)
     assert {name: one.value for name, one in made.items()} == {
         "digit, n = 2": 2.5,
@@ -302,7 +304,8 @@ def table(right, wrong, groups=("small",)):
                 for n in range(12)
                 for pair in (0, 1)
             ]
-    return pd.DataFrame(rows, columns=["id", "pair", "answer", "group", "ratio"])
+    made = pd.DataFrame(rows, columns=["id", "pair", "answer", "group", "ratio"])
+    return made.assign(image=made["id"])
 
 
 def test_means_are_by_answer_and_layer():

@@ -139,7 +139,7 @@ def slow_rates(texts, labels):
 @given(rows=said)
 def test_rates_of_yes_are_those_of_the_official_script(rows):
     plain, answers, labels = map(list, zip(*rows, strict=True))
-    frame = pd.DataFrame({"labels": [(label,) for label in labels]})
+    frame = pd.DataFrame({"labels": [(label,) for label in labels], "image": None})
     given = [
         np.array([float(a == b) for a, b in zip(texts, labels, strict=True)])
         for texts in (plain, answers)
@@ -211,7 +211,8 @@ def test_question_is_right_if_it_is_in_all_of_its_rotations(answers):
     right = [1.0] * len(bases)
     for base, (cycle, said) in enumerate(answers[:6]):
         right[4 * base + cycle] = float(said)
-    rows = pd.DataFrame({"meta": [{"question_id": base} for base in bases]})
+    metas = [{"question_id": base} for base in bases]
+    rows = pd.DataFrame({"meta": metas, "image": bases})
     given = np.array(right)
     [line] = scores.every_rotation("hr-bench-4k", rows, given, given)
     every = [all(right[at : at + 4]) for at in range(0, len(right), 4)]

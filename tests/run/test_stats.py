@@ -29,15 +29,17 @@ def test_accuracy_of_partial_scores_is_bootstrapped():
 
 
 def test_accuracy_of_nothing_is_not_a_number():
-    estimate = stats.accuracy([])
-    assert math.isnan(estimate.value) and estimate.n == 0
+    assert stats.accuracy([]) == stats.NOTHING
 
 
 @given(scores=SCORES)
 def test_interval_holds_the_value(scores):
     estimate = stats.accuracy(scores)
-    assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
     assert estimate.n == len(scores)
+    if scores.count(0.3) == len(scores):
+        assert math.isnan(estimate.low)
+    else:
+        assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
 
 
 def slow_bootstrap(values, resamples=20_000):
@@ -76,7 +78,7 @@ def test_bootstrap_is_the_same_every_time(rng):
 
 @pytest.mark.parametrize("values", [[2.0], [2.0, 2.0, 2.0]])
 def test_values_that_do_not_vary_have_no_width(values):
-    assert stats.bootstrap(values) == Estimate(2.0, 2.0, 2.0, len(values))
+    assert stats.bootstrap(values) == Estimate(2.0, np.nan, np.nan, len(values))
 
 
 def test_bootstrap_of_nothing_is_not_a_number():
@@ -91,7 +93,9 @@ def test_gain_is_paired():
 
 def test_gain_of_equal_answers_is_exactly_zero():
     scores = np.array([0, 1, 1, 0.3])
-    assert stats.gain(scores, scores) == Estimate(0, 0, 0, 4)
+    found = stats.gain(scores, scores)
+    assert (found.value, found.n) == (0, 4)
+    assert found.format(1, sign=True, scale=100) == "+0.0 (n = 4, no interval)"
 
 
 def test_gain_of_different_samples_is_refused():
@@ -129,7 +133,8 @@ def test_a_score_counts_as_right_from_a_half_on():
 
 
 def frame(rows):
-    return pd.DataFrame(rows, columns=["plain_score", "score", "error"])
+    made = pd.DataFrame(rows, columns=["plain_score", "score", "error"])
+    return made.assign(image=made.index)
 
 
 def test_summary_leaves_failed_samples_out():
@@ -163,25 +168,11 @@ def test_interval_excludes_what_lies_outside(value, excluded):
 def test_interval_of_nothing_excludes_nothing():
     nothing = stats.bootstrap([])
     assert not nothing.excludes(0)
-    assert stats.verdict(nothing) == "none"
+    assert nothing.format() == "–"
 
 
 def test_estimate_in_another_unit_keeps_its_n():
     assert Estimate(0.5, 0.4, 0.6, 9).times(100) == Estimate(50, 40, 60, 9)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "null", "words"),
-    [
-        (0.1, 0.2, 0, "positive"),
-        (-0.2, -0.1, 0, "negative"),
-        (-0.1, 0.2, 0, "none"),
-        (1.1, 1.3, 1, "positive"),
-        (0.0, 0.2, 0, "none"),
-    ],
-)
-def test_verdict_is_the_side_on_which_the_interval_lies(low, high, null, words):
-    assert stats.verdict(Estimate((low + high) / 2, low, high, 9), null) == words
 
 
 def test_difference_is_of_the_samples_that_both_have():
@@ -190,23 +181,3 @@ def test_difference_is_of_the_samples_that_both_have():
     found = stats.difference(before, after)
     assert (found.value, found.n) == (0.5, 2)
     assert found == stats.gain([1.0, 0.0], [1.0, 1.0])
-
-
-@pytest.mark.parametrize("levels", [[0, 1], [0, 0.3, 0.6, 0.9, 1]])
-def test_many_values_are_resampled_as_single_ones_are(rng, levels):
-    values = rng.choice(levels, 400)
-    slow = stats.bootstrap(values)
-    fast = stats.bootstrap_counts(values, stats._mean_of)
-    assert (fast.value, fast.n) == (pytest.approx(slow.value), slow.n)
-    assert fast.low == pytest.approx(slow.low, abs=0.006)
-    assert fast.high == pytest.approx(slow.high, abs=0.006)
-
-
-def test_from_many_values_on_a_mean_takes_the_short_way(rng):
-    values = rng.choice([0, 0.3, 1], stats.MANY + 1)
-    assert stats.bootstrap(values) == stats.bootstrap_counts(values, stats._mean_of)
-    assert stats.bootstrap(rng.random(stats.MANY + 1)).n == stats.MANY + 1
-
-
-def test_many_values_that_are_all_the_same_have_no_width():
-    assert stats.bootstrap_counts(np.ones(9), stats._mean_of) == Estimate(1, 1, 1, 9)

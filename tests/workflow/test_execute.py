@@ -46,7 +46,9 @@ def test_template_takes_every_parameter_of_a_run():
 
 def test_unknown_parameter_is_named(book):
     write(book, "notebooks/a.ipynb", "1")
-    with pytest.raises(ValueError, match="a.ipynb has no parameter colour, size"):
+    with pytest.raises(
+        ValueError, match="unknown parameter 'size' of a.ipynb; known: limit"
+    ):
         execute.execute(Page("a", "a", {"limit": 2, "size": 1, "colour": "red"}))
 
 

@@ -131,7 +131,7 @@ def test_pages_of_runs_use_nothing_of_the_analyses():
     for used in ("run/loop.py", "run/scores.py", "plots.py", "attribution.py"):
         assert f"vicrop/{used}" in found
     own = [file for file in found if file.startswith("workflow/")]
-    assert own == ["workflow/__init__.py", "workflow/replay.py"]
+    assert own == [f"workflow/{n}.py" for n in ("__init__", "parameters", "replay")]
 
 
 def test_what_is_followed_is_what_python_loads():

@@ -194,12 +194,7 @@ def _of_scores(record: Record, config: RunConfig) -> Iterator[str]:
     ):
         if text is None:
             continue
-        now = scoring.score(
-            config.dataset,
-            scoring.prepared(config.dataset, text),
-            record.labels,
-            record.question,
-        )
+        now = scoring.of_answer(config.dataset, text, record.labels, record.question)
         if now != score:
             yield f"{text!r} has the score {score}, but the metric gives {now}"
 

@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from vicrop import methods
+from vicrop.adapters import registry
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import HOW, RunConfig, fault_of
+from vicrop.types import printable
 
 FAILED, REFUSED, STOPPED, UNEXPECTED = 1, 2, 75, 70
 """Exit statuses: whole, with failed samples; something is to be mended first; stopped,
@@ -161,19 +163,31 @@ def run(
     """
     from vicrop.run import loop
 
-    _report(loop.run_together(configs, again=retry_failed))
+    folders = loop.run_together(configs, again=retry_failed)
+    warn(configs[0], configs[0].dataset, folders[0].meta()["layer"])
+    _report(folders)
+
+
+def warn(config: RunConfig, about: str | Path, layer: int) -> None:
+    """Say what answers about a data set or a picture, and maps of a layer, may hide."""
+    unread = registry.unread(config.model, about)
+    if unread:
+        say(f"note: {unread}", err=True)
+    if config.layer is None and config.model not in registry.MODELS:
+        said = f"maps are of layer {layer}, as deep as the family's"
+        typer.echo(f"note: {said}; --layer takes another", err=True)
 
 
 def _report(folders: Iterable[RunFolder]) -> None:
     """Say where whole runs are, and what of them failed: then exit with status 1."""
     failed = []
     for folder in folders:
-        typer.echo(f"records: {folder.records_file}")
+        say(f"records: {folder.records_file}")
         for note in folder.meta()["notes"]:
-            typer.echo(f"note: {note}", err=True)
+            say(f"note: {note}", err=True)
         failed += [record for record in folder.records() if record.error is not None]
     for record in failed[:10]:
-        typer.echo(f"failed: {record.id}: {record.error}", err=True)
+        say(f"failed: {record.id}: {record.error}", err=True)
     if failed:
         typer.echo(
             f"{len(failed)} samples failed; see their `error`, or try them again with "
@@ -196,16 +210,15 @@ def status() -> None:
     from vicrop import paths
     from vicrop.run import checks
 
-    table = Table("run", "state", "done", "failed", "missing", "samples/s", "by")
-    table.columns[0].overflow = "fold"  # never shortened: it is typed again
+    rows = []
     for one in map(checks.status, checks.folders()):
         missing = "?" if one.missing is None else str(one.missing)
         speed = "–" if one.speed is None else f"{one.speed:.2f}"
         counts = (str(one.done), str(one.failed), missing, speed)
-        table.add_row(one.name, one.state, *counts, one.who)
-    typer.echo(f"runs in {paths.runs()}: {table.row_count}")
-    if table.row_count:
-        show(table)
+        rows.append((one.name, one.state, *counts, one.who))
+    say(f"runs in {paths.runs()}: {len(rows)}")
+    if rows:
+        show(("run", "state", "done", "failed", "missing", "samples/s", "by"), rows)
 
 
 def verify(
@@ -221,18 +234,29 @@ def verify(
     for run in checks.named(runs or ()):
         found = list(checks.verify(run, weights))
         for fault in found:
-            typer.echo(f"{run.name}: {fault}", err=True)
+            say(f"{run.name}: {fault}", err=True)
         if found:
             status = REFUSED
             continue
         failed = sum(record.error is not None for record in run.records())
         said = f"{failed} of them failed samples" if failed else "all well"
-        typer.echo(f"{run.name}: {run.seal()['count']} records, {said}")
+        say(f"{run.name}: {run.seal()['count']} records, {said}")
         status = status or (FAILED if failed else 0)
     if status:
         raise typer.Exit(status)
 
 
-def show(table: Table) -> None:
-    """At the terminal's width; whole where there is none."""
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+def show(names: Iterable[str], rows: Iterable[Sequence], title: str = "") -> None:
+    """A table at the terminal's width, whole where there is none; no text is markup."""
+    table = Table(*names, title=printable(title))
+    for column in table.columns:
+        column.overflow = "fold"  # never shortened: names and folders are typed again
+    for row in rows:
+        table.add_row(*map(printable, row))
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, markup=False, emoji=False).print(table)
+
+
+def say(said: str, err: bool = False) -> None:
+    """A line of text from outside."""
+    typer.echo(printable(said).replace("\n", " "), err=err)

@@ -70,7 +70,9 @@ def run_together(
     # Copies of a config may hold what nobody has checked.
     configs = [RunConfig(**config.model_dump()) for config in configs]
     _check_together(configs)
-    wanted = [datasets.asked(config) for config in configs]
+    # Later on, what has vanished fails its own samples only.
+    begins = [not RunFolder.of(config).records_file.exists() for config in configs]
+    wanted = list(map(datasets.asked, configs, begins))
     for config in configs:  # before a model is loaded, and again once its hash is known
         check(config)
     vlm = provenance.load(configs[0]) if vlm is None else vlm
@@ -161,8 +163,7 @@ def _size(sample: Sample, dataset: str) -> float | None:
     """A failed sample's object size, so that it fails in its group; None if unknown."""
     try:
         size = datasets.image_size(datasets.image_path(dataset, sample))
-        datasets.check_boxes(sample, size)
-        return datasets.object_size(sample, size)
+        return datasets.object_size(datasets.clipped(sample, size), size)
     except ASKED_TO_END:
         raise
     except BaseException:  # what is wrong stands in the record already
@@ -173,7 +174,7 @@ def answer_one(
     view: View, config: RunConfig, sample: Sample
 ) -> tuple[Record, Map | None]:
     """One sample's record and map."""
-    datasets.check_boxes(sample, view.image.size)
+    sample = datasets.clipped(sample, view.image.size)
     answer = answer_sample(view, config, sample)
     record = _record(sample, answer, config.dataset, view.image.size)
     return record, answer.amap
@@ -190,9 +191,7 @@ def _record(
     sample: Sample, answer: Answer, dataset: str, size: tuple[int, int]
 ) -> Record:
     plain_score, score = (
-        scoring.score(
-            dataset, scoring.prepared(dataset, text), sample.labels, sample.question
-        )
+        scoring.of_answer(dataset, text, sample.labels, sample.question)
         for text in (answer.plain, answer.text)
     )
     covered = None

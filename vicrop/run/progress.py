@@ -31,11 +31,10 @@ class Tally:
 
     def add(self, record: Record) -> None:
         """Count a record."""
-        if record.score is None:
-            self.errors += 1
-            return
-        self.count += 1
-        self.sum += record.score
+        self.errors += record.error is not None
+        if record.score is not None:
+            self.count += 1
+            self.sum += record.score
 
     def __str__(self) -> str:
         """The mean with its 95 % interval (Wilson's, near it for soft scores)."""

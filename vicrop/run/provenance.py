@@ -24,6 +24,7 @@ def load(config: RunConfig) -> "Adapter":
     options: dict[str, Any] = config.options  # as keywords: checked in ``load``
     return adapters.load(
         config.model,
+        family=config.family,
         layer=config.layer,
         device=config.device,
         dtype=config.dtype,

@@ -18,11 +18,15 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticUseDefault
 
 from vicrop import methods, paths
 from vicrop.adapters import registry
 from vicrop.run import jsonl
 from vicrop.types import Box, Map, Region, check_question
+
+OUTSIDE = re.compile(r"^/|^[A-Za-z]:|^data:|^[\w.+-]+://|(^|/)\.\.(/|$)")
+"""In a path that leaves a folder: a root, a drive, an address, a step up."""
 
 
 class _Strict(BaseModel):
@@ -47,27 +51,46 @@ class _Sealed(_Strict):
 
 
 class Sample(_Strict):
-    """One question of the unified data format (``data.json``).
+    """One question of the unified data format (``data.json``)."""
 
-    Attributes:
-        id: unique in its data set.
-        question: as it is asked.
-        labels: answers that count as right; what ten people said, for some metrics.
-        image_path: relative to the data set's ``images/``, which it may not leave.
-        short_question: asked for the map instead, where the data has one.
-        boxes: ground truth, each (left, top, right, bottom), pixels.
-        options: of a multiple choice.
-        meta: what else is worth keeping, such as ``category``.
-    """
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
+    """Unique in its data set."""
     question: Annotated[str, Field(min_length=1)]
-    labels: Annotated[tuple[str, ...], Field(min_length=1)]
+    """As it is asked."""
+    labels: tuple[str, ...] = ()
+    """Texts that count as right, ten people's for some metrics; none: unscored."""
     image_path: Annotated[str, Field(min_length=1)]
+    """Relative to the data set's ``images/``, which it may not leave."""
     short_question: str | None = None
+    """Asked for the map instead, where the data has one."""
     boxes: tuple[tuple[float, float, float, float], ...] = ()
+    """Ground truth, each [left, top, right, bottom], pixels of the upright image."""
     options: tuple[str, ...] = ()
+    """Of a multiple choice."""
     meta: dict[str, Any] = {}
+    """What else is worth keeping, such as ``category``; other fields are refused."""
+
+    @field_validator(
+        "labels", "short_question", "boxes", "options", "meta", mode="before"
+    )
+    @classmethod
+    def _may_be_empty(cls, given: Any) -> Any:
+        given = given.tolist() if isinstance(given, np.ndarray) else given
+        if given in (None, "", [""]) or given != given:  # as tables write a gap
+            raise PydanticUseDefault
+        return given
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _are_texts(cls, given: Any) -> Any:
+        # One by itself is read, but not the text of a list; whole numbers are.
+        one = isinstance(given, (str, int)) and str(given)[:1] not in ("", "[")
+        listed = [given] if one else given
+        if not isinstance(listed, (list, tuple)):
+            return given
+        return [str(text) if type(text) is int else text for text in listed]
 
     @field_validator("question")
     @classmethod
@@ -77,24 +100,19 @@ class Sample(_Strict):
     @field_validator("image_path")
     @classmethod
     def _stays_inside(cls, path: str) -> str:
-        parts = path.replace("\\", "/").split("/")
-        if not parts[0] or ".." in parts or ":" in parts[0]:
-            raise ValueError(
-                f"{path!r} leaves the data set's images/ folder; give a path relative "
-                "to it"
-            )
+        if OUTSIDE.search(path.replace("\\", "/")):
+            raise ValueError("it leaves images/; put the picture there")
         return path
 
     @field_validator("boxes")
     @classmethod
     def _are_boxes(cls, boxes: tuple) -> tuple:
         for left, top, right, bottom in boxes:
-            if not all(map(math.isfinite, (left, top, right, bottom))):
-                raise ValueError(f"box {[left, top, right, bottom]} is not finite")
-            if not (0 <= left < right and 0 <= top < bottom):
+            if not (-math.inf < left < right < math.inf > bottom > top > -math.inf):
                 raise ValueError(
                     f"box {[left, top, right, bottom]} is not [left, top, right, "
-                    "bottom] with 0 <= left < right and 0 <= top < bottom"
+                    "bottom] with left < right and top < bottom, all finite; if it is "
+                    "[x, y, width, height], add x and y to the others"
                 )
         return boxes
 
@@ -209,10 +227,11 @@ def fault_of(error: ValidationError) -> str:
     return reason if said else f"{place} is {first['input']!r:.80}: {reason}"
 
 
-RunConfig.__doc__ = f"{str(RunConfig.__doc__).rstrip()}\n\n    Attributes:" + "".join(
-    f"\n        {name}: {field.description}"
-    for name, field in RunConfig.model_fields.items()
-)
+for _kind in (Sample, RunConfig):
+    _kind.__doc__ = f"{str(_kind.__doc__).rstrip()}\n\n    Attributes:" + "".join(
+        f"\n        {name}: {field.description}"
+        for name, field in _kind.model_fields.items()
+    )
 
 HOW = (
     *("family", "device", "shard", "shards"),
@@ -224,7 +243,7 @@ HOW = (
 class Record(_Sealed):
     """What happened to one sample: one line of ``records.jsonl``.
 
-    Either ``error`` is set, or ``answer`` and ``score`` are.
+    Either ``error`` is set, or ``answer`` is, and scores if there are labels.
 
     Attributes:
         id: of the sample.

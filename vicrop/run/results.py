@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from vicrop import paths
+from vicrop.methods import METHODS
 from vicrop.run.folder import META, RunFolder
 from vicrop.run.records import Record, RunConfig
 
@@ -89,20 +90,12 @@ def tables(model: str, dataset: str | None = None) -> dict[str, pd.DataFrame]:
 def by_model(
     models: Sequence[str], dataset: str, group: str
 ) -> dict[str, dict[str, pd.DataFrame]]:
-    """Tables of several models' runs on one data set, rows of one size group only.
-
-    Returns:
-        By model, then by ``label``; models without such runs are left out.
-    """
+    """``tables`` by model, rows of one size group only; models without any left out."""
     found = {name: of_group(tables(name, dataset), group) for name in models}
     return {name: runs for name, runs in found.items() if runs}
 
 
-ORDER = (
-    "no-crop rel-att grad-att pure-grad rel-att-high grad-att-high pure-grad-high"
-    " raw-att floor-att raw-att-high floor-att-high human-crop human-crop-tight"
-    " random-crop center-crop full-twice"
-).split()
+ORDER = tuple(dict.fromkeys(("no-crop", *METHODS)))
 """How methods follow each other in tables."""
 
 

@@ -14,6 +14,7 @@ from vicrop.run import results, stats
 from vicrop.run.folder import META, RECORDS, RunFolder
 from vicrop.run.stats import Estimate
 from vicrop.scoring import pope
+from vicrop.types import printable
 
 LEFT_OUT = {"aokvqa": "difficult_direct_answer"}
 """Questions that the official mean leaves out, by data set: those with this in meta."""
@@ -68,13 +69,15 @@ class Score:
         variant: ``official`` or ``upstream``.
         metric: its name.
         n: answers that count.
-        errors: samples that failed, of the group.
+        errors: samples of the group that failed, and are in no mean.
+        missing: samples of the run that have no record yet.
         plain: of the answers without a crop.
         answer: of the method's answers.
         gain: paired difference of the two.
         fixed: answers that became right (a score counts as right from 0.5 on).
         broken: answers that became wrong.
-        p: McNemar's exact p of these two.
+        p: of these two, see ``stats.flips``.
+        unscored: samples without labels, of the group; they are in no mean.
     """
 
     run: str
@@ -86,12 +89,14 @@ class Score:
     metric: str
     n: int
     errors: int
+    missing: int
     plain: Estimate
     answer: Estimate
     gain: Estimate
     fixed: int | None = None
     broken: int | None = None
     p: float | None = None
+    unscored: int = 0
 
 
 def card(run: RunFolder) -> list[Score]:
@@ -105,12 +110,12 @@ def card(run: RunFolder) -> list[Score]:
         ValueError: if it has no parameters, or records that cannot be read.
     """
     _check(run)
-    config, found = run.config(), []
-    named = {"run": run.folder.name} | config.model_dump(
-        include={"model", "method", "dataset"}
-    )
+    config, found, table = run.config(), [], results.table(run)
+    named = config.model_dump(include={"model", "method", "dataset"})
+    missing = run.meta().get("asked", len(table)) - len(table)
+    named |= {"run": run.folder.name, "missing": missing}
     variants = scoring.VARIANTS[: 1 + scoring.has_upstream(config.dataset)]
-    for group, rows in groups(results.table(run)).items():
+    for group, rows in groups(table).items():
         for variant in variants:
             official = variant == "official"
             kept = counted(rows, config.dataset) if official else rows
@@ -151,27 +156,32 @@ def counted(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return rows[~rows["meta"].map(lambda meta: bool(meta.get(flag)))]
 
 
-def _scores(named: dict[str, str], rows: pd.DataFrame) -> list[Score]:
+def _scores(named: dict[str, Any], rows: pd.DataFrame) -> list[Score]:
     """The metric itself, then what else is usual for the data set."""
-    kept = rows[rows["error"].isna()]
+    kept = rows[rows["error"].isna() & rows["labels"].astype(bool)]
     dataset, variant = named["dataset"], named["variant"]
     before = rescored(kept, "plain", dataset, variant)
     after = rescored(kept, "answer", dataset, variant)
-    common: dict[str, Any] = named | {"n": len(kept), "errors": len(rows) - len(kept)}
-    first = _paired(metric_name(dataset, variant), before, after)
-    made = [first | asdict(stats.changes(before, after))]
+    errors = int(rows["error"].notna().sum())
+    counts = {"errors": errors, "unscored": len(rows) - errors - len(kept)}
+    common: dict[str, Any] = named | {"n": len(kept)} | counts
+    images = kept["image"].to_numpy()
+    first = _paired(metric_name(dataset, variant), before, after, images)
+    made = [first | asdict(stats.changes(before, after, images))]
     if variant == "official" and dataset in FURTHER and len(kept):
         made += FURTHER[dataset](dataset, kept, before, after)
     return [Score(**common | one) for one in made]
 
 
-def _paired(metric: str, before: ArrayLike, after: ArrayLike) -> dict[str, Any]:
+def _paired(
+    metric: str, before: ArrayLike, after: ArrayLike, images: ArrayLike
+) -> dict[str, Any]:
     """A metric's fields of a Score, of answers without and with the crop."""
     return {
         "metric": metric,
-        "plain": stats.accuracy(before),
-        "answer": stats.accuracy(after),
-        "gain": stats.gain(before, after),
+        "plain": stats.accuracy(before, images),
+        "answer": stats.accuracy(after, images),
+        "gain": stats.gain(before, after, images),
     }
 
 
@@ -184,7 +194,7 @@ def as_said(
 ) -> Metrics:
     """The official score of answers that nobody prepared (``scoring.prepared``)."""
     was, now = (rescored(rows, c, dataset, "as said") for c in ("plain", "answer"))
-    return [_paired(f"{metric_name(dataset)}, as said", was, now)]
+    return [_paired(f"{metric_name(dataset)}, as said", was, now, rows["image"])]
 
 
 PLAIN, ANSWER, TRUE = 1, 2, 4
@@ -199,14 +209,13 @@ def yes_or_no(
     plain, answer = (np.where(scores == 1, true, ~true) for scores in (before, after))
     # One number a question, so that a resample takes both answers and the label.
     codes = TRUE * true + ANSWER * answer + PLAIN * plain
-
-    def rate(name: str, bit: int) -> stats.OfCounts:
-        return lambda kinds, counts: pope.rates(kinds & bit, kinds & TRUE, counts)[name]
+    kinds, each = np.arange(8), np.eye(8)[codes]
+    every = np.vstack([each.sum(0), stats.sums(each, rows["image"])])
+    was, now = (pope.rates(kinds & b, kinds & TRUE, every) for b in (PLAIN, ANSWER))
 
     def estimates(name: str) -> dict[str, Any]:
-        was, now = rate(name, PLAIN), rate(name, ANSWER)
-        of = {"plain": was, "answer": now, "gain": lambda *on: now(*on) - was(*on)}
-        return {key: stats.bootstrap_counts(codes, one) for key, one in of.items()}
+        of = {"plain": was[name], "answer": now[name], "gain": now[name] - was[name]}
+        return {k: stats.interval(one[0], one[1:], len(rows)) for k, one in of.items()}
 
     return [{"metric": name} | estimates(name) for name in pope.RATES]
 
@@ -223,9 +232,11 @@ def every_rotation(
     Of those that were answered in every rotation: a subset draws rows, not questions.
     """
     base = rows["meta"].map(lambda meta: meta["question_id"]).to_numpy()
-    asked = pd.DataFrame({"before": before, "after": after}).groupby(base)
-    worst = asked.min()[asked.size() == ROTATIONS]
-    made = _paired("right in every rotation", worst["before"], worst["after"])
+    given = {"before": before, "after": after, "image": rows["image"].to_numpy()}
+    asked = pd.DataFrame(given).groupby(base)
+    worst = asked.agg({"before": "min", "after": "min", "image": "first"})
+    worst = worst[asked.size() == ROTATIONS]
+    made = _paired("right in every rotation", *(worst[name] for name in given))
     return [made | {"n": len(worst)}] if len(worst) else []
 
 
@@ -251,13 +262,10 @@ def flat(scores: Iterable[Score]) -> pd.DataFrame:
 def readable(scores: Iterable[Score]) -> pd.DataFrame:
     """A table to read: percentages with 95 % intervals, gains in points."""
 
-    def shown(found: Estimate, sign: bool = False) -> str:
-        return found.format(1, sign=sign, scale=100) if found.n else "–"
-
     def of_first(value: float | None, spec: str) -> str:
         return "" if value is None else format(value, spec)
 
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "run": one.run,
             "group": one.group,
@@ -265,15 +273,41 @@ def readable(scores: Iterable[Score]) -> pd.DataFrame:
             "metric": one.metric,
             "n": one.n,
             "errors": one.errors,
-            "no crop, %": shown(one.plain),
-            "answer, %": shown(one.answer),
-            "gain, points": shown(one.gain, sign=True),
+            "unscored": one.unscored,
+            "missing": one.missing,
+            "no crop, %": one.plain.format(1, scale=100),
+            "answer, %": one.answer.format(1, scale=100),
+            "gain, points": one.gain.format(1, sign=True, scale=100),
             "fixed": of_first(one.fixed, "d"),
             "broken": of_first(one.broken, "d"),
-            "McNemar p": of_first(one.p, ".1g"),
+            "p": of_first(one.p, ".1g"),
         }
         for one in scores
     )
+    return table[[c for c in table if c != "unscored" or table[c].any()]]
+
+
+def notes(scores: Sequence[Score]) -> list[str]:
+    """What the numbers of one run lack, a sentence each."""
+    failed, missing = max(one.errors for one in scores), scores[0].missing
+    said = {"failed": failed, "have no record yet: it is not finished": missing}
+    return [f"{scores[0].run}: {n} samples {what}" for what, n in said.items() if n]
+
+
+def compared(runs: Sequence[RunFolder]) -> pd.DataFrame:
+    """Answers of runs against the first's, to be read; runs on other data left out."""
+    data = runs[0].config().dataset
+    same = [run for run in runs if run.config().dataset == data]
+    first, *others = [counted(results.table(run), data) for run in same]
+    rows = []
+    for run, table in zip(same[1:], others, strict=True):
+        both = first.merge(table, on=["id", "question"])
+        both = both.dropna(subset=["score_x", "score_y"])
+        pair = both["score_x"], both["score_y"], both["image_x"]
+        points, found = stats.gain(*pair), asdict(stats.changes(*pair))
+        row = {"run": run.name, "n": len(both), "points": points.format(1, True, 100)}
+        rows.append(row | found | {"p": f"{found['p']:.1g}"})
+    return pd.DataFrame(rows)
 
 
 def write(scores: Iterable[Score], folder: Path) -> list[Path]:
@@ -288,10 +322,14 @@ def write(scores: Iterable[Score], folder: Path) -> list[Path]:
     """
     scores = list(scores)
     table, shown = flat(scores), readable(scores)
+    plain = {name: shown[name].map(printable) for name in ("run", "group")}
+    for name in plain:  # nothing of them is markup
+        plain[name] = plain[name].replace(r"[\\`*_\[\]<>|$&~#]", r"\\\g<0>", regex=True)
     made = {
         "csv": table.to_csv(index=False),
         "json": table.to_json(orient="records", indent=1, double_precision=15),
-        "md": shown.to_markdown(index=False, disable_numparse=True) + "\n",
+        "md": shown.assign(**plain).to_markdown(index=False, disable_numparse=True)
+        + "\n",
     }
     folder.mkdir(parents=True, exist_ok=True)
     files = {folder / f"scores.{kind}": text for kind, text in made.items()}

@@ -1,34 +1,30 @@
 """Intervals and tests for answers to the same questions.
 
-One resampling serves all bootstraps: ``resampled`` draws, ``interval`` reads.
+Answers about one picture are not independent: pictures are drawn, each with all of its
+samples. ``resampled`` draws, ``interval`` reads.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 import pandas as pd
 from numpy.random import Generator
 from numpy.typing import ArrayLike
-from statsmodels.stats.contingency_tables import mcnemar
+from scipy.stats import binom
 from statsmodels.stats.proportion import proportion_confint
 
-RESAMPLES = 4000
+RESAMPLES, BATCH = 4000, 100
+"""Resamples in all, and those that are held at once."""
 
-BATCH = 500
-"""Resamples that are held at once."""
-
-OfCounts = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""A statistic of different values, (levels,), and how often each comes up, (…, levels);
-gives (…)."""
-
-MANY = 2000
-"""Values from which on a mean is resampled by how often each comes up."""
+Images = ArrayLike | None
+"""(samples,) the picture of each; None, for one or all, is a picture of its own."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval and the number of samples behind it."""
+    """A value with its 95 % interval, NaN where none can be told, and its samples."""
 
     value: float
     low: float
@@ -36,7 +32,7 @@ class Estimate:
     n: int
 
     def excludes(self, value: float) -> bool:
-        """Whether the interval lies on one side of ``value``."""
+        """Whether the interval lies on one side of ``value``; False without one."""
         return self.low > value or self.high < value
 
     def times(self, factor: float) -> "Estimate":
@@ -45,170 +41,226 @@ class Estimate:
         return Estimate(*parts, self.n)
 
     def format(self, digits: int = 2, sign: bool = False, scale: float = 1) -> str:
-        """As ``value [low, high]``, multiplied by ``scale``."""
+        """As ``value [low, high]``, multiplied by ``scale``; ``–`` of no samples."""
+        if not self.n:
+            return "–"
         said = self.times(scale)
         spec = f"{'+' if sign else ''}.{digits}f"
-        made = f"{said.value:{spec}} [{said.low:{spec}}, {said.high:{spec}}]"
-        return made.replace("-", "−")
+        ends = f"[{said.low:{spec}}, {said.high:{spec}}]"
+        ends = f"(n = {self.n}, no interval)" if np.isnan(self.low) else ends
+        return f"{said.value:{spec}} {ends}".replace("-", "−")
 
 
 NOTHING = Estimate(np.nan, np.nan, np.nan, 0)
 """Of no samples."""
 
 
-def wilson(total: float, count: int) -> Estimate:
+def _numbers(values: ArrayLike) -> np.ndarray:
+    """Values as (samples,) floats, if they are one finite number a sample."""
+    given = np.asarray(values)
+    if given.ndim == 1:  # None among numbers makes objects of them
+        given = pd.Series(given).infer_objects().to_numpy()
+    if given.ndim != 1 or (len(given) and given.dtype.kind not in "biuf"):
+        raise ValueError(
+            f"expected a number a sample, got {type(values).__name__} of shape "
+            f"{given.shape} and type {given.dtype}; give one column, as table['score']"
+        )
+    made = given.astype(float)
+    if not np.isfinite(made).all():
+        raise ValueError(
+            f"{(~np.isfinite(made)).sum()} of {len(made)} values are missing or not "
+            "finite; leave those samples out, as table['score'].dropna() does"
+        )
+    return made
+
+
+def _numbered(images: Images, count: int) -> np.ndarray:
+    """(samples,) the number of each sample's picture, from 0."""
+    given = np.full(count, None) if images is None else np.asarray(images, object)
+    if given.shape != (count,):
+        raise ValueError(f"{count} values have pictures of shape {given.shape}")
+    codes, names = pd.factorize(given)
+    own = codes < 0
+    codes[own] = len(names) + np.arange(own.sum())
+    return codes
+
+
+def wilson(total: float, count: float) -> Estimate:
     """Mean of so many scores in [0, 1] of this sum, with Wilson's interval."""
     low, high = proportion_confint(total, count, method="wilson")
-    return Estimate(float(total / count), float(low), float(high), count)
+    return Estimate(float(total / count), float(low), float(high), round(count))
 
 
-def accuracy(scores: ArrayLike) -> Estimate:
-    """Mean of scores in [0, 1]: Wilson's interval if all are 0 or 1, else bootstrap."""
-    scores = np.asarray(scores, float)
-    if len(scores) and np.isin(scores, (0, 1)).all():
-        return wilson(scores.sum(), len(scores))
-    return bootstrap(scores)
+def accuracy(scores: ArrayLike, images: Images = None) -> Estimate:
+    """Mean of scores in [0, 1]: Wilson's interval if all are 0 or 1, else bootstrap.
+
+    Wilson's is of as many independent scores as would vary like these pictures' do; if
+    no picture differs from the mean, of as many as there are pictures.
+
+    Source: effective sample size, Kish (1965); in Wilson's, Korn and Graubard (1998).
+    A bootstrap is too narrow near 0 and 1.
+    """
+    made = _numbers(scores)
+    if len(made) and not 0 <= made.min() <= made.max() <= 1:
+        raise ValueError(
+            f"scores lie in [0, 1], got {made.min():g} to {made.max():g}; divide "
+            "percentages by 100"
+        )
+    if not len(made) or not np.isin(made, (0, 1)).all():
+        return bootstrap(made, images=images)
+    mean, n, codes = made.mean(), len(made), _numbered(images, len(made))
+    spread = (np.bincount(codes, made - mean) ** 2).sum() / n**2
+    varies = spread > 1e-15  # not a rounding error
+    alike = min(n, mean * (1 - mean) / spread) if varies else codes.max() + 1
+    return replace(wilson(mean * alike, alike), n=n)
+
+
+def sums(parts: np.ndarray, images: Images, seed: int | Generator = 0) -> np.ndarray:
+    """(``RESAMPLES``, columns) sums over samples, their pictures drawn at random.
+
+    How often one of the pictures that add the same is drawn is multinomial.
+
+    Args:
+        parts: (samples, columns) what each adds; at least one sample.
+        images: drawn with all of their samples.
+        seed: of the resampling, or its generator.
+    """
+    rng, codes = np.random.default_rng(seed), _numbered(images, len(parts))
+    each = np.stack([np.bincount(codes, column) for column in parts.T], axis=1)
+    # Rounded: sums of equal scores in another order differ in their last bits.
+    kinds, counts = np.unique(each.round(9), axis=0, return_counts=True)
+    rounds, n = range(0, RESAMPLES, BATCH), len(each)
+    drawn = (rng.multinomial(n, counts / n, BATCH) for _ in rounds)
+    return np.concatenate([often @ kinds for often in drawn])
 
 
 def resampled(
-    values: np.ndarray, statistic: Callable = np.mean, seed: int | Generator = 0
+    values: np.ndarray,
+    statistic: Callable = np.mean,
+    seed: int | Generator = 0,
+    images: Images = None,
 ) -> np.ndarray:
-    """A statistic of values that are drawn with replacement, again and again.
-
-    Args:
-        values: (samples,), at least one.
-        statistic: takes ``axis``.
-        seed: of the resampling, or its generator.
-
-    Returns:
-        (``RESAMPLES``,).
-    """
-    rng, n = np.random.default_rng(seed), len(values)
-    rounds = range(0, RESAMPLES, BATCH)
-    drawn = (values[rng.integers(0, n, (BATCH, n))] for _ in rounds)
-    return np.concatenate([statistic(each, axis=-1) for each in drawn])
+    """(``RESAMPLES``,) a statistic of values, such as ``np.median``; see ``sums``."""
+    if statistic is np.mean:
+        total, count = sums(np.stack([values, np.ones(len(values))], 1), images, seed).T
+        return total / count
+    rng, codes = np.random.default_rng(seed), _numbered(images, len(values))
+    n = codes.max() + 1
+    drawn = (rng.integers(0, n, n) for _ in range(RESAMPLES))
+    often = (np.bincount(pictures, minlength=n)[codes] for pictures in drawn)
+    return np.array([statistic(np.repeat(values, times)) for times in often])
 
 
 def interval(value: float, drawn: np.ndarray, n: int) -> Estimate:
-    """A value with the middle 95 % of what its resamples gave."""
-    low, high = np.percentile(drawn, (2.5, 97.5))
+    """A value with the middle 95 % of what its resamples gave; none without width."""
+    low, high = np.nanpercentile(drawn, (2.5, 97.5))
+    if np.isclose(low, high, rtol=1e-9, atol=1e-12):
+        low = high = np.nan
     return Estimate(float(value), float(low), float(high), n)
 
 
-def bootstrap(values: ArrayLike, statistic=np.mean, seed: int = 0) -> Estimate:
-    """A statistic with its percentile bootstrap interval.
+def bootstrap(
+    values: ArrayLike, statistic=np.mean, seed: int = 0, images: Images = None
+) -> Estimate:
+    """A statistic with its percentile bootstrap interval over pictures.
 
     Args:
         values: (samples,).
-        statistic: takes ``axis``.
+        statistic: see ``resampled``.
         seed: of the resampling.
+        images: of the samples.
     """
-    values = np.asarray(values, float)
-    center = float(statistic(values)) if len(values) else np.nan
-    if len(values) < 2 or np.ptp(values) == 0:
-        return Estimate(center, center, center, len(values))
-    if statistic is np.mean and len(values) > MANY and len(np.unique(values)) <= MANY:
-        return bootstrap_counts(values, _mean_of, seed)
-    return interval(center, resampled(values, statistic, seed), len(values))
+    made = _numbers(values)
+    if not len(made):
+        return NOTHING
+    drawn = resampled(made, statistic, seed, images)
+    return interval(statistic(made), drawn, len(made))
 
 
-def bootstrap_counts(
-    values: np.ndarray, statistic: OfCounts, seed: int = 0
-) -> Estimate:
-    """``bootstrap`` for many samples of few different values, without their copies.
-
-    A resample is told by how often each value comes up in it, which is multinomial.
-
-    Args:
-        values: (samples,), at least one.
-        statistic: see ``OfCounts``.
-        seed: of the resampling.
-    """
-    levels, counts = np.unique(values, return_counts=True)
-    center = float(statistic(levels, counts))
-    n = int(counts.sum())
-    if len(levels) == 1:
-        return Estimate(center, center, center, n)
-    drawn = np.random.default_rng(seed).multinomial(n, counts / n, RESAMPLES)
-    return interval(center, statistic(levels, drawn), n)
+def _pair(before: ArrayLike, after: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Two columns of numbers of the same samples."""
+    made = _numbers(before), _numbers(after)
+    if made[0].shape != made[1].shape:
+        raise ValueError(
+            f"paired scores must be of the same samples, got {len(made[0])} and "
+            f"{len(made[1])}"
+        )
+    ids = [one.index for one in (before, after) if isinstance(one, pd.Series)]
+    if len(ids) == 2 and not ids[0].equals(ids[1]):
+        raise ValueError("paired scores have other ids; use stats.difference for them")
+    return made
 
 
-def _mean_of(levels: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return counts @ levels / counts.sum(-1)
-
-
-def gain(before: ArrayLike, after: ArrayLike) -> Estimate:
-    """Mean paired difference of scores, with its bootstrap interval over samples.
+def gain(before: ArrayLike, after: ArrayLike, images: Images = None) -> Estimate:
+    """Mean paired difference of scores, with its bootstrap interval over pictures.
 
     Args:
         before: (samples,) scores.
         after: (samples,) scores of the same samples.
+        images: of the samples.
 
     Raises:
-        ValueError: if they are not of the same length.
+        ValueError: if they are not of the same samples.
     """
-    before, after = np.asarray(before, float), np.asarray(after, float)
-    if before.shape != after.shape:
-        raise ValueError(
-            f"paired scores must be of the same samples, got {len(before)} and "
-            f"{len(after)}"
-        )
-    return bootstrap(after - before)
+    was, now = _pair(before, after)
+    return bootstrap(now - was, images=images)
 
 
-def difference(before: pd.Series, after: pd.Series) -> Estimate:
+def difference(
+    before: pd.Series, after: pd.Series, images: pd.Series | None = None
+) -> Estimate:
     """``gain`` of one column over another, on the samples that both have.
 
     Args:
         before: scores by sample id; missing ones are left out.
         after: the same.
+        images: by sample id.
     """
+    for one in (before, after):
+        if not isinstance(one, pd.Series) or not one.index.is_unique:
+            raise ValueError(
+                f"expected scores by id, each id once, got {type(one).__name__}; give "
+                "a table's column, as table['score']"
+            )
     both = pd.concat([before, after], axis=1, join="inner").dropna()
-    return gain(both.iloc[:, 0], both.iloc[:, 1])
-
-
-def between(
-    one: ArrayLike, other: ArrayLike, statistic=np.mean, seed: int = 0
-) -> Estimate:
-    """Difference of a statistic of two independent groups, bootstrapped in each.
-
-    Args:
-        one: (samples,); missing ones are left out.
-        other: (samples,) of other samples, whose statistic is subtracted.
-        statistic: takes ``axis``.
-        seed: of the resampling.
-
-    Returns:
-        An ``Estimate`` whose n is of both groups; of nothing if one is empty.
-    """
-    groups = [np.asarray(group, float) for group in (one, other)]
-    first, second = (group[~np.isnan(group)] for group in groups)
-    if not (len(first) and len(second)):
-        return NOTHING
-    rng = np.random.default_rng(seed)
-    drawn = resampled(first, statistic, rng) - resampled(second, statistic, rng)
-    middle = statistic(first) - statistic(second)
-    return interval(middle, drawn, len(first) + len(second))
+    there = None if images is None else images.reindex(both.index)
+    return gain(both.iloc[:, 0], both.iloc[:, 1], there)
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What a method did to single answers: counts, and McNemar's exact p."""
+    """What a method did to single answers: counts, and the exact p of ``flips``."""
 
     fixed: int
     broken: int
     p: float
 
 
-def changes(before: np.ndarray, after: np.ndarray) -> Changes:
-    """Answers fixed and broken (a score counts as right from 0.5 on).
+def changes(before: ArrayLike, after: ArrayLike, images: Images = None) -> Changes:
+    """Answers fixed and broken (a score counts as right from 0.5 on)."""
+    was, now = (scores >= 0.5 for scores in _pair(before, after))
+    net = now.astype(int) - was
+    each = np.bincount(_numbered(images, len(net)), net).astype(int)  # of a picture
+    return Changes(int((net > 0).sum()), int((net < 0).sum()), flips(each))
 
-    Source: McNemar (1947); the exact binomial test over the changed pairs.
+
+def flips(net: np.ndarray) -> float:
+    """Exact two-sided p of the sum of pictures' net changes, their signs being chance.
+
+    Args:
+        net: (pictures,) answers fixed less those broken, whole numbers.
+
+    Source: a sign-flip test; McNemar's (1947) with one question a picture.
     """
-    was, now = np.asarray(before) >= 0.5, np.asarray(after) >= 0.5
-    fixed, broken = int((~was & now).sum()), int((was & ~now).sum())
-    found = mcnemar([[0, broken], [fixed, 0]], exact=True)
-    return Changes(fixed, broken, float(found.pvalue))
+    sizes, counts = np.unique(abs(net[net != 0]), return_counts=True)
+    parts = [np.ones(1)]
+    for size, count in zip(sizes, counts, strict=True):
+        part = np.zeros(size * count + 1)  # chances that 0, 1, … of it are positive
+        part[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
+        parts.append(part)
+    chances = reduce(np.convolve, parts)
+    apart = abs(2 * np.arange(len(chances)) - len(chances) + 1)
+    return min(1.0, float(chances[apart >= abs(net.sum())].sum()))
 
 
 @dataclass(frozen=True)
@@ -224,25 +276,19 @@ class Summary:
 
 
 def summary(frame: pd.DataFrame) -> Summary:
-    """What a run's table says (see ``results.table``); failed samples are left out.
+    """What a run's table says (see ``results.table``).
 
     Args:
-        frame: one row a sample, with ``score``, ``plain_score`` and ``error``.
+        frame: one row a sample, with ``score``, ``plain_score``, ``error`` and
+            ``image``; samples that failed or have no score are left out.
     """
-    kept = frame[frame["error"].isna()]
-    before, after = kept["plain_score"].to_numpy(), kept["score"].to_numpy()
+    kept = frame.dropna(subset=["plain_score", "score"])
+    before, after, images = kept["plain_score"], kept["score"], kept["image"]
     return Summary(
         n=len(kept),
-        errors=len(frame) - len(kept),
-        plain=accuracy(before),
-        score=accuracy(after),
-        gain=gain(before, after),
-        changes=changes(before, after),
+        errors=int(frame["error"].notna().sum()),
+        plain=accuracy(before, images),
+        score=accuracy(after, images),
+        gain=gain(before, after, images),
+        changes=changes(before, after, images),
     )
-
-
-def verdict(estimate: Estimate, null: float = 0) -> str:
-    """``positive``, ``negative`` or ``none``: on which side of ``null`` it lies."""
-    if not estimate.excludes(null):
-        return "none"
-    return "positive" if estimate.value > null else "negative"
