@@ -11,6 +11,7 @@ from rich.table import Table
 
 import data_prep
 from vicrop import paths
+from vicrop.run.folder import NotOurs
 
 if TYPE_CHECKING:
     from data_prep.dataset import DataSet
@@ -81,7 +82,7 @@ def _agree(facts: "DataSet", plan: "list[Row]", yes: bool) -> None:
     """Show what will be fetched, and ask.
 
     Raises:
-        RuntimeError: if there is nobody to ask.
+        NotOurs: if there is nobody to ask.
     """
     table = Table("file", "from", "GB, about", "state", title=facts.title)
     for row in plan:
@@ -92,7 +93,7 @@ def _agree(facts: "DataSet", plan: "list[Row]", yes: bool) -> None:
     if yes or all(row.state == "here" for row in plan):
         return
     if not sys.stdin.isatty():
-        raise RuntimeError("nothing was fetched: add --yes to fetch unasked")
+        raise NotOurs("nothing was fetched: add --yes to fetch unasked")
     typer.confirm("fetch these files?", abort=True)
 
 

@@ -202,6 +202,13 @@ def _fetch(
         raise ValueError(
             f"the weights in {source} are torn ({error}); fetch or make them again"
         ) from error
+    except (ValueError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # of files that are not as transformers wrote them
+        raise ValueError(
+            f"{source} cannot be read as a {spec.family} model and its processor "
+            f"({type(error).__name__}: {error}); save it or fetch it again"
+        ) from error
     model, found = loaded
     _check_whole(source, found)
     return spec, model, processor
