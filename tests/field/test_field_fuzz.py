@@ -2,13 +2,13 @@
 
 import io
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
 
 import pytest
+from transformers.utils import logging
 
 from vicrop import adapters, cli, paths
 from vicrop.run.folder import RunFolder
@@ -148,7 +148,7 @@ def test_question_that_a_tokenizer_finds_long_is_no_warning(
     vicrop, checkpoint, data, caplog, monkeypatch
 ):
     """Ours, as case 7: what counts is what the model takes, which we look at."""
-    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    monkeypatch.setattr(logging.get_logger("transformers"), "propagate", True)
     change = {"model_max_length": 2}
     folder = checkpoint("tokenizer_config.json", lambda said: said | change)
     asked = vicrop("answer", data / "images/0.png", QUESTION, "--model", folder)
