@@ -46,8 +46,10 @@ def photo(picture, tmp_path):
 
 @pytest.fixture
 def data(write_data, row, picture):
-    rows = [row(boxes=[[100, 100, 160, 160]]), row(id="b", image_path="gone.png")]
-    return write_data(rows, [picture])
+    rows = [row(boxes=[[100, 100, 160, 160]]), row(id="b", image_path="empty.png")]
+    folder = write_data(rows, [picture])
+    (folder / "images" / "empty.png").touch()
+    return folder
 
 
 def test_answer_says_both_answers_and_the_crop(vicrop, photo):
@@ -152,7 +154,7 @@ def test_run_says_how_many_samples_failed_and_exits_1(vicrop, data):
     status, out, err = vicrop("run", "--dataset", data)
     assert status == 1
     assert "records.jsonl" in out
-    assert "failed: b: FileNotFoundError: sample b: no image at" in err
+    assert re.search("failed: b: ValueError: .*empty.png .*an empty file", err)
     assert "1 samples failed" in err
     made = RunFolder.of(RunConfig(dataset=str(data)))
     assert [record.error is None for record in made.records()] == [True, False]

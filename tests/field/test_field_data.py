@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
-from analysis import failures
-from vicrop import plots
+from analysis import failures, figures
 from vicrop.cli import app
 from vicrop.run import checks, datasets, loop, results, scores, shards, stats
 from vicrop.run.folder import RunFolder
@@ -164,6 +165,7 @@ WRITTEN = {
     "backslashes": ("sub\\é.png", "sub/é.png"),
     "the folder's own name": ("images/a.png", "a.png"),
     "a step on the spot": ("./a.png", "a.png"),
+    "two slashes": ("sub//a.png", "sub/a.png"),
     "accents in two pieces": (unicodedata.normalize("NFD", "é.png"), "é.png"),
     "accents in one, on a Mac": ("é.png", unicodedata.normalize("NFD", "é.png")),
     "a backslash in a name": ("a\\b.png", "a\\b.png"),
@@ -185,7 +187,7 @@ def test_name_in_other_letter_case_is_named_with_the_one_on_disk(data):
     """Case 11: two files may differ in case only, so none is taken."""
     folder = data([{"image_path": "A.PNG"}])
     (folder / "images" / "0.png").rename(folder / "images" / "a.png")
-    with pytest.raises(FileNotFoundError, match="such as A.PNG .*, where 'a.png' is"):
+    with pytest.raises(FileNotFoundError, match="such as 'A.PNG' .*, where 'a.png' is"):
         begin(folder)
 
 
@@ -312,7 +314,7 @@ def test_box_of_a_picture_before_it_was_turned_says_so(data):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (64, 48)).save(folder / "images" / "0.png", exif=exif)
-    told = "picture of 48×64 .*upright picture; is it of one that its EXIF then turned"
+    told = "picture of 48×64 .*upright picture; is it .*before its EXIF turned it"
     with pytest.raises(ValueError, match=told):
         begin(folder)
 
@@ -347,7 +349,7 @@ def test_missing_pictures_are_told_before_the_work_all_at_once(data):
     """Case 13: how many, which, where, and what to do."""
     folder = data([{"image_path": f"{n}.png"} for n in range(9)], count=3)
     told = (
-        "6 of 9 pictures are missing, such as 3.png, 4.png, 5.png .looked in "
+        "6 of 9 pictures are missing, such as '3.png', '4.png', '5.png' .looked in "
         ".*images.; add them, or take their rows out of data.json; an empty file"
     )
     with pytest.raises(FileNotFoundError, match=told):
@@ -359,7 +361,7 @@ def test_only_pictures_that_are_asked_about_must_be_there(data):
     folder = data([{"image_path": f"{n}.png"} for n in range(9)], count=3)
     assert [one.id for one in begin(folder, shards=3)] == ["0", "1", "2"]
     with pytest.raises(
-        FileNotFoundError, match="3 of 3 pictures are missing, such as 3"
+        FileNotFoundError, match="3 of 3 pictures are missing, such as '3"
     ):
         begin(folder, shard=1, shards=3)
     seed = next(n for n in range(99) if max(datasets.subset(9, 2, n)) < 3)
@@ -370,7 +372,9 @@ def test_folder_without_pictures_is_named(data):
     """Case 13: a folder images/ that was forgotten."""
     folder = data([{"image_path": "val/7.png"}])
     shutil.rmtree(folder / "images")
-    with pytest.raises(FileNotFoundError, match="1 of 1 pictures .*such as val/7.png"):
+    with pytest.raises(
+        FileNotFoundError, match="1 of 1 pictures .*such as 'val/7.png'"
+    ):
         begin(folder)
 
 
@@ -544,7 +548,7 @@ def test_page_of_a_run_shows_unscored_samples_as_a_sort_of_their_own(config):
 def test_gallery_draws_a_sample_without_label(picture, row):
     """Case 14: what was said is shown alone."""
     shown = [(picture, Answer("5", "4"), Sample(**row(labels=[])))]
-    assert plots.gallery(shown).axes[1].get_xlabel() == "image alone “4”"
+    assert figures.gallery(shown).axes[1].get_xlabel() == "image alone “4”"
 
 
 def test_tally_counts_failures_and_scores_apart():
@@ -556,6 +560,76 @@ def test_tally_counts_failures_and_scores_apart():
 
 
 # Further inputs of these kinds.
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            name: VALUES | st.just(PLAIN.get(name)) for name in Sample.model_fields
+        },
+    ),
+    max_size=3,
+)
+
+
+@given(rows=ROWS | VALUES, cut=st.integers(0, 99))
+def test_whatever_is_in_the_file_it_is_read_or_refused_in_a_line(
+    tmp_path_factory, rows, cut
+):
+    """Case 11, further: any values in any field; files that were cut."""
+    folder = tmp_path_factory.mktemp("any")
+    text = json.dumps(rows).encode()
+    for content in (text, text[:cut]):
+        try:
+            assert read(folder, content)
+        except ValueError as error:
+            told = str(error)
+            assert "\n" not in told and len(told) < 800 + len(str(folder))
+
+
+def test_name_that_no_disk_takes_is_missing(data):
+    """Case 13, further: too long, of NUL, or of two lines; told in one."""
+    names = ["a" * 300 + ".png", "d" * 300 + "/1.png", "a\0.png", "two\nlines.png"]
+    folder = data([{"image_path": name} for name in names])
+    with pytest.raises(
+        FileNotFoundError, match="^4 of 4 [^\n]* missing, such as [^\n]*$"
+    ):
+        begin(folder)
+    for sample in datasets.load(str(folder)):
+        with pytest.raises(FileNotFoundError, match="sample .: no image at"):
+            datasets.image_path(str(folder), sample)
+
+
+@pytest.mark.parametrize(
+    ("box", "told"),
+    [
+        ([10, 90, 30, 190], "top, left"),
+        ([300, 900, 500, 990], "normalised to 0–1000"),
+        ([10, 10, 3000, 20], "of another size"),
+    ],
+    ids=["exchanged", "thousandths", "larger"],
+)
+def test_box_outside_its_picture_comes_with_what_it_may_be(box, told):
+    """Case 12, further: x and y exchanged; boxes of the picture at its first size."""
+    with pytest.raises(ValueError, match=f"200×100 pixels by .*is it .*{told}"):
+        datasets.inside(box, (200, 100))
+
+
+@pytest.mark.parametrize(
+    "extra", [[1, 2, 3, 4, 0.9], [1, 2, 3, 2, 3, 4, 1, 4], [[1, 2, 3, 4]]]
+)
+def test_box_with_a_score_or_of_a_polygon_is_named(tmp_path, extra):
+    """Case 12, further: detectors add a score, OCR gives corners."""
+    told = refusal(tmp_path, [PLAIN | {"boxes": [extra]}])
+    assert re.match("row 0 field boxes.0.*: .*each .left, top, right, bottom.", told)
 
 
 def test_unreadable_picture_is_no_reason_to_doubt_the_boxes(data):

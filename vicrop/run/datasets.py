@@ -103,7 +103,7 @@ def read(file: Path) -> list[Sample]:
     for number, sample in enumerate(samples):
         if numbers.setdefault(sample.id, number) != number:
             raise ValueError(
-                f"{file} row {number} field id: {sample.id!r} is also row "
+                f"{file} row {number} field id: {sample.id[:80]!r} is also row "
                 f"{numbers[sample.id]}'s; ids must be unique"
             )
     return samples
@@ -157,7 +157,7 @@ def image_path(dataset: str, sample: Sample) -> Path:
     """
     images = folder(dataset) / "images"
     paths = [images / name for name in _spellings(sample.image_path)]
-    path = next((path for path in paths if path.is_file()), None)
+    path = next((path for path in paths if os.path.isfile(path)), None)
     if path is None:
         raise FileNotFoundError(f"sample {sample.id}: no image at {paths[0]}")
     if not path.resolve().is_relative_to(images.resolve()):
@@ -167,7 +167,7 @@ def image_path(dataset: str, sample: Sample) -> Path:
 
 def _spellings(name: str) -> list[str]:
     """A path; with slashes, without ``images/``; its accents in one piece, in two."""
-    plain = name.replace("\\", "/").removeprefix("./").removeprefix("images/")
+    plain = os.path.normpath(name.replace("\\", "/")).removeprefix("images/")
     accents = (unicodedata.normalize(form, plain) for form in ("NFC", "NFD"))
     return list(dict.fromkeys((name, plain, *accents)))
 
@@ -177,14 +177,14 @@ def _check_pictures(dataset: str, samples: Iterable[Sample]) -> None:
     images = folder(dataset) / "images"
     asked = {sample.image_path: _spellings(sample.image_path) for sample in samples}
     places = {os.path.dirname(one) for names in asked.values() for one in names}
-    here = [place for place in places if (images / place).is_dir()]
+    here = [place for place in places if os.path.isdir(images / place)]
     there = {os.path.join(p, name) for p in here for name in os.listdir(images / p)}
     missing = [name for name, names in asked.items() if there.isdisjoint(names)]
     if missing:
         known = {name.casefold(): f", where {name!r} is" for name in there}
         raise FileNotFoundError(
             f"{len(missing)} of {len(asked)} pictures are missing, such as "
-            f"{', '.join(missing[:3])} (looked in {images}"
+            f"{str(missing[:3])[1:-1][:200]} (looked in {images}"
             f"{known.get(missing[0].casefold(), '')}); add them, or take their rows out"
             " of data.json; an empty file in place of one records its samples as failed"
         )
@@ -205,12 +205,13 @@ def inside(box: Region, size: tuple[int, int]) -> Region:
     spill = max(-left, -top, right - width, bottom - height)
     away = min(right, bottom, width - left, height - top) <= 0
     if away or spill > max(SPILL_PX, SPILL * max(size)):
-        turned = min(box) >= 0 and right <= height and bottom <= width
-        guess = "normalised to 0–1000" if max(box) <= 1000 else "of another"
+        guess = "normalised to 0–1000" if max(box) <= 1000 else "of another size"
+        if min(box) >= 0 and right <= height and bottom <= width:
+            guess = "[top, left, …], or of the picture before its EXIF turned it"
         raise ValueError(
             f"box {list(box)} leaves its picture of {width}×{height} pixels by "
             f"{spill:g}; expected [left, top, right, bottom] in pixels of the upright "
-            f"picture; is it {'of one that its EXIF then turned' if turned else guess}?"
+            f"picture; is it {guess}?"
         )
     return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
 
