@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vicrop.types import Box
 
@@ -241,6 +241,9 @@ def to_rgb(image: Image.Image, tell: Tell = warn) -> Image.Image:
             upright, scaled = _deep_grey(upright)
             if scaled:
                 tell(name, scaled)
+            kind = getattr(image, "tag_v2", {})
+            if kind.get(ExifTags.Base.PhotometricInterpretation) == 0:  # white is zero
+                upright = ImageOps.invert(upright)
         rgb = _on_white(upright)
     if deep and np.asarray(rgb).max() < 64:
         tell(name, "of 16 bits a colour the upper are empty, it is black; brighten it")
@@ -252,7 +255,7 @@ def _on_white(image: Image.Image) -> Image.Image:
     """As RGB, what is transparent white."""
     if image.mode in ("La", "RGBa"):  # alpha is multiplied in
         image = image.convert(image.mode.upper())
-    if "A" in image.getbands() or "transparency" in image.info:
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)

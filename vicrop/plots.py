@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
 from PIL import Image
@@ -36,17 +36,17 @@ def text(said: object, width: int = 60, most: int = 8) -> str:
 @cache
 def _font(letter: str) -> str | None:
     """An installed font that has a letter, empty for the usual; None if none has."""
-    fonts = {"": font_manager.findfont(font_manager.FontProperties())}
-    fonts |= {one.name: one.fname for one in font_manager.fontManager.ttflist}
-    for name, file in fonts.items():
+    usual = str(font_manager.findfont(font_manager.FontProperties()))
+    others = ((one.name, one.fname) for one in font_manager.fontManager.ttflist)
+    for name, file in (("", usual), *others):
         known = font_manager.get_font(file).get_char_index(ord(letter))
         if known and not name.startswith("Last Resort"):  # which draws boxes
             return name
     return None
 
 
-def finish(figure: Figure) -> Figure:
-    """A figure with the fonts that its texts need, or with a hint that some lack."""
+def finish(figure: FigureBase) -> None:
+    """Give a figure the fonts that its texts need, or a hint that there is none."""
     texts = figure.findobj(Text)
     for one in texts:
         more = {_font(letter) or "" for letter in one.get_text()} - {""}
@@ -54,7 +54,6 @@ def finish(figure: Figure) -> Figure:
     told, hint = {one.get_text() for one in texts}, f"{LACKED}: no font here has it"
     if LACKED in "".join(told) and hint not in told:
         figure.legend([], [], title=hint, loc="outside upper left", frameon=False)
-    return figure
 
 
 def show_image(image: Image.Image, ax: Axes) -> Axes:
@@ -122,7 +121,8 @@ def answer_panel(
     show_boxes(image, answer.box, truth, axes[0])
     show_boxes(image, answer.box, (), axes[1])
     show_crop(image, answer, "image and this crop:", axes[2])
-    return finish(figure)
+    finish(figure)
+    return figure
 
 
 def name_seen(image: Image.Image, amap: Map, ax: Axes) -> None:
@@ -130,7 +130,9 @@ def name_seen(image: Image.Image, amap: Map, ax: Axes) -> None:
     left, top, right, bottom = amap.region or (0, 0, *image.size)
     seen = (right - left) * (bottom - top) / (image.width * image.height)
     if seen < 1:
-        dark = Patch(color=plt.colormaps["magma"](0.1), label=f"seen: {seen:.0%}")
+        dark = Patch(
+            color=plt.colormaps["magma"](0.1), label=f"seen by the model: {seen:.0%}"
+        )
         ax.legend(
             handles=[dark], loc="lower left", bbox_to_anchor=(0, 1), frameon=False
         )

@@ -182,3 +182,9 @@ def printable(said: object) -> str:
     return "".join(
         one if one.isprintable() or one in JOINS else repr(one)[1:-1] for one in spaced
     )
+
+
+def markdown(said: object) -> str:
+    """A text of others as a line of Markdown, of which nothing is markup."""
+    line = printable(said).replace("\n", " ")
+    return re.sub(r"[\\`*_\[\]<>|$&~#]", r"\\\g<0>", line)

@@ -321,8 +321,9 @@ class Pictures:
         """(pictures, rows, cols) importance for a question."""
         kind = attribution.get(method)
         with self._graph(kind):
+            asked = self.ask(question)  # which may be refused, before anything is run
             describe([self], kind)
-            (about,) = kind.of_prompts(self.vlm, [self.ask(question)])
+            (about,) = kind.of_prompts(self.vlm, [asked])
         shown = self.pictures
         if self.geometry == "exact":
             shown = [self.vlm.shown(picture) for picture in shown]

@@ -27,7 +27,7 @@ def refuse(
     there = list(known)
     for name in names:
         if name not in there:
-            near = difflib.get_close_matches(name, there, 1)
+            near = difflib.get_close_matches(str(name), there, 1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ValueError(
                 f"unknown {what} {name!r}{where}; {hint}known: {', '.join(there)}"
@@ -37,7 +37,8 @@ def refuse(
 def check() -> None:
     """Refuse parameters that this notebook does not have, or of another type.
 
-    To be called in a cell below its parameters; where nobody injected any, all is well.
+    To be called in a cell below its parameters. What was given is read in papermill's
+    cell, what there is in all cells that ran before it; without it all is well.
 
     Raises:
         ValueError: naming the parameter, and the nearest that there is.
@@ -46,10 +47,11 @@ def check() -> None:
 
     shell = get_ipython()
     cells = shell.history_manager.input_hist_parsed if shell else []
-    added = [cell for cell in cells if cell.startswith(INJECTED)]
-    if added:
-        own = [cell for cell in cells if not cell.startswith(INJECTED)]
-        compare(assigned(reversed(own)), assigned(added[-1:]))
+    added = [n for n, cell in enumerate(cells) if cell.startswith(INJECTED)]
+    before = cells[: max(added, default=0)]
+    defaults = assigned(one for one in before if not one.startswith(INJECTED))
+    if defaults:
+        compare(defaults, assigned(cells[n] for n in added[-1:]))
 
 
 def compare(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -11,10 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import FEWEST
-from vicrop.plots import BLUE, CROP, GREY, ORANGE, TRUTH, finish, text
+from vicrop import plots
+from vicrop.plots import BLUE, CROP, GREY, ORANGE, TRUTH, finish
 from vicrop.run.stats import Estimate
 
 Group = TypeVar("Group")
+
+text = partial(plots.text, width=36, most=2)
+"""A label of others; a longer one would leave a small chart no place."""
 
 # Okabe and Ito's, apart for colour-blind readers: green is won, grey unchanged.
 COLORS = ("#009e73", "#8fd8c0", "#cccccc", "#56b4e9", "#0072b2", "#e69f00", "#d55e00")
@@ -51,7 +55,8 @@ def panels(
         name(ax, text(title), fontsize="medium")
     for ax in axes.flat[len(groups) :]:
         ax.set_axis_off()
-    return finish(figure)
+    finish(figure)
+    return figure
 
 
 def _done(ax: Axes) -> Axes:
@@ -372,7 +377,8 @@ def stacks(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
         ax.set_xlabel(xlabel)
     names = figure.axes[0].get_legend_handles_labels()
     figure.legend(*names, loc="outside lower center", ncols=3, frameon=False)
-    return finish(figure)
+    finish(figure)
+    return figure
 
 
 def stack(counts: pd.DataFrame, ax: Axes) -> Axes:

@@ -86,7 +86,8 @@ def grid(
             plots.show_boxes(image, box, truth, ax)
         for ax in line[len(row) :]:
             ax.set_axis_off()
-    return plots.finish(figure)
+    plots.finish(figure)
+    return figure
 
 
 def _capped(amap: Map) -> Map:
@@ -122,7 +123,8 @@ def gallery(
     if isinstance(shown, Mapping):
         for label, ax in zip(shown, grid[:, 0], strict=True):
             ax.set_ylabel(plots.text(label, 36))
-    return plots.finish(figure)
+    plots.finish(figure)
+    return figure
 
 
 def _row(

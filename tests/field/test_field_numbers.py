@@ -511,6 +511,8 @@ def test_check_reads_the_kernels_cells_whatever_else_ran_there(monkeypatch):
         parameters.check()
     cells[-1:] = ["limit = 5", "model = vlm"]
     parameters.check()
+    cells[:] = ["", "# Parameters\nlimt = 3"]  # alone, after a restart
+    parameters.check()
     monkeypatch.setattr("IPython.get_ipython", lambda: None)
     parameters.check()
 
@@ -577,3 +579,10 @@ def test_an_unknown_size_lists_the_known():
     """Case 27: and the nearest."""
     with pytest.raises(ValueError, match="did you mean 'embedded'.*known: .*table2"):
         matrix.chosen(MATRIX, "embeded")
+
+
+@pytest.mark.parametrize("size", [None, 7, ["table2"]])
+def test_a_size_that_is_no_text_is_refused_as_unknown(size):
+    """As `--config size=`, `size=7` and `size=[table2]` are read."""
+    with pytest.raises(ValueError, match="unknown size .* known: embedded"):
+        matrix.chosen(MATRIX, size)

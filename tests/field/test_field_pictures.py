@@ -266,7 +266,7 @@ def test_figure_says_what_its_dark_stripe_is(row, drawn):
     else:
         figure = plots.gallery([(image, said, Sample.model_validate(row()))])
     (label,) = figure.axes[1].get_legend().get_texts()
-    assert label.get_text() == "seen: 8%"
+    assert label.get_text() == "seen by the model: 8%"
     figure.savefig(io.BytesIO())
     matplotlib.pyplot.close(figure)
 
@@ -404,17 +404,53 @@ def test_greys_of_all_16_bits_are_scaled_without_a_word():
         assert row_of(images.load(image)) == [0, 63, 255]
 
 
-@pytest.mark.parametrize("kind", ["<u2", ">u2"])
-def test_order_of_bytes_does_not_matter(tmp_path, told, kind):
-    """Case 4: TIFFs of both orders."""
-    mark = b"II*\0" if kind[0] == "<" else b"MM\0*"
-    order, pixels = kind[0], np.array([0, 1024, 4095], kind).tobytes()
-    tags = [(256, 3), (257, 1), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1)]
-    tags += [(278, 1), (279, len(pixels))]
-    entries = b"".join(struct.pack(f"{order}HHLL", t, 4, 1, v) for t, v in tags)
-    data = mark + struct.pack(f"{order}L", 14) + pixels
-    data += struct.pack(f"{order}H", len(tags)) + entries + b"\0" * 4
+def tiff(pixels, photometric=1) -> bytes:
+    """A TIFF of greys in their own order of bytes; white is 0 if photometric is 0."""
+    order = ">" if pixels.dtype.byteorder == ">" else "<"
+    raw, bits = pixels.tobytes(), 8 * pixels.dtype.itemsize
+    tags = {256: pixels.size, 257: 1, 258: bits, 259: 1, 262: photometric, 273: 8}
+    tags |= {277: 1, 278: 1, 279: len(raw)}
+    if pixels.dtype.kind == "f":
+        tags[339] = 3
+    data = b"II*\0" if order == "<" else b"MM\0*"
+    data += struct.pack(f"{order}L", 8 + len(raw)) + raw
+    data += struct.pack(f"{order}H", len(tags))
+    for tag, value in tags.items():
+        data += struct.pack(f"{order}HHLL", tag, 4, 1, value)
+    return data + b"\0" * 4
+
+
+@pytest.mark.parametrize("kind", ["<u2", ">u2", "<f4", ">f4"])
+def test_tiff_is_read_in_either_order_of_bytes(told, kind):
+    """Case 4."""
+    data = tiff(np.array([0, 1024, 4095], kind))
     assert row_of(images.load(data, told[1])) == [0, 63, 255]
+
+
+@pytest.mark.parametrize("kind", ["<u2", "<f4", ">f4"])
+def test_tiff_in_which_white_is_zero_is_no_negative(told, kind):
+    """Case 4: Pillow turns those of 8 bits only."""
+    data = tiff(np.array([0, 1024, 4095], kind), photometric=0)
+    assert row_of(images.load(data, told[1])) == [255, 192, 0]
+
+
+def test_palette_with_an_alpha_of_its_own_is_laid_on_white():
+    """Case 4: what a transparent entry hides is not shown."""
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 9, 255, 0, 255], "RGBA")
+    image.putpixel((1, 0), 1)
+    assert row_of(images.load(image)) == [255, 9]
+    assert images.load(image).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_colours_of_floats_are_called_by_their_name():
+    """Case 4: Pillow reads no colours of 32 bits each."""
+    data = tiff(np.zeros(3, "<f4"))
+    colours = data.replace(
+        struct.pack("<HHLL", 277, 4, 1, 1), struct.pack("<HHLL", 277, 4, 1, 3)
+    )
+    with pytest.raises(ValueError, match="a torn TIFF, or of an unusual kind; save it"):
+        images.load(colours)
 
 
 @pytest.mark.parametrize(

@@ -354,7 +354,7 @@ class Decoder:
 
     def finite(self, values: Tensor, what: str) -> Tensor:
         """Values, if they are; else a ValueError: what overflows says nothing."""
-        if not values.isfinite().all():
+        if values.device.type != "meta" and not values.isfinite().all():
             raise ValueError(
                 f"the model's {what} are not finite in {self.dtype}, which some number "
                 "on the way was too large for; load it in bfloat16 or float32"

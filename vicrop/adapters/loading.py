@@ -171,6 +171,8 @@ def _fetch(
     here = is_offline_mode() or bool(spec.revision and spec.is_here())
     where: dict[str, Any] = {"revision": spec.revision, "local_files_only": here}
     logging.disable_progress_bar()  # a widget that stays in notebooks otherwise
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what lacks is told below, in a line
     try:
         _check_folder(Path(source), registry.NEEDED[:1])
         config, _ = PreTrainedConfig.get_config_dict(source, **where)
@@ -192,7 +194,7 @@ def _fetch(
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             attn_implementation="sdpa",
-            ignore_mismatched_sizes=True,  # said below, like those that are missing
+            ignore_mismatched_sizes=True,  # told below too
             output_loading_info=True,
             **where,
         )
@@ -202,6 +204,8 @@ def _fetch(
         raise ValueError(
             f"the weights in {source} are torn ({error}); fetch or make them again"
         ) from error
+    finally:
+        logging.set_verbosity(verbosity)
     model, found = loaded
     _check_whole(source, found)
     return spec, model, processor

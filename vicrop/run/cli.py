@@ -217,8 +217,7 @@ def status() -> None:
         counts = (str(one.done), str(one.failed), missing, speed)
         rows.append((one.name, one.state, *counts, one.who))
     say(f"runs in {paths.runs()}: {len(rows)}")
-    if rows:
-        show(("run", "state", "done", "failed", "missing", "samples/s", "by"), rows)
+    show(("run", "state", "done", "failed", "missing", "samples/s", "by"), rows)
 
 
 def verify(
@@ -248,7 +247,7 @@ def verify(
 
 def show(names: Iterable[str], rows: Iterable[Sequence], title: str = "") -> None:
     """A table at the terminal's width, whole where there is none; no text is markup."""
-    table = Table(*names, title=printable(title))
+    table = Table(*map(printable, names), title=printable(title))
     for column in table.columns:
         column.overflow = "fold"  # never shortened: names and folders are typed again
     for row in rows:

@@ -12,6 +12,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from vicrop.run.records import Record
+from vicrop.types import printable
 
 LOG_SECONDS = 30.0
 
@@ -73,7 +74,7 @@ class Progress:
         memory_mb: Callable[[], int] = lambda: 0,
         out: TextIO | None = None,
     ):
-        self.name, self.total, self.memory_mb = name, total, memory_mb
+        self.name, self.total, self.memory_mb = printable(name), total, memory_mb
         self.out = sys.stderr if out is None else out
         self.tallies = {label: Tally(records) for label, records in before.items()}
         done = sum(tally.records for tally in self.tallies.values())
@@ -82,7 +83,7 @@ class Progress:
         terminal = self.out.isatty()
         self._lines = shown and not terminal and not in_notebook()
         self._bar = tqdm(
-            desc=name,
+            desc=self.name,
             total=total,
             initial=done,
             file=self.out,

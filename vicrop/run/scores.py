@@ -14,7 +14,7 @@ from vicrop.run import results, stats
 from vicrop.run.folder import META, RECORDS, RunFolder
 from vicrop.run.stats import Estimate
 from vicrop.scoring import pope
-from vicrop.types import printable
+from vicrop.types import markdown
 
 LEFT_OUT = {"aokvqa": "difficult_direct_answer"}
 """Questions that the official mean leaves out, by data set: those with this in meta."""
@@ -323,13 +323,11 @@ def write(scores: Iterable[Score], folder: Path) -> list[Path]:
     """
     scores = list(scores)
     table, shown = flat(scores), readable(scores)
-    plain = {name: shown[name].map(printable) for name in ("run", "group")}
-    for name in plain:  # nothing of them is markup
-        plain[name] = plain[name].replace(r"[\\`*_\[\]<>|$&~#]", r"\\\g<0>", regex=True)
+    named = {name: shown[name].map(markdown) for name in ("run", "group")}
     made = {
         "csv": table.to_csv(index=False),
         "json": table.to_json(orient="records", indent=1, double_precision=15),
-        "md": shown.assign(**plain).to_markdown(index=False, disable_numparse=True)
+        "md": shown.assign(**named).to_markdown(index=False, disable_numparse=True)
         + "\n",
     }
     folder.mkdir(parents=True, exist_ok=True)
