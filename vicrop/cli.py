@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from importlib.metadata import entry_points
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -184,8 +185,7 @@ def main() -> None:
 
     What nobody foresaw shows where it happened, and is never taken for a whole run.
     """
-    for stream in (sys.stdout, sys.stderr):  # whose encoding may lack a letter
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    _open_streams()
     try:
         app()
         status = 0
@@ -198,10 +198,20 @@ def main() -> None:
         status = _said(str(error), runcli.REFUSED)
     except Stopped as stopped:
         status = _said(str(stopped), runcli.STOPPED)
-    except Exception:
+    except BaseException:  # panics of Rust's libraries are no Exception
         traceback.print_exc()
         status = _said("this should not happen; please report it", runcli.UNEXPECTED)
     sys.exit(status)
+
+
+def _open_streams() -> None:
+    """Let streams that the caller closed lead nowhere; escape what one cannot write."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # or its number would be that of the next file
+            setattr(sys, name, open(os.devnull, "r+"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a notebook's is none
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _said(text: str, status: int) -> int:

@@ -59,7 +59,7 @@ def dataset(name: str) -> str:
     The folder in which a key's data are is that key, and its ``data.json`` stands for
     the folder; what is none of these stays as it is.
     """
-    given = Path(name).expanduser()
+    given = Path(os.path.expanduser(name))
     folder = given.parent if given.name == "data.json" else given
     if name in MAKERS or not folder.is_dir():
         return name

@@ -204,6 +204,13 @@ def _fetch(
         raise ValueError(
             f"the weights in {source} are torn ({error}); fetch or make them again"
         ) from error
+    except (ValueError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # of files that are not as transformers wrote them
+        raise ValueError(
+            f"{source} cannot be read as a {spec.family} model and its processor "
+            f"({type(error).__name__}: {error}); save it or fetch it again"
+        ) from error
     finally:
         logging.set_verbosity(verbosity)
     model, found = loaded

@@ -6,6 +6,7 @@ And those that have no line there: what a name stands for is said here alone.
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -155,7 +156,7 @@ def resolve(name: str | PathLike[str]) -> str:
 
     The authors' short keys and the hub ids of models that have a key are that key.
     """
-    told, folder = str(name), Path(str(name) or "?").expanduser()
+    told, folder = str(name), Path(os.path.expanduser(str(name) or "?"))
     key = ALIASES.get(told, _OF_HUB.get(told, told))
     is_folder = told.startswith((".", "/", "~")) or folder.is_dir()
     return str(folder.resolve()) if is_folder and key not in MODELS else key

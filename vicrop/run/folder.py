@@ -59,7 +59,7 @@ class RunFolder:
     """
 
     def __init__(self, folder: str | PathLike):
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # whose name "." would hide
         self.records_file, self.maps_file = self.folder / RECORDS, self.folder / MAPS
 
     @classmethod
@@ -126,7 +126,10 @@ class RunFolder:
         """
         file = self.folder / META
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError(f"{found!r:.20} is no object")
+            return found
         except FileNotFoundError:
             return {}
         except ValueError as error:
@@ -178,7 +181,7 @@ def _typed(key: str, values: Mapping[str, Any]) -> str:
 
 
 class NotOurs(RuntimeError):
-    """A folder that this process may not write: another does, or locks are missing."""
+    """What we cannot mend: another process's folder, no locks, a network or disk."""
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import inspect
 import platform
 import resource
 from pathlib import Path
@@ -22,6 +23,8 @@ PACKAGES = ("vicrop", "torch", "transformers", "numpy", "pillow")
 def load(config: RunConfig) -> "Adapter":
     """The model of a run."""
     options: dict[str, Any] = config.options  # as keywords: checked in ``load``
+    for name in options.keys() & inspect.signature(adapters.load).parameters.keys():
+        raise ValueError(f"{name} is no option of a model's family; say --{name}")
     return adapters.load(
         config.model,
         family=config.family,
