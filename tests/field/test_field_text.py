@@ -277,6 +277,14 @@ def test_nothing_unprintable_is_ever_shown(said):
     assert "\n" not in markdown(said)
 
 
+def test_bytes_that_are_no_text_are_refused_on_the_shell(vicrop, picture, tmp_path):
+    """Case 8 (further): in one line, from a terminal of another encoding."""
+    picture.save(tmp_path / "a.png")
+    status, out, err = vicrop("answer", tmp_path / "a.png", "what is \udcff?")
+    assert (status, out) == (2, "")
+    assert err.startswith("vicrop: the question 'what is \\udcff?' holds bytes")
+
+
 def test_a_screen_of_another_encoding_shows_what_it_can(write_data, row, picture):
     """Case 6 (further): an ASCII terminal gets escapes, not a traceback."""
     call = [sys.executable, "-m", "vicrop.cli", "models"]
@@ -408,6 +416,11 @@ def test_a_question_of_control_tokens_is_answered(some, small, control):
 
 
 ORDINARY = ["what?", " what  digit\n(A) 1", "é 中 😀", "a<b>c", "x" * 90, "שלום"]
+ORDINARY += [
+    "{{ 7*7 }} {% if x %} {#",
+    "$id ${x} %s {0} {question}",
+    "e" + "\u0301" * 40,
+]
 
 
 @pytest.mark.parametrize("question", ORDINARY)
