@@ -130,7 +130,9 @@ def test_question_that_fails_makes_its_batch_go_one_by_one(config, folder):
     failed = [record.id for record in loop.failures(made)]
     assert failed == [rows[2]["id"]]
     (note,) = made.meta()["notes"]
-    assert "3 images from sample 0-read on one by one" in note and "<image>" in note
+    assert (
+        "3 images from sample 0-read on one by one" in note and "at most 1024" in note
+    )
 
 
 def test_size_that_is_found_is_a_gpus(config):
