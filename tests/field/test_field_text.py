@@ -31,7 +31,7 @@ from vicrop.run.progress import Progress
 from vicrop.run.records import Record, RunConfig, Sample
 from vicrop.scoring import mcq
 from vicrop.types import Answer, Box, Map, check_question, markdown, printable
-from workflow import pages
+from workflow import pages, replay
 
 matplotlib.use("Agg")
 
@@ -157,7 +157,7 @@ def test_a_letter_without_a_font_is_said_once_a_figure(picture, row):
     assert plots._font(lacking[0]) is None
     answer = Answer(lacking, lacking, Box(0, 0, 9, 9), Map(np.eye(4)))
     sample = Sample.model_validate(row(question=lacking))
-    figure = figures.gallery([(picture, answer, sample)] * 2)
+    figure = replay.gallery([(picture, answer, sample)] * 2)
     hints = [t for t in texts_of(figure) if t == f"{plots.LACKED}: no font here has it"]
     assert len(hints) == 1 and drawn(figure)
 
