@@ -23,7 +23,7 @@ DRAW := -m data_prep.plates
 PLANS := $(BIN)/python -m workflow.plans --size
 SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/local
 
-.PHONY: help venv book book-check pdf readme run smoke test wheel check lab bench soak train clean
+.PHONY: help venv book book-check pdf readme run smoke test wheel check lab bench soak fuzz train clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -84,12 +84,18 @@ bench: $(VENV)/ok  ## measure ours against the plain way, side by side
 soak: $(VENV)/ok  ## kill a sharded workflow a hundred times (some half an hour)
 	$(BIN)/python -m tests.soak
 
+fuzz: $(VENV)/ok  ## try the command line with thousands of inputs, drawn anew (some half an hour)
+	$(BIN)/python -m tests.fuzz
+
 train: $(VENV)/ok  ## train the four tiny models anew (some four hours)
 	$(BIN)/python -m data_prep.plates
 	$(BIN)/python -m embedded.train
 
-clean:  ## remove what was built and executed; the environment stays
-	rm -rf .smoke .cache _build book/executed book/results book/_static/mathjax
+# Runs of another size are kept: they may be days of a GPU.
+clean:  ## remove what `make book` makes again; the environment and other runs stay
+	@if test -x $(BIN)/python; then $(BIN)/python -m workflow.clean; \
+	  elif test -e book/results; then echo "kept: book/results, for there is no $(VENV) that tells what can be made again"; fi
+	rm -rf .smoke .cache _build book/_static/mathjax
 	rm -rf .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
 	find . -name .venv -prune -o -name __pycache__ -exec rm -rf {} +
 

@@ -406,7 +406,7 @@ def draw_front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
             mec="black" if leads else "none",
             capsize=2,
             lw=1,
-            label=row.method,
+            label=plots.text(row.method),
         )
     ax.set_xlim(0, 1.08 * float(np.max(frame[cost])))
     return ax

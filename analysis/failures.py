@@ -115,8 +115,10 @@ def diagnose(frame: pd.DataFrame, threshold: float = looking.COVERED) -> pd.Data
 
     Returns:
         The table with three columns more; ``kind`` is None without an object, and
-        where nothing was cropped although nothing failed.
+        where nothing was cropped although nothing failed. Answers that nobody can
+        score have no row.
     """
+    frame = frame[frame["error"].notna() | frame["score"].notna()]
     look = np.select(
         [frame["size"].isna(), frame["coverage"].isna(), frame["coverage"] < threshold],
         [LOOKS[3], LOOKS[2], LOOKS[1]],

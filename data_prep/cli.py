@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 import data_prep
 from vicrop import paths
+from vicrop.run import cli as runcli
+from vicrop.run.folder import NotOurs
 
 if TYPE_CHECKING:
     from data_prep.dataset import DataSet
@@ -81,18 +81,17 @@ def _agree(facts: "DataSet", plan: "list[Row]", yes: bool) -> None:
     """Show what will be fetched, and ask.
 
     Raises:
-        RuntimeError: if there is nobody to ask.
+        NotOurs: if there is nobody to ask.
     """
-    table = Table("file", "from", "GB, about", "state", title=facts.title)
-    for row in plan:
-        size = "?" if row.gigabytes is None else f"{row.gigabytes:g}"
-        table.add_row(row.name, row.source, size, row.state)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    sizes = ["?" if row.gigabytes is None else f"{row.gigabytes:g}" for row in plan]
+    named = zip(plan, sizes, strict=True)
+    rows = [(row.name, row.source, size, row.state) for row, size in named]
+    runcli.show(("file", "from", "GB, about", "state"), rows, facts.title)
     typer.echo(f"licence: {facts.licence}")
     if yes or all(row.state == "here" for row in plan):
         return
     if not sys.stdin.isatty():
-        raise RuntimeError("nothing was fetched: add --yes to fetch unasked")
+        raise NotOurs("nothing was fetched: add --yes to fetch unasked")
     typer.confirm("fetch these files?", abort=True)
 
 

@@ -112,7 +112,7 @@ def main(
         use(work, {"PATH": f"{folder}/venv/bin:/usr/bin:/bin", "HF_HUB_OFFLINE": "1"})
         for file in ("look.png", "data/plates/data.json"):
             assert (work / file).stat().st_size
-        (run,) = (work / "book/results/runs").iterdir()
+        (run,) = (work / "results/runs").iterdir()
         assert (run / "records.jsonl").read_text().count("\n") == int(FEW.split()[1])
 
 

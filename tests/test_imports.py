@@ -120,8 +120,8 @@ def test_packages_stay_small():
     beside = lines("vicrop/scoring", "vicrop/run", "vicrop/adapters/conformance")
     shown = ("vicrop/plots.py", "vicrop/cli.py")
     beside += sum((ROOT / one).read_text("utf-8").count("\n") for one in shown)
-    assert lines("vicrop") <= 8_500
-    assert lines("vicrop") - beside <= 3_725
+    assert lines("vicrop") <= 8_600
+    assert lines("vicrop") - beside <= 3_790
     assert lines(*PACKAGES) <= 25_500
 
 

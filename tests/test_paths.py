@@ -27,7 +27,7 @@ def test_an_installed_package_writes_into_the_working_folder(monkeypatch, tmp_pa
     monkeypatch.chdir(tmp_path)
     made = runpy.run_path(str(installed))
     assert made["data"]() == tmp_path / "data"
-    assert made["runs"]() == tmp_path / "book" / "results" / "runs"
+    assert made["runs"]() == tmp_path / "results" / "runs"
 
 
 def test_folders_that_are_asked_for_win(monkeypatch, tmp_path):

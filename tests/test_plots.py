@@ -9,7 +9,6 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
 
 from vicrop import plots  # noqa: E402
-from vicrop.run.records import Sample  # noqa: E402
 from vicrop.types import Answer, Box, Map
 
 
@@ -24,11 +23,6 @@ def ax():
 def answer():
     amap = Map(np.eye(4), region=(64, 0, 384, 448))
     return Answer("4", "3", Box(10, 20, 110, 120), amap)
-
-
-@pytest.fixture
-def sample(row):
-    return Sample.model_validate(row(boxes=[[30, 40, 60, 70]]))
 
 
 def drawn(figure) -> bytes:
@@ -50,7 +44,7 @@ def outlines(ax):
 
 def test_functions_return_the_axes_they_drew_into(ax, picture, answer):
     assert plots.show_image(picture, ax) is ax
-    assert plots.show_map(picture, answer.amap, ax, label="ratio") is ax
+    assert plots.show_map(picture, answer.amap, ax) is ax
     assert plots.show_box((1, 2, 3, 4), ax) is ax
 
 
@@ -91,17 +85,6 @@ def surrounds(outline, box):
     outside = [box[0] - outline[0], box[1] - outline[1]]
     outside += [outline[2] - box[2], outline[3] - box[3]]
     return all(0 < gap <= 0.2 * (box[2] - box[0]) for gap in outside)
-
-
-def test_gallery_has_a_row_a_sample(picture, answer, sample):
-    shown = [(picture, answer, sample), (picture, Answer("3", "3"), sample)]
-    shown.append((picture, Answer("3", "3", Box(0, 0, 50, 50)), sample))
-    figure = plots.gallery(shown)
-    assert len(figure.axes) == 9
-    assert "with this crop “4”" in figure.axes[2].get_xlabel()
-    truth, crop = outlines(figure.axes[1])
-    assert surrounds(truth, (30, 40, 60, 70)) and crop == (10, 20, 110, 120)
-    assert drawn(figure)
 
 
 def test_same_answer_draws_the_same_bytes(picture, answer):

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vicrop import images, methods
 from vicrop.prompts import Grid, Prompt
+from vicrop.types import known
 
 if TYPE_CHECKING:
     from vicrop.adapters.decoder import Decoder
@@ -64,7 +65,8 @@ def weighted_attention(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarr
 
 def _weighted(vlm: Decoder, prompt: Prompt) -> np.ndarray:
     scores, attentions = vlm.trace(prompt)
-    gradients = torch.autograd.grad(log_likelihood(scores), attentions)
+    found = torch.autograd.grad(log_likelihood(scores), attentions)
+    gradients = [vlm.finite(gradient, "gradients") for gradient in found]
     pairs = zip(attentions, gradients, strict=True)
     return to_image([(a * g.relu()).mean(1).detach() for a, g in pairs], prompt)
 
@@ -83,7 +85,8 @@ def _gradient(vlm: Decoder, prompt: Prompt) -> np.ndarray:
     scores, pixels = vlm.trace_pixels(prompt)
     # The graph up to the prefix is shared with the general prompt's gradient.
     (gradient,) = torch.autograd.grad(log_likelihood(scores), pixels, retain_graph=True)
-    picture = vlm.facts.picture(gradient.float(), prompt.grid)
+    gradient = vlm.finite(gradient, "gradients").float()
+    picture = vlm.facts.picture(gradient, prompt.grid)
     return array(picture.norm(dim=1))
 
 
@@ -232,14 +235,12 @@ def get(method: str) -> Attribution:
     Raises:
         ValueError: for an unknown key.
     """
-    if method not in MAPS:
-        raise ValueError(f"unknown map {method!r}; known: {', '.join(MAPS)}")
-    return MAPS[method]
+    return MAPS[known(method, MAPS, "map")]
 
 
 def split(method: str) -> tuple[str, bool]:
     """A map's key without ``-high``, and whether it had that."""
-    kind = method.removesuffix(methods.HIGH)
+    kind = str(method).removesuffix(methods.HIGH)
     get(kind)
     return kind, kind != method
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from vicrop.types import Box, Map, Region
+from vicrop.types import Box, Map, Region, known, whole
 
 RATIOS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 """Window sides tried, over the model's input resolution (paper, section 5)."""
@@ -37,8 +37,8 @@ def select_box(
         window already covers the map.
 
     Raises:
-        ValueError: for a map that is not finite, all zero, negative or not 2-D, or
-            an unknown choice.
+        ValueError: for a map that is not finite, all zero, negative or not 2-D, an
+            image or a window without pixels, or an unknown choice.
 
     Source: paper, section 5, and its code. Differs for a huge image, where the code's
     window rounds to no cell and its box falls into the corner: here a window has at
@@ -46,9 +46,10 @@ def select_box(
     """
     if not isinstance(amap, Map):
         amap = Map(np.asarray(amap))
-    if choice not in CHOICES:
-        raise ValueError(f"unknown choice {choice!r}; known: {', '.join(CHOICES)}")
-    region, table = amap.region or (0, 0, *image_size), integral(amap.values)
+    known(choice, CHOICES, "choice")
+    everything = Box.of((0, 0, *np.atleast_1d(np.asarray(image_size))))
+    whole(crop_px, "crop_px", 1)
+    region, table = amap.region or everything, integral(amap.values)
     found = []
     for ratio in ratios:
         size = window_size(amap.shape, region, crop_px * ratio)
@@ -56,7 +57,7 @@ def select_box(
             break
         found.append((*best_window(table, size, choice), size, ratio))
     if not found:
-        return Box(0, 0, *image_size)
+        return everything
     # The first of equals wins, as in the authors' code.
     top, left, _, size, ratio = max(found, key=lambda window: window[2])
     center = window_center(amap.shape, region, (top, left), size)

@@ -6,6 +6,9 @@ from vicrop.types import Region
 
 FITS = ("squash", "centre-crop", "pad", "native")
 
+LITTLE = 0.5
+"""Where less of an image is seen, it is said; of a photo 16 by 9 it is 9/16."""
+
 
 def region(fit: str, image_size: tuple[int, int]) -> Region:
     """Where the model's input lies in the original image.
@@ -42,6 +45,12 @@ def visible(fit: str, image_size: tuple[int, int]) -> Region:
     left, top, right, bottom = region(fit, image_size)
     width, height = image_size
     return (max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height))
+
+
+def seen(fit: str, image_size: tuple[int, int]) -> float:
+    """The share of the original image that reaches the model."""
+    left, top, right, bottom = visible(fit, image_size)
+    return (right - left) * (bottom - top) / (image_size[0] * image_size[1])
 
 
 def place(

@@ -1,14 +1,20 @@
 """Images from the reader's disk to upright RGB; crops; tiles for high resolution."""
 
+import io
 import math
+import re
+import struct
 import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-from scipy import ndimage
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from vicrop.types import Box
 
@@ -16,44 +22,157 @@ MAX_PIXELS = 178_956_970
 """Largest image that is opened, 13,377 × 13,377: from there on Pillow refuses too."""
 
 MOST_STRETCHED = 200
-"""Qwen2.5-VL's processor takes no longer image; the others would need gigabytes."""
+"""Qwen2.5-VL's processor takes no longer image; and tiles would be too many."""
 
-ImageLike = Image.Image | np.ndarray | str | PathLike
+UNDECODABLE: tuple[type[Exception], ...] = (OSError, EOFError, SyntaxError, ValueError)
+UNDECODABLE += (TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError)
+UNDECODABLE += (Image.DecompressionBombError, AssertionError, struct.error, zlib.error)
+"""What Pillow raises for bytes that are no picture, or half of one."""
+
+SAVE = "save it as PNG or JPEG first"
+KINDS = (
+    (rb"\Z", "an empty file; fetch it again"),
+    (rb"version https://git-lfs", "a pointer of git-lfs; run `git lfs pull`"),
+    (rb"\s*<(!doctype html|html|head)", "a web page; fetch the picture itself"),
+    (rb".{4}ftyp(hei|hev|mif1|msf1)", f"a HEIC photo; {SAVE}"),
+    (rb".{4}ftypavi|.{4}JXL |\xff\x0a", f"an AVIF or JPEG XL picture; {SAVE}"),
+    (rb".{4}ftypcrx|FUJIFILMCCD|IIRO|IIU\0", f"a camera's raw file; {SAVE}"),
+    (rb".{4}(ftyp|moov|mdat)|\x1aE\xdf\xa3|RIFF.{4}AVI", "a film; save a frame as PNG"),
+    (rb"\0\0\x01[\xb3\xba]|FLV|OggS", "a film; save a frame as PNG"),
+    (rb"%PDF", "a PDF; save a page as PNG"),
+    (rb"%!PS|\xc5\xd0\xd3\xc6|[^\0]{0,400}<svg", f"a drawing; {SAVE}"),
+    (rb"\x93NUMPY|\x89HDF|.{128}DICM|v/1\x01", f"an array or scientific data; {SAVE}"),
+    (rb"II\x2a\0|MM\0\x2a", f"a torn TIFF, or of an unusual kind; {SAVE}"),
+    (rb"PK\x03\x04|\x1f\x8b|7z\xbc\xaf|Rar!|BZh", "an archive; unpack it first"),
+    (rb"[\t\n\r\x20-\xff]+\Z", "text; fetch the picture itself"),
+)
+"""First bytes of what people take for a picture: what it is, and what to do."""
+
+TURNS = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
+"""EXIF orientations, and the ``Image.Transpose`` that turns each upright."""
+
+ImageLike = Image.Image | np.ndarray | str | PathLike | bytes | IO[bytes]
+Tell = Callable[[str, str], None]
+"""Gets a picture's name and what a reader should know of it."""
+
+QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
-def load(source: ImageLike) -> Image.Image:
-    """An upright RGB image from a path, a PIL image or an array.
+def warn(name: str, what: str) -> None:
+    """Tell by a ``UserWarning``."""
+    warnings.warn(f"{name}: {what}", stacklevel=4)
+
+
+def load(source: ImageLike, tell: Tell = warn) -> Image.Image:
+    """An upright RGB image from a path, bytes, an open file, a PIL image or an array.
 
     Turns by EXIF orientation, lays transparency on white, and converts palette, grey
-    and CMYK images; 16-bit greys are scaled to 8 bits.
+    and CMYK images; takes the first of several frames, and scales greys by the bits
+    that they use.
 
     Args:
-        source: a path, a PIL image, or (height, width[, 1, 3 or 4]) uint8, 0–255.
+        source: arrays are (height, width[, 1, 3 or 4]) uint8, 0–255.
+        tell: called with the last two, and the image's name.
 
     Raises:
-        FileNotFoundError: if the path does not exist.
-        ValueError: if the image is broken, too large, or an array of another form.
+        OSError: if there is no such file, or it cannot be opened.
+        ValueError: if it is broken, too large, or nothing that can be read.
     """
     if isinstance(source, np.ndarray):
-        return to_rgb(_from_array(source))
+        source = _from_array(source)
     if isinstance(source, Image.Image):
-        return to_rgb(source)
-    path = Path(source)
-    if not path.is_file():
-        raise FileNotFoundError(f"no image at {path}; check the path")
-    try:
-        with warnings.catch_warnings():
-            # Ours is the limit that counts, and it is checked before decoding.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return to_rgb(image, str(path))
-    except Image.DecompressionBombError:
-        raise ValueError(_too_large(str(path))) from None
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        return to_rgb(source, tell)
+    with _identified(source) as image:
+        name = str(image.filename)
+        with _gate(name):
+            # An MPO's second picture is its first, small; a PSD's are its layers.
+            one = image.format in ("MPO", "PSD") or not getattr(image, "is_animated", 0)
+            preview = getattr(image, "tag_v2", {}).get(ExifTags.Base.NewSubfileType)
+        if preview == 1:
+            raise ValueError(f"{name} begins with a preview; {SAVE}")
+        if not one:
+            tell(name, "of its frames or pages the first is taken; save another as PNG")
+        return to_rgb(image, tell)
+
+
+def image_size(path: str | PathLike) -> tuple[int, int]:
+    """(width, height) of a file's image as ``load`` gives it, without decoding it.
+
+    Raises:
+        OSError, ValueError: as ``load``.
+    """
+    with _identified(path) as image:
+        width, height = image.size
+        # Pillow turns a TIFF by itself, and says what its size will be.
+        turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
+        return (height, width) if turned else (width, height)
+
+
+@contextmanager
+def _identified(source: Any) -> Iterator[ImageFile.ImageFile]:
+    """A file's image, not decoded yet; its name is the file's."""
+    with _opened(source) as stream:
+        name = str(getattr(stream, "name", "image"))
+        with _gate(name):
+            stream.seek(0)
+            head = bytes(stream.read(512))
+        with _gate(name, head):
+            Image.preinit()  # the common ones are tried first
+            Image.init()
+            # None that Pillow cannot draw by itself: for EPS it starts a program.
+            formats = [one for one in Image.ID if one not in ("EPS", "HDF5", "MPEG")]
+            image = Image.open(stream, formats=formats)
+        image.filename = name
+        with image:
+            yield image
+
+
+def _opened(source: Any) -> AbstractContextManager[IO[bytes]]:
+    """An image's bytes."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        source = io.BytesIO(source)
+    if hasattr(source, "seekable"):
+        again = source.seekable()
+        return nullcontext(source if again else io.BytesIO(source.read()))
+    path = source if isinstance(source, (str, PathLike)) else ""
+    if not path or re.match(r"data:|\w\w+:/", str(path)):
         raise ValueError(
-            f"{path} is not a readable image ({error}); expected a whole PNG, JPEG, "
-            "WebP, GIF, BMP or TIFF file"
-        ) from error
+            "an image is a path, bytes, an open file, a PIL image or an array of uint8 "
+            f"(height, width, 3), got {source!r:.80}; download it, or make one of it"
+        )
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no image at {path}; check the path")
+    return Path(path).open("rb")
+
+
+@contextmanager
+def _gate(name: str, head: bytes | None = None) -> Iterator[None]:
+    """Make what Pillow raises a ValueError; ``head`` may say what the file is."""
+    # Its warnings are of metadata: torn pixels are errors. Not undone, for images are
+    # read in threads, and `catch_warnings` of one would undo another's.
+    if warnings.filters[:1] != [QUIET]:
+        warnings.filterwarnings("ignore", module=QUIET[3].pattern)
+    try:
+        yield
+    except Image.DecompressionBombError:
+        raise ValueError(_too_large(name)) from None
+    except UNDECODABLE as error:
+        broken = f"{name} is not a readable image"
+        for pattern, what in () if head is None else KINDS:
+            if re.match(pattern, head or b"", re.DOTALL | re.IGNORECASE):
+                raise ValueError(f"{broken} but {what}") from error
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "unknown format" if unknown else str(error) or type(error).__name__
+        expected = "expected a whole PNG, JPEG, WebP, GIF, BMP or TIFF file"
+        raise ValueError(f"{broken} ({reason}); {expected}") from error
+
+
+def _orientation(image: Image.Image) -> Any:
+    """By EXIF or XMP; 1, upright, where they say nothing that can be read."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except UNDECODABLE:
+        return 1
 
 
 def check_size(size: tuple[int, int], name: str = "image") -> None:
@@ -69,26 +188,19 @@ def check_size(size: tuple[int, int], name: str = "image") -> None:
         raise ValueError(f"{_too_large(name)} (it is {width}×{height})")
 
 
-def check_shape(size: tuple[int, int], patch_px: int) -> None:
-    """Refuse an image that a model could not be given.
-
-    Args:
-        size: (width, height).
-        patch_px: side of the model's patches.
+def check_shape(size: tuple[int, int], fit: str, side: int) -> None:
+    """Refuse an image too long for a processor to ``fit``, to ``side`` pixels.
 
     Raises:
-        ValueError: if it is smaller than one patch, or far longer than wide.
+        ValueError: saying its size and the limit.
     """
-    width, height = size
-    if min(size) < patch_px:
+    # To cut out the middle, all of the image is made as high as the model's input.
+    cuts = max(MAX_PIXELS // side**2, 1)
+    most = {"native": MOST_STRETCHED, "centre-crop": cuts}.get(fit, MAX_PIXELS)
+    if max(size) > most * min(size):
         raise ValueError(
-            f"image of {width}×{height} pixels is smaller than one "
-            f"patch of the model ({patch_px} pixels); enlarge it first"
-        )
-    if max(size) > MOST_STRETCHED * min(size):
-        raise ValueError(
-            f"image of {width}×{height} pixels: one side is more than "
-            f"{MOST_STRETCHED} times the other; cut it into pieces first"
+            f"image of {size[0]}×{size[1]} pixels: one side is more than {most} times "
+            "the other; cut it into pieces, or pad it to a square, first"
         )
 
 
@@ -104,34 +216,71 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if array.ndim not in (2, 3) or channels not in (1, 3, 4) or array.size == 0:
         raise ValueError(
             f"an image array must be (height, width) or (height, width, 1, 3 or 4), "
-            f"got shape {array.shape}"
+            f"got shape {array.shape}; of several give one, and channels last"
         )
     if array.dtype != np.uint8:
+        scale = {"b": "multiply it by 255", "f": "multiply it by 255 if 1 is white"}
         raise ValueError(
-            f"an image array must be uint8 with values 0–255, got {array.dtype}"
+            f"an image array must be uint8 with values 0–255, got {array.dtype}; "
+            f"{scale.get(array.dtype.kind, 'scale it')} and use .astype(numpy.uint8)"
         )
     return Image.fromarray(array[..., 0] if array.shape[2:] == (1,) else array)
 
 
-def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
-    """An upright RGB copy; transparency becomes white. ``name`` is for errors."""
+def to_rgb(image: Image.Image, tell: Tell = warn) -> Image.Image:
+    """An upright RGB copy, pixels alone; transparency becomes white. See ``load``."""
+    name = str(getattr(image, "filename", "") or "image")
     check_size(image.size, name)
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        return _deep_grey(image).convert("RGB")
-    if "A" in image.getbands() or "transparency" in image.info:
+    # Of 16 bits a colour Pillow leaves the upper 8.
+    deep = "RGB" in image.mode and ";16" in str(getattr(image, "tile", ""))
+    with _gate(name):
+        image.load()
+        turn = TURNS.get(_orientation(image))
+        upright = image if turn is None else image.transpose(Image.Transpose(turn))
+        if upright.mode[0] in "IF":
+            upright, scaled = _deep_grey(upright)
+            if scaled:
+                tell(name, scaled)
+            kind = getattr(image, "tag_v2", {})
+            if kind.get(ExifTags.Base.PhotometricInterpretation) == 0:  # white is zero
+                upright = ImageOps.invert(upright)
+        rgb = _on_white(upright)
+    if deep and np.asarray(rgb).max() < 64:
+        tell(name, "of 16 bits a colour the upper are empty, it is black; brighten it")
+    rgb.info = {}  # its EXIF would turn it again
+    return rgb
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """As RGB, what is transparent white."""
+    if image.mode in ("La", "RGBa"):  # alpha is multiplied in
+        image = image.convert(image.mode.upper())
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
 
 
-def _deep_grey(image: Image.Image) -> Image.Image:
-    """8-bit greys of a 16-bit, 32-bit or float image (Pillow would clip at 255)."""
-    values = np.nan_to_num(np.asarray(image, np.float64))
-    top = 65535 if image.mode.startswith("I;16") else max(values.max(), 1.0)
-    scaled = values * (255 / top) if top > 255 else values
-    return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
+def _deep_grey(image: Image.Image) -> tuple[Image.Image, str]:
+    """8-bit greys of 16-bit, 32-bit or float ones, and how they are scaled, if oddly.
+
+    White is the least power of two that holds all, less one: of 16 bits, cameras use
+    10 to 14. Of floats up to 1 it is 1. Where greys are negative, black is the least.
+    """
+    with np.errstate(invalid="ignore"):  # a NaN
+        values = np.array(image, np.float64)
+    finite, floats = np.isfinite(values), image.mode == "F"
+    low = float(values.min(where=finite, initial=0))
+    high = float(values.max(where=finite, initial=0))
+    white = 1.0 if floats and high <= 1 else 2.0 ** math.ceil(math.log2(high + 1)) - 1
+    white = high if low < 0 else max(white, 1)
+    np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
+    values -= low
+    values *= 255 / (white - low)
+    usual = high == low or (low, white) == (0, 255 if floats else 65535)
+    scaled = f"greys of {low:g} to {high:g}, scaled as {low:g} to {white:g}"
+    return Image.fromarray(values.astype(np.uint8)), "" if usual else scaled
 
 
 def crop(image: Image.Image, box: Box) -> Image.Image:
@@ -187,6 +336,8 @@ def high_pass(image: Image.Image, shape: tuple[int, int]) -> np.ndarray:
     Source: paper, section 5 (pure-grad), and its code, where the median is over 7×7
     and the paper's text says 3×3, the blur's size.
     """
+    from scipy import ndimage
+
     height, width = shape
     small = image.resize((width, height), Image.Resampling.BILINEAR)
     values = np.asarray(small, np.float64) / 255
@@ -221,6 +372,7 @@ def tile(image_size: tuple[int, int], limit: int = 1024) -> Tiles:
     """
     width, height = image_size
     check_size(image_size)
+    check_shape(image_size, "native", 1)
     rows = math.ceil(height / limit)
     cols = max(1, int(rows * width / height))
     down, across = math.ceil(height / rows), math.ceil(width / cols)

@@ -1,5 +1,7 @@
 """Keys of all methods, readable without torch: maps, their variants, controls."""
 
+from vicrop.types import known
+
 PAPER = ("rel-att", "grad-att", "pure-grad")
 """The paper's maps (sections 4 and 5)."""
 
@@ -28,7 +30,5 @@ def resolve(method: str) -> str:
     Raises:
         ValueError: for an unknown method.
     """
-    method = ALIASES.get(method, method)
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
-    return method
+    alias = ALIASES.get(method) if isinstance(method, str) else None
+    return alias or known(method, METHODS, "method")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from vicrop import boxes, geometry, images, methods
-from vicrop.types import Answer, Box, Map
+from vicrop.types import Answer, Box, Map, check_question, whole
 from vicrop.view import View, Views
 
 if TYPE_CHECKING:
@@ -51,13 +51,18 @@ def human_crop_tight(view: View, truth: Truth, rng: Generator) -> Box:
 
 def _target(truth: Truth) -> Sequence[float]:
     """What holds all boxes: some questions are about two things."""
-    if not truth:
+    if len(truth) == 0:
         raise ValueError(
             "a human crop needs a ground-truth box and this sample has none; use a "
             "data set with boxes, or another method"
         )
-    lefts, tops, rights, bottoms = zip(*truth, strict=True)
-    return min(lefts), min(tops), max(rights), max(bottoms)
+    try:
+        lefts, tops, rights, bottoms = np.array(truth, float).T
+    except ValueError:
+        raise ValueError(
+            f"truth must be a list of boxes (left, top, right, bottom), got {truth!r}"
+        ) from None
+    return lefts.min(), tops.min(), rights.max(), bottoms.max()
 
 
 def random_crop(view: View, truth: Truth, rng: Generator) -> Box:
@@ -122,6 +127,8 @@ class ViCrop:
     """
 
     def __init__(self, vlm: Adapter, max_views: int = 1):
+        if not hasattr(vlm, "look"):
+            raise ValueError(f"ViCrop takes what vicrop.load gives, got {vlm!r}")
         self.vlm, self.views = vlm, Views(max_views)
 
     def answer(
@@ -158,14 +165,18 @@ class ViCrop:
 
         Raises:
             ValueError: for an unknown method or ``high_res``, an empty question, an
-                unusable image or a map that is not finite.
+                unusable image, another model's View or a map that is not finite.
         """
         if high_res not in (True, False, "auto"):
             raise ValueError(
                 f'high_res is {high_res!r}, expected True, False or "auto"'
             )
         method = methods.resolve(method)
+        check_question(question)
+        whole(max_new_tokens, "max_new_tokens", 1)
         view = image if isinstance(image, View) else self._look(image, fit, geometry)
+        if view.vlm is not self.vlm:
+            raise ValueError("the view is another model's; look with this one")
         rng = np.random.default_rng(0) if rng is None else rng
         if high_res == "auto":
             high_res = max(view.image.size) > HIGH_RES_PX

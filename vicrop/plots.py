@@ -2,19 +2,58 @@
 
 import textwrap
 from collections.abc import Sequence
+from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.figure import Figure, FigureBase
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.text import Text
 from PIL import Image
 
-from vicrop.run.records import Sample
-from vicrop.types import Answer, Box, Map
+from vicrop.types import Answer, Box, Map, printable
 
 CROP, TRUTH = "#d7263d", "#00a878"
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#777777"  # apart for colour-blind readers
+
+LACKED = "□"
+
+
+def text(said: object, width: int = 60, most: int = 8) -> str:
+    """A text of others in at most so many lines of a figure: no markup, no gaps.
+
+    Letters that no installed font has are ``LACKED``; fonts are chosen by ``finish``.
+    """
+    lines = printable(said).split("\n")
+    told = [part for line in lines for part in textwrap.wrap(line, width) or [""]]
+    whole = "\n".join([*told[: most - 1], "…"] if len(told) > most else told)
+    missing = [ord(one) for one in whole if one != "\n" and _font(one) is None]
+    return whole.translate(dict.fromkeys(missing, LACKED) | {ord("$"): r"\$"})
+
+
+@cache
+def _font(letter: str) -> str | None:
+    """An installed font that has a letter, empty for the usual; None if none has."""
+    usual = str(font_manager.findfont(font_manager.FontProperties()))
+    others = ((one.name, one.fname) for one in font_manager.fontManager.ttflist)
+    for name, file in (("", usual), *others):
+        known = font_manager.get_font(file).get_char_index(ord(letter))
+        if known and not name.startswith("Last Resort"):  # which draws boxes
+            return name
+    return None
+
+
+def finish(figure: FigureBase) -> None:
+    """Give a figure the fonts that its texts need, or a hint that there is none."""
+    texts = figure.findobj(Text)
+    for one in texts:
+        more = {_font(letter) or "" for letter in one.get_text()} - {""}
+        one.set(fontfamily=[*one.get_fontfamily(), *sorted(more)], usetex=False)
+    told, hint = {one.get_text() for one in texts}, f"{LACKED}: no font here has it"
+    if LACKED in "".join(told) and hint not in told:
+        figure.legend([], [], title=hint, loc="outside upper left", frameon=False)
 
 
 def show_image(image: Image.Image, ax: Axes) -> Axes:
@@ -46,9 +85,7 @@ def show_boxes(
         show_box(crop, ax)
 
 
-def show_map(
-    image: Image.Image, amap: Map, ax: Axes, opacity: float = 0.65, label: str = ""
-) -> Axes:
+def show_map(image: Image.Image, amap: Map, ax: Axes, opacity: float = 0.65) -> Axes:
     """An importance map over its image, each cell where it lies.
 
     Args:
@@ -56,19 +93,16 @@ def show_map(
         amap: the map; scaled to its own range.
         ax: where to draw.
         opacity: of the map.
-        label: of the colour bar; no bar if empty.
     """
     show_image(image, ax)
     left, top, right, bottom = amap.region or (0, 0, *image.size)
-    drawn = ax.imshow(
+    ax.imshow(
         amap.values,
         extent=(left, right, bottom, top),
         cmap="magma",
         alpha=opacity,
         interpolation="nearest",
     )
-    if label:
-        ax.figure.colorbar(drawn, ax=ax, fraction=0.046, pad=0.03, label=label)
     ax.set(xlim=(0, image.width), ylim=(image.height, 0))
     return ax
 
@@ -78,44 +112,36 @@ def answer_panel(
 ) -> Figure:
     """Image with boxes, importance map, crop: what was seen and said, side by side."""
     figure, axes = plt.subplots(1, 3, figsize=(9, 3.4), layout="constrained")
-    show_image(image, axes[0]).set_xlabel(f"image: “{answer.plain}”")
+    show_image(image, axes[0]).set_xlabel(text(f"image: “{answer.plain}”", 36))
     if answer.amap is None:
         axes[1].set_axis_off()
     else:
         show_map(image, answer.amap, axes[1]).set_xlabel("importance map")
+        name_seen(image, answer.amap, axes[1])
     show_boxes(image, answer.box, truth, axes[0])
     show_boxes(image, answer.box, (), axes[1])
-    _show_crop(image, answer, "image and this crop:", axes[2])
+    show_crop(image, answer, "image and this crop:", axes[2])
+    finish(figure)
     return figure
 
 
-def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
-    """A row a sample: image; map with crop (red) and truth (dashed green); crop.
-
-    Args:
-        shown: a sample each: its picture, what was said of it, and itself.
-    """
-    rows = len(shown)
-    figure, grid = plt.subplots(
-        rows, 3, figsize=(9, 3.2 * rows), layout="constrained", squeeze=False
-    )
-    for axes, (image, answer, sample) in zip(grid, shown, strict=True):
-        asked = textwrap.fill(sample.question, 40)
-        show_image(image, axes[0]).set_xlabel(asked)
-        if answer.amap is None:
-            show_image(image, axes[1])
-        else:
-            show_map(image, answer.amap, axes[1])
-        axes[1].set_xlabel(f"label “{sample.labels[0]}”, image alone “{answer.plain}”")
-        show_boxes(image, answer.box, sample.boxes, axes[1])
-        _show_crop(image, answer, "with this crop", axes[2])
-    return figure
+def name_seen(image: Image.Image, amap: Map, ax: Axes) -> None:
+    """Say above a map that covers a part of its image what the dark stripe is."""
+    left, top, right, bottom = amap.region or (0, 0, *image.size)
+    seen = (right - left) * (bottom - top) / (image.width * image.height)
+    if seen < 1:
+        dark = Patch(
+            color=plt.colormaps["magma"](0.1), label=f"seen by the model: {seen:.0%}"
+        )
+        ax.legend(
+            handles=[dark], loc="lower left", bbox_to_anchor=(0, 1), frameon=False
+        )
 
 
-def _show_crop(image: Image.Image, answer: Answer, words: str, ax: Axes) -> None:
+def show_crop(image: Image.Image, answer: Answer, words: str, ax: Axes) -> None:
     """The crop, over what was said with it; an empty place if there is none."""
     if answer.box is None:
         ax.set_axis_off()
     else:
         crop = image.crop(answer.box)
-        show_image(crop, ax).set_xlabel(f"{words} “{answer.text}”")
+        show_image(crop, ax).set_xlabel(text(f"{words} “{answer.text}”", 36))

@@ -1,7 +1,11 @@
 """The nouns of the project: frozen, validated, and free of torch."""
 
+import operator
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -19,6 +23,20 @@ class Box(NamedTuple):
     top: int
     right: int
     bottom: int
+
+    @classmethod
+    def of(cls, corners: Any) -> Self:
+        """A box of four whole numbers, numpy's too; a ValueError if it is none."""
+        try:
+            left, top, right, bottom = map(operator.index, corners)
+        except (TypeError, ValueError):
+            left = top = right = bottom = 0
+        if left >= right or top >= bottom:
+            raise ValueError(
+                f"{corners!r} is no box: expected left < right and top < bottom, in "
+                "whole pixels"
+            )
+        return cls(left, top, right, bottom)
 
     @property
     def width(self) -> int:
@@ -45,6 +63,8 @@ class Box(NamedTuple):
 class Map:
     """An importance map and where its cells lie in the original image.
 
+    ``np.asarray`` of it gives its values.
+
     Attributes:
         values: (rows, cols) float32, non-negative and finite, not all zero.
         region: of the original image that the cells cover, evenly; None when the map
@@ -58,8 +78,11 @@ class Map:
     region: Region | None = None
 
     def __post_init__(self):
+        given = np.asarray(self.values)
+        if given.dtype.kind not in "biuf":
+            raise ValueError(f"an importance map must be numbers, got {given.dtype}")
         with np.errstate(over="ignore"):  # too large for float32 is infinite: below
-            values = np.array(self.values, np.float32)
+            values = np.array(given, np.float32)
         if values.ndim != 2 or values.size == 0:
             raise ValueError(
                 f"an importance map must be (rows, cols), got shape {values.shape}"
@@ -81,6 +104,9 @@ class Map:
                 "points nowhere; check that the model saw the image"
             )
         object.__setattr__(self, "values", values)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.values, dtype, copy=copy)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -112,10 +138,53 @@ def check_question(question: str) -> str:
     """The question, if it says something.
 
     Raises:
-        ValueError: if it is empty or blank.
+        ValueError: if it is no text, empty or blank, or holds half a character.
     """
+    if not isinstance(question, str):
+        raise ValueError(f"the question is {question!r}, expected text (a str)")
     if not question.strip():
         raise ValueError(
             f"the question is empty ({question!r}); ask something about the image"
         )
+    if any("\ud800" <= letter <= "\udfff" for letter in question):
+        raise ValueError(
+            f"the question {question!r} holds bytes that are no text; write it in UTF-8"
+        )
     return question
+
+
+def known(name: Any, names: Collection[str], what: str) -> str:
+    """A name of something, if it is known; a ValueError with those that are."""
+    if not isinstance(name, str) or name not in names:
+        raise ValueError(f"unknown {what} {name!r}; known: {', '.join(names)}")
+    return name
+
+
+def whole(number: Any, name: str, least: int = 0) -> int:
+    """A whole number that is large enough, if it is one; a ValueError with its name."""
+    if isinstance(number, bool) or not isinstance(number, Integral) or number < least:
+        raise ValueError(f"{name} is {number!r}, expected a whole number from {least}")
+    return int(number)
+
+
+JOINS = "\n\u200c\u200d\u200e\u200f"  # lines; what joins and turns letters
+
+
+def printable(said: object) -> str:
+    r"""A text of others, all of which a reader is to see.
+
+    Space is blanks and line breaks; what steers a screen is spelled out.
+
+    >>> print(printable("a\x1b[2Jb\u202ec\td"))
+    a\x1b[2Jb\u202ec d
+    """
+    spaced = re.sub(r"[^\S\n]", " ", str(said))
+    return "".join(
+        one if one.isprintable() or one in JOINS else repr(one)[1:-1] for one in spaced
+    )
+
+
+def markdown(said: object) -> str:
+    """A text of others as a line of Markdown, of which nothing is markup."""
+    line = printable(said).replace("\n", " ")
+    return re.sub(r"[\\`*_\[\]<>|$&~#]", r"\\\g<0>", line)

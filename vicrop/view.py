@@ -16,7 +16,7 @@ from vicrop import attribution, geometry, images
 from vicrop import cache as kept
 from vicrop.attribution import GENERAL_QUESTION, Attribution
 from vicrop.prompts import Prompt, Seen
-from vicrop.types import Answer, Box, Map, Region
+from vicrop.types import Answer, Box, Map, Region, check_question, known, whole
 
 if TYPE_CHECKING:
     from vicrop.adapters.decoder import Case, Decoder
@@ -44,13 +44,10 @@ class View:
         fit: str | None = None,
         geometry: str = "exact",
     ):
-        if geometry not in GEOMETRIES:
-            known = ", ".join(GEOMETRIES)
-            raise ValueError(f"unknown geometry {geometry!r}; known: {known}")
-        images.check_shape(image.size, vlm.facts.patch_px)
+        known(geometry, GEOMETRIES, "geometry")
         self.vlm, self.image, self.geometry = vlm, image, geometry
         self._fit = fit
-        self.whole = Pictures(vlm, [vlm.fitted(image, fit)], geometry)
+        self.whole = Pictures(vlm, [self._fitted(image)], geometry)
         self._tiles: dict[int, list[tuple[list[int], Pictures]]] = {}
         self._said: dict[tuple[str, tuple | None, int], str] = {}
         self._maps: dict[tuple[str, str], Map] = {}
@@ -67,7 +64,12 @@ class View:
 
     def part(self, crop: Box) -> Image.Image:
         """A crop as it is given to the processor."""
-        return self.vlm.fitted(images.crop(self.image, crop), self._fit)
+        return self._fitted(images.crop(self.image, crop))
+
+    def _fitted(self, image: Image.Image) -> Image.Image:
+        fitted, facts = self.vlm.fitted(image, self._fit), self.vlm.facts
+        images.check_shape(fitted.size, facts.fit, facts.crop_px)
+        return fitted
 
     def ask(
         self, question: str, crop: Box | None = None, max_new_tokens: int = 20
@@ -80,12 +82,14 @@ class View:
             max_new_tokens: at most so many.
 
         Raises:
-            ValueError: for an empty question or a box that leaves the image.
+            ValueError: for a question that is empty or longer than the model reads, a
+                box that leaves the image, or no token to answer with.
         """
+        crop = None if crop is None else Box.of(crop)
         # One after the other: in half precision a batch rounds otherwise, and the
-        # plain answer must not depend on the crop.
-        (plain,) = answer([(self, question, None)], max_new_tokens)
+        # plain answer must not depend on the crop. What may be too long comes first.
         (text,) = answer([(self, question, crop)], max_new_tokens)
+        (plain,) = answer([(self, question, None)], max_new_tokens)
         visible = self.vlm.visible(self.image.size, self._fit)
         return Answer(text, plain, crop, visible=visible)
 
@@ -103,8 +107,9 @@ class View:
         Raises:
             ValueError: for an unknown method, or a map that is not finite.
         """
+        check_question(question)
+        kind, high = attribution.split(method)
         if (question, method) not in self._maps:
-            kind, high = attribution.split(method)
             if high:
                 made = self._joined(question, kind)
             else:
@@ -204,10 +209,11 @@ def answer(asked: Sequence[Asked], max_new_tokens: int = 20) -> list[str]:
         max_new_tokens: at most so many each.
 
     Raises:
-        ValueError: for views of several models.
+        ValueError: for views of several models, or what can be no question.
     """
+    most = whole(max_new_tokens, "max_new_tokens", 1)
     keys = [
-        (view, (question, crop and tuple(crop), max_new_tokens))
+        (view, (check_question(question), crop and tuple(crop), most))
         for view, question, crop in asked
     ]
     left = {
@@ -217,7 +223,7 @@ def answer(asked: Sequence[Asked], max_new_tokens: int = 20) -> list[str]:
     }
     if left:
         prompts = _prompts(list(left.values()))
-        said = asked[0][0].vlm.answer(prompts, max_new_tokens)
+        said = asked[0][0].vlm.answer(prompts, most)
         for (view, key), text in zip(left, said, strict=True):
             view._said[key] = text
     return [view._said[key] for view, key in keys]
@@ -315,8 +321,9 @@ class Pictures:
         """(pictures, rows, cols) importance for a question."""
         kind = attribution.get(method)
         with self._graph(kind):
+            asked = self.ask(question)  # which may be refused, before anything is run
             describe([self], kind)
-            (about,) = kind.of_prompts(self.vlm, [self.ask(question)])
+            (about,) = kind.of_prompts(self.vlm, [asked])
         shown = self.pictures
         if self.geometry == "exact":
             shown = [self.vlm.shown(picture) for picture in shown]
@@ -404,9 +411,7 @@ class Views:
     """
 
     def __init__(self, max_views: int = 1):
-        if max_views < 1:
-            raise ValueError(f"max_views is {max_views}, expected 1 or more")
-        self.max_views = max_views
+        self.max_views = whole(max_views, "max_views", 1)
         self._views: OrderedDict[Hashable, View] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], View]) -> View:

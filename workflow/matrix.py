@@ -26,11 +26,8 @@ from workflow.parameters import first_fault, refuse
 
 
 def _model(name: str) -> str:
-    found = registry.resolve(name)
-    if found not in registry.MODELS:
-        known = ", ".join(registry.MODELS)
-        raise ValueError(f"unknown model {name!r}; known: {known}")
-    return found
+    registry.find(name)
+    return registry.resolve(name)
 
 
 def _dataset(name: str) -> str:

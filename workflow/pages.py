@@ -18,6 +18,7 @@ from vicrop import paths
 from vicrop.run import results
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import HOW, RunConfig
+from vicrop.types import markdown
 from workflow import links, matrix, plans
 
 TEMPLATE = "run"
@@ -108,7 +109,7 @@ def lay(page: Page) -> Path:
         )
     source, made = (nbformat.read(file, 4) for file in (page.notebook, page.kept))
     first, *others = _filled(page, source.cells, made.cells)
-    first.source = first.source.replace("{run_title}", page.title)
+    first.source = first.source.replace("{run_title}", markdown(page.title))
     cells = [first, new_markdown_cell(opening(page)), *others]
     for number, cell in enumerate(cells):
         _settle(cell, number)

@@ -47,14 +47,18 @@ def inputs(config: RunConfig) -> list[str]:
 
     What the weights of the hub are, a record's identity tells.
     """
-    folder = registry.MODELS[config.model].folder
-    weights = [] if folder is None else sorted(folder.glob("*.safetensors"))
+    weights = registry.find(config.model).files
     return [str(file) for file in (data_of(config) / "data.json", *weights)]
 
 
 def memory_mb(config: RunConfig) -> int:
-    """Main memory of a job: weights pass through it, and 2 GB for Python."""
-    return 2000 + int(1200 * registry.MODELS[config.model].size_gb)
+    """Main memory of a job: weights pass through it, and 2 GB for Python.
+
+    Those of a folder are weighed; of a hub id without a key nobody knows them.
+    """
+    spec = registry.find(config.model)
+    size_gb = spec.size_gb or sum(file.stat().st_size for file in spec.files) / 1e9
+    return 2000 + int(1200 * size_gb)
 
 
 def minutes(configs: list[RunConfig]) -> int | None:
@@ -159,16 +163,14 @@ def _data_fault(dataset: str, error: Exception) -> str:
 
 def _weights_fault(model: str) -> str:
     """What to do about a model without weights here; empty if it has them."""
-    name = registry.ALIASES.get(model, model)
-    spec = registry.MODELS[name]
+    name, spec = registry.resolve(model), registry.find(model)
     if spec.is_here():
         return ""
     if spec.folder is not None:
-        return f"model {name}: no weights in {spec.folder}; make them: `make train`"
-    return (
-        f"model {name}: no weights here; get them with `{spec.command()}` "
-        f"({spec.size_gb:g} GB, {spec.licence})"
-    )
+        how = "make them: `make train`" if name in registry.MODELS else "see its path"
+        return f"model {name}: no weights in {spec.folder}; {how}"
+    known = f" ({spec.size_gb:g} GB, {spec.licence})" if spec.size_gb else ""
+    return f"model {name}: no weights here; get them with `{spec.command()}`{known}"
 
 
 def _device_fault(device: str) -> str:

@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def examples(frame: pd.DataFrame, each: int = 2) -> list[str]:
-    """Ids to show of a run: the first ones fixed, broken, still wrong, still right.
+    """Ids to show: the first fixed, broken, still wrong, still right, not scored.
 
     Args:
         frame: a run's table.
         each: at most so many of each sort.
     """
     was, now = frame["plain_score"] >= 0.5, frame["score"] >= 0.5
-    tried = frame["error"].isna()
-    sorts = (~was & now, was & ~now, ~was & ~now, was & now)
+    tried, scored = frame["error"].isna(), frame["score"].notna()
+    sorts = (~was & now, was & ~now, scored & ~was & ~now, was & now, ~scored)
     return [name for sort in sorts for name in frame.index[sort & tried][:each]]
 
 

@@ -88,11 +88,11 @@ class Evidence:
         return self.runs.get((need.model or model, need.method, need.dataset))
 
     def frame(self, need: Need, model: str) -> pd.DataFrame | None:
-        """A table to measure on, if it is there; of a run without failed samples."""
+        """A table to measure on, if it is there; of a run, its scored samples."""
         if isinstance(need, str):
             return self.probes.get((model, need))
         rows = self.rows(need, model)
-        return None if rows is None else rows[rows["error"].isna()]
+        return None if rows is None else rows.dropna(subset=["score"])
 
     def rows(self, need: Answers, model: str) -> pd.DataFrame | None:
         """A run's records, if it is there, failed samples among them."""

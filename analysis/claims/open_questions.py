@@ -198,7 +198,7 @@ def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
 
     The second is the rule of the authors' script for GQA.
     """
-    kept = run[run["error"].isna()]
+    kept = run.dropna(subset=["score"])
 
     def gain(variant: str) -> np.ndarray:
         was, now = (

@@ -42,9 +42,8 @@ class Question(NamedTuple):
         """Of an answer, in [0, 1]; None where nobody has said what is right."""
         if not self.dataset:
             return None
-        answer = scoring.prepared(self.dataset, text)
         known = self.asked
-        return scoring.score(self.dataset, answer, known.labels, known.question)
+        return scoring.of_answer(self.dataset, text, known.labels, known.question)
 
 
 def saved(
@@ -92,12 +91,10 @@ def saved(
 
 def _weights(name: str) -> str:
     """What tells one model's weights from another's, without loading them."""
-    spec = adapters.MODELS[adapters.resolve(name)]
+    spec = adapters.find(name)
     if spec.folder is None:
         return f"{spec.source}@{spec.revision}"
-    return "".join(
-        file_hash(file) for file in sorted(spec.folder.glob("*.safetensors"))
-    )
+    return "".join(map(file_hash, spec.files))
 
 
 def own(image: str, question: str) -> Question:
@@ -125,7 +122,8 @@ def choose(vlm: Adapter, dataset: str, wrong: int, right: int) -> list[Question]
     for sample, view in looking.views(vlm, dataset, small):
         question = _question(sample, view.image, dataset)
         score = question.score(view.ask(sample.question).text)
-        (read if score and score >= 0.5 else missed).append(question)
+        if score is not None:
+            (read if score >= 0.5 else missed).append(question)
         if len(missed) >= wrong and len(read) >= right:
             break
     found = missed[:wrong] + read[:right]

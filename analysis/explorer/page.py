@@ -72,7 +72,8 @@ class Explorer:
         """
         name = name or self.name
         block = (
-            f'<div class="vicrop-explorer" id="{name}" role="group"'
+            f'<div class="vicrop-explorer tex2jax_ignore mathjax_ignore" id="{name}"'
+            ' role="group"'
             f' aria-label="{LABEL}" data-lm-suppress-shortcuts="true">'
             f"<p>{OFF}</p></div>"
         )

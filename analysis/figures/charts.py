@@ -11,10 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import FEWEST
-from vicrop.plots import BLUE, CROP, GREY, ORANGE, TRUTH
+from vicrop import plots
+from vicrop.plots import BLUE, CROP, GREY, ORANGE, TRUTH, finish
 from vicrop.run.stats import Estimate
 
 Group = TypeVar("Group")
+
+text = partial(plots.text, width=36, most=2)
+"""A label of others; a longer one would leave a small chart no place."""
 
 # Okabe and Ito's, apart for colour-blind readers: green is won, grey unchanged.
 COLORS = ("#009e73", "#8fd8c0", "#cccccc", "#56b4e9", "#0072b2", "#e69f00", "#d55e00")
@@ -48,10 +52,17 @@ def panels(
     )
     for ax, (title, group) in zip(axes.flat, groups.items(), strict=False):
         draw(group, ax)
-        name(ax, title, fontsize="medium")
+        name(ax, text(title), fontsize="medium")
     for ax in axes.flat[len(groups) :]:
         ax.set_axis_off()
+    finish(figure)
     return figure
+
+
+def _done(ax: Axes) -> Axes:
+    """Axes with their labels written, as the functions here give them back."""
+    finish(ax.figure)
+    return ax
 
 
 def in_percent(shares: Any) -> Any:
@@ -90,14 +101,14 @@ def bars(
         x = np.arange(len(groups)) + (number - (len(series) - 1) / 2) * width
         y = np.array([e.value for e in estimates])
         ends = np.array([[e.low, e.high] for e in estimates]).T
-        ax.bar(x, y, width * 0.9, label=name, color=colors[number % 4])
+        ax.bar(x, y, width * 0.9, label=text(name), color=colors[number % 4])
         ax.errorbar(x, y, abs(ends - y), fmt="none", color="black", capsize=3, lw=1)
-    ax.set_xticks(range(len(groups)), groups)
+    ax.set_xticks(range(len(groups)), [*map(text, groups)])
     ax.set_ylabel(ylabel)
     ax.legend(frameon=False, ncols=len(series), loc="upper left")
     ax.set_ylim(0, 118)  # room for the legend
     ax.set_yticks(range(0, 101, 20))
-    return ax
+    return _done(ax)
 
 
 def forest(
@@ -116,10 +127,10 @@ def forest(
         ax.plot([estimate.low, estimate.high], [y, y], color=color, lw=2)
         ax.plot(estimate.value, y, "o", color=color)
     ax.axvline(null, color="black", lw=0.8, linestyle=":")
-    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_yticks(range(len(rows)), [*map(text, rows)])
     ax.invert_yaxis()
     ax.set_xlabel(xlabel)
-    return ax
+    return _done(ax)
 
 
 def forests(
@@ -169,7 +180,8 @@ def layers(
     colors = (BLUE, ORANGE, GREY, TRUTH)
     for color, (name, estimates) in zip(colors, series.items(), strict=False):
         x = range(len(estimates))
-        ax.plot(x, [e.value for e in estimates], "o-", color=color, label=name)
+        y = [e.value for e in estimates]
+        ax.plot(x, y, "o-", color=color, label=text(name))
         low, high = [e.low for e in estimates], [e.high for e in estimates]
         ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
     if null is not None:
@@ -188,7 +200,7 @@ def layers(
     ax.set_xticks(range(max(map(len, series.values()))))
     ax.set(xlabel="layer of the language model, from 0", ylabel=ylabel)
     ax.legend(frameon=False)
-    return ax
+    return _done(ax)
 
 
 def by_layers(
@@ -246,8 +258,8 @@ def ladder(rungs: Mapping[str, Estimate], ax: Axes) -> Axes:
         won = BLUE if end >= start else ORANGE
         ax.bar(x, end - start, 0.7, start, color=won if x else GREY)
         if x:
-            text = f"{end - start:+.1f}".replace("-", "−")
-            ax.text(x, 2, text, ha="center", fontsize="small")
+            change = f"{end - start:+.1f}".replace("-", "−")
+            ax.text(x, 2, change, ha="center", fontsize="small")
             ax.plot([x - 0.65, x + 0.35], [start, start], color="black", lw=0.8)
     _whiskers(range(len(values)), list(rungs.values()), ax, "black")
     _slanted(ax, list(rungs))
@@ -257,7 +269,7 @@ def ladder(rungs: Mapping[str, Estimate], ax: Axes) -> Axes:
 
 def _slanted(ax: Axes, names: Sequence[str]) -> None:
     """Labels of the x axis that may be longer than what they stand under is wide."""
-    ax.set_xticks(range(len(names)), names, rotation=30)
+    ax.set_xticks(range(len(names)), [*map(text, names)], rotation=30)
     for label in ax.get_xticklabels():
         label.set(ha="right", rotation_mode="anchor")
 
@@ -302,7 +314,7 @@ def bins(series: Mapping[str, Mapping[str, Estimate]], ax: Axes) -> Axes:
         faces = ["white" if one.n < FEWEST else color for one in found.values()]
         y = [one.value for one in found.values()]
         ax.scatter(x, y, c=faces, edgecolors=color, marker=mark, zorder=3)
-        ax.scatter([], [], color=color, marker=mark, label=name)
+        ax.scatter([], [], color=color, marker=mark, label=text(name))
     ax.axhline(0, color="black", lw=0.8, linestyle=":")
     _slanted(ax, names)
     if series:
@@ -327,7 +339,7 @@ def trade(
     for color, (model, ways) in zip(colors, series.items(), strict=False):
         fixed = [ways[name] for name in ways if name not in marks]
         x, y = [side.value for side, _ in fixed], [100 * s.value for _, s in fixed]
-        ax.plot(x, y, ".-", color=color, lw=1, label=model)
+        ax.plot(x, y, ".-", color=color, lw=1, label=text(model))
         for name, mark in marks.items():
             side, share = ways[name][0], in_percent(ways[name][1])
             ends = [[share.value - share.low], [share.high - share.value]]
@@ -345,7 +357,7 @@ def trade(
         ax.plot([], [], mark, color="white", mec="black", ms=9, label=name)
     ax.set(xlabel="mean side of the crop, px", ylabel="small objects in the crop, %")
     ax.legend(frameon=False, fontsize="small")
-    return ax
+    return _done(ax)
 
 
 # Counts.
@@ -365,21 +377,24 @@ def stacks(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
         ax.set_xlabel(xlabel)
     names = figure.axes[0].get_legend_handles_labels()
     figure.legend(*names, loc="outside lower center", ncols=3, frameon=False)
+    finish(figure)
     return figure
 
 
 def stack(counts: pd.DataFrame, ax: Axes) -> Axes:
     """One panel of ``stacks``: numbers are counts, lengths are percent."""
-    labels = [f"{name}, n = {n}" for name, n in counts.sum(axis=1).items()]
+    labels = [text(f"{name}, n = {n}") for name, n in counts.sum(axis=1).items()]
+    places = range(len(counts))
     percent = 100 * counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
     left = np.zeros(len(counts))
     for color, name in zip((*COLORS, FAILED), counts.columns, strict=False):
         width = percent[name].to_numpy()
-        drawn = ax.barh(labels, width, left=left, color=color, label=str(name))
+        drawn = ax.barh(places, width, left=left, color=color, label=text(name))
         shown = np.where(width >= 6, counts[name].astype(str), "")
         ink = "white" if color in DARK else "black"
         ax.bar_label(drawn, shown, label_type="center", color=ink, fontsize="small")
         left += width
+    ax.set_yticks(places, labels)
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
     return ax
@@ -393,17 +408,18 @@ def shares(counts: pd.DataFrame, ax: Axes, xlabel: str) -> Axes:
         ax: where to draw.
         xlabel: what is counted.
     """
-    left = np.zeros(len(counts))
+    left, places = np.zeros(len(counts)), range(len(counts))
     colors = {BLUE: "white", GREY: "white", ORANGE: "black"}
     for (color, ink), (name, part) in zip(colors.items(), counts.items(), strict=False):
-        drawn = ax.barh(counts.index, part, left=left, color=color, label=str(name))
+        drawn = ax.barh(places, part, left=left, color=color, label=text(name))
         ax.bar_label(drawn, [n or "" for n in part], label_type="center", color=ink)
         left += part.to_numpy()
+    ax.set_yticks(places, [*map(text, counts.index)])
     ax.invert_yaxis()
     ax.set(xlabel=xlabel)
     ax.legend(frameon=False, ncols=len(counts.columns), loc="lower left",
               bbox_to_anchor=(0, 1))  # fmt: skip
-    return ax
+    return _done(ax)
 
 
 def heat(groups: Mapping[str, pd.DataFrame]) -> Figure:
@@ -423,11 +439,11 @@ def _shaded(counts: pd.DataFrame, ax: Axes) -> None:
     rows, columns = (np.arange(count + 1) - 0.5 for count in share.shape)
     ax.pcolormesh(columns, rows, share, cmap="Blues", vmin=0, vmax=100)
     for (row, column), value in np.ndenumerate(share):
-        text = f"{numbers[row, column]}\n{value:.0f} %"
+        told = f"{numbers[row, column]}\n{value:.0f} %"
         ink = "white" if value > 60 else "black"
-        ax.text(column, row, text, ha="center", va="center", color=ink)
+        ax.text(column, row, told, ha="center", va="center", color=ink)
     _slanted(ax, list(counts.columns))
-    ax.set_yticks(range(counts.shape[0]), list(counts.index))
+    ax.set_yticks(range(counts.shape[0]), [*map(text, counts.index)])
     ax.invert_yaxis()
 
 
@@ -440,8 +456,8 @@ def histogram(
     for mark in marks:
         ax.axvline(mark, color=CROP, linestyle="--", lw=1)
     ax.set_xscale("log")
-    ax.set(xlabel=xlabel, ylabel="questions")
-    return ax
+    ax.set(xlabel=text(xlabel), ylabel="questions")
+    return _done(ax)
 
 
 def size_histograms(
@@ -466,7 +482,7 @@ def curves(
     """Training curves: one line a metric over the steps; gaps where none was taken."""
     for name in names:
         points = [(row["step"], row[name]) for row in history if name in row]
-        ax.plot(*zip(*points, strict=True), label=name, lw=1.2)
+        ax.plot(*zip(*points, strict=True), label=text(name), lw=1.2)
     ax.set(xlabel="training step")
     ax.legend(frameon=False, fontsize="small")
-    return ax
+    return _done(ax)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -78,12 +79,14 @@ def grid(
         squeeze=False,
     )
     for line, (model, row) in zip(axes, rows.items(), strict=True):
-        line[0].set_ylabel(model)
+        line[0].set_ylabel(plots.text(model, 36))
         for ax, (name, (amap, box)) in zip(line, row.items(), strict=False):
-            plots.show_map(image, _capped(amap), ax, opacity).set_xlabel(name)
+            plots.show_map(image, _capped(amap), ax, opacity)
+            ax.set_xlabel(plots.text(name, 36))
             plots.show_boxes(image, box, truth, ax)
         for ax in line[len(row) :]:
             ax.set_axis_off()
+    plots.finish(figure)
     return figure
 
 
@@ -92,24 +95,53 @@ def _capped(amap: Map) -> Map:
     return Map(np.minimum(amap.values, top), amap.region) if top > 0 else amap
 
 
+Shown = tuple[Image.Image, Answer, Sample]
+"""A sample to show: its picture, what was said of it, and itself."""
+
+
 def gallery(
-    shown: Mapping[str, tuple[Image.Image, Answer, Sample]], none: str
+    shown: Sequence[Shown] | Mapping[str, Shown], none: str = "no sample"
 ) -> Figure:
-    """``plots.gallery`` with labelled rows, or a line that says that there are none.
+    """A row a sample: image; map with crop (red) and truth (dashed green); crop.
 
     Args:
-        shown: by label, as ``slices.replays`` makes it; may be empty.
+        shown: samples, or by label, as ``slices.replays`` makes them; may be empty.
         none: what to say then.
     """
-    if shown:
-        figure = plots.gallery(list(shown.values()))
-        for label, ax in zip(shown, figure.axes[::3], strict=True):
-            ax.set_ylabel(label)
+    if not shown:
+        figure, ax = plt.subplots(figsize=(6, 0.6))
+        ax.set_axis_off()  # Jupyter shows no figure without axes
+        ax.text(0.5, 0.5, none, ha="center", va="center")
         return figure
-    figure, ax = plt.subplots(figsize=(6, 0.6))
-    ax.set_axis_off()  # Jupyter shows no figure without axes
-    ax.text(0.5, 0.5, none, ha="center", va="center")
+    samples = list(shown.values()) if isinstance(shown, Mapping) else shown
+    rows = len(samples)
+    figure, grid = plt.subplots(
+        rows, 3, figsize=(9, 3.2 * rows), layout="constrained", squeeze=False
+    )
+    for axes, one in zip(grid, samples, strict=True):
+        _row(axes, *one)
+    if isinstance(shown, Mapping):
+        for label, ax in zip(shown, grid[:, 0], strict=True):
+            ax.set_ylabel(plots.text(label, 36))
+    plots.finish(figure)
     return figure
+
+
+def _row(
+    axes: Sequence[Axes], image: Image.Image, answer: Answer, sample: Sample
+) -> None:
+    """One of ``gallery``."""
+    plots.show_image(image, axes[0]).set_xlabel(plots.text(sample.question, 36))
+    if answer.amap is None:
+        plots.show_image(image, axes[1])
+    else:
+        plots.show_map(image, answer.amap, axes[1])
+        plots.name_seen(image, answer.amap, axes[1])
+    label = f"label “{sample.labels[0]}”, " if sample.labels else ""
+    said = f"{label}image alone “{answer.plain}”"
+    axes[1].set_xlabel(plots.text(said, 36))
+    plots.show_boxes(image, answer.box, sample.boxes, axes[1])
+    plots.show_crop(image, answer, "with this crop", axes[2])
 
 
 def embedded(figure: Figure, alt: str) -> HTML:

@@ -11,6 +11,7 @@ from IPython.display import HTML
 from pandas.io.formats.style import Styler
 
 from vicrop.run.stats import Estimate
+from vicrop.types import printable
 
 Links = Mapping[str, str]
 """Addresses by the text that leads there."""
@@ -76,6 +77,7 @@ def table(frame: pd.DataFrame, links: Links | None = None) -> Table:
         frame: of texts and numbers.
         links: addresses of texts that stand in a cell, alone or between commas.
     """
+    frame = frame.map(_plain)
     name = hashlib.sha256(frame.to_csv().encode()).hexdigest()[:8]
     styled = Table(frame, uuid=name, cell_ids=False)
     if links is None:
@@ -83,8 +85,15 @@ def table(frame: pd.DataFrame, links: Links | None = None) -> Table:
     else:
         styled.format(lambda cell: _linked(cell, links), escape=None)
     styled.format_index(escape="html", axis="columns").hide(axis="index")
-    styled.set_table_attributes('class="dataframe"')
+    # In Jupyter and in the book, `$` in a cell would begin a formula otherwise.
+    styled.set_table_attributes('class="dataframe tex2jax_ignore mathjax_ignore"')
     return styled
+
+
+def _plain(cell: Any) -> Any:
+    """A number as it is, all else as a text: in lists, none would be escaped."""
+    text = isinstance(cell, str) or not pd.api.types.is_scalar(cell)
+    return printable(cell) if text else cell
 
 
 def _linked(cell: object, links: Links) -> str:

@@ -9,13 +9,13 @@ import csv
 import io
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from data_prep.originals.files import Entry
+from vicrop.run.datasets import once
 
 
 class Row(NamedTuple):
@@ -91,20 +91,11 @@ def load_json(entry: Entry) -> Any:
 
 def _parsed(value: str, where: str) -> Any:
     try:
-        return json.loads(value, object_pairs_hook=_object)
+        return json.loads(value, object_pairs_hook=once)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{where} is not whole JSON ({error}); a torn download? fetch it again"
         ) from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The dictionary of an object; Python would drop all but a key's last value."""
-    made = dict(pairs)
-    if len(made) < len(pairs):
-        twice = next(key for key, n in Counter(k for k, _ in pairs).items() if n > 1)
-        raise ValueError(f"key {twice[:80]!r} is there twice")
-    return made
 
 
 def json_rows(entry: Entry, key: str | None = None) -> list[Row]:

@@ -19,10 +19,6 @@ from vicrop.types import Region
 
 PACKAGES = ("vicrop", "numpy", "pillow", "pyarrow", "pydantic")
 
-SPILL_PX, SPILL = 2, 0.01
-"""Boxes drawn by hand may leave their picture by so many pixels, or such a part of its
-longer side; they are clipped."""
-
 
 class Built(NamedTuple):
     """What ``build`` made, or found made.
@@ -64,7 +60,7 @@ def build(
     Raises:
         ValueError: naming file, row and field of what is wrong; or if another is there.
         FileNotFoundError: if the files of no layout, or a picture, are there.
-        RuntimeError: if the disk is full or read-only, or another process makes it.
+        NotOurs: if the disk is full or read-only, or another process makes it.
     """
     out = root / dataset.key
     place.check_sources(originals, out)
@@ -142,24 +138,20 @@ def _line(number: int, item: Item, picture: Picture) -> bytes:
         "meta": dict(item.meta),
     }
     row = {key: value for key, value in row.items() if value or key == "labels"}
-    checked(Sample, Row(item.where, row))
+    if not checked(Sample, Row(item.where, row)).labels:
+        raise ValueError(f"{item.where} field labels: none says anything")
     try:
         return json.dumps(row, ensure_ascii=False, allow_nan=False).encode()
     except ValueError as error:
         raise ValueError(f"{item.where}: cannot be JSON in UTF-8 ({error})") from None
 
 
-def _inside(box: Region, size: tuple[int, int], where: str) -> list[float]:
+def _inside(box: Region, size: tuple[int, int], where: str) -> Region:
     """The box, clipped to the picture if it spills by a little."""
-    width, height = size
-    left, top, right, bottom = box
-    spill = max(-left, -top, right - width, bottom - height)
-    if spill > max(SPILL_PX, SPILL * max(size)):
-        raise ValueError(
-            f"{where}: box {list(box)} leaves its picture of {width}×{height} pixels "
-            f"by {spill:g}; expected [left, top, right, bottom] in the picture's pixels"
-        )
-    return [max(left, 0), max(top, 0), min(right, width), min(bottom, height)]
+    try:
+        return datasets.inside(box, size)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def code_digest() -> str:

@@ -2,9 +2,7 @@
 
 import hashlib
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,21 +25,6 @@ SUFFIXES = {
     "WEBP": ".webp",
     "GIF": ".gif",
 }
-
-UNDECODABLE = (
-    Image.DecompressionBombError,
-    OSError,
-    EOFError,
-    ValueError,
-    SyntaxError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-)
-"""What Pillow raises for bytes that are no picture, or half of one."""
 
 MAX_NAME = 200
 """Bytes of a part of a name; file systems take 255."""
@@ -161,7 +144,7 @@ def decoded(data: bytes, where: str) -> tuple[str, Image.Image]:
             f"{where} is no picture (it begins with {data[:16]!r}), expected one of "
             f"{', '.join(FORMATS)}; fetch it again"
         ) from None
-    except UNDECODABLE as error:
+    except images.UNDECODABLE as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise ValueError(
             f"{where} does not decode ({reason}); fetch it again"

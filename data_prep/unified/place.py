@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from data_prep.originals.search import Originals
+from vicrop.run.folder import NotOurs
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -25,7 +26,7 @@ def alone(out: Path) -> Iterator[None]:
     """Keep other processes from making the same; mend what a killed one left.
 
     Raises:
-        RuntimeError: if another is at it, or the disk is full or read-only.
+        NotOurs: if another is at it, or the disk is full or read-only.
     """
     lock = beside(out, "lock")
     with _writing(out):
@@ -39,7 +40,7 @@ def alone(out: Path) -> Iterator[None]:
                     mend(out)
                     lock.unlink(missing_ok=True)
         except Timeout:
-            raise RuntimeError(
+            raise NotOurs(
                 f"another process is making {out}; wait until it is done"
             ) from None
 
@@ -97,7 +98,7 @@ def _writing(out: Path) -> Iterator[None]:
         if error.errno is None:  # not the system's: a file that this package misses
             raise
         advice = "make room" if error.errno in FULL else "see to it, or set VICROP_DATA"
-        raise RuntimeError(
+        raise NotOurs(
             f"{error.filename or out} cannot be written ({error.strerror}); {advice} "
             "and run again"
         ) from error

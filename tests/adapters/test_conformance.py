@@ -15,6 +15,7 @@ from vicrop.adapters.conformance import CHECKS, check
 from vicrop.adapters.facts import INSTRUCTION, Facts, tokenize
 from vicrop.adapters.idefics3 import WHOLE, Idefics3
 from vicrop.adapters.instructblip import InstructBlip
+from vicrop.adapters.llava import prompt_text
 from vicrop.adapters.registry import FAMILIES
 from vicrop.prompts import Words
 
@@ -143,7 +144,7 @@ class CropFirst(Idefics3):
             return super().words(question, counts)
         image = self.processor.replace_image_token(WHOLE, 0)
         text = f"{question} {INSTRUCTION}{image * 2}"
-        return Words(tokenize(self.processor, text))
+        return Words(tokenize(self.processor.tokenizer, text, question))
 
 
 class CropWithoutPlace(Idefics3):
@@ -251,10 +252,10 @@ class GradientsLeftOn(Adapter):
         return super().trace(prompt)
 
 
-class AnyQuestion(Adapter):
+class PlaceholderTaken(Adapter):
     def words(self, question, seen):
-        counts = [self.token_count(image) for image in seen]
-        return self.facts.words(question.replace("<image>", ""), counts)
+        text = prompt_text(question, self.token_count(seen[0]) * len(seen))
+        return Words(self.tokenizer(text, return_tensors="pt")["input_ids"])
 
 
 class EverythingSeesEverything(Adapter):
@@ -318,7 +319,7 @@ BROKEN = [
     (TrainingLeftOn, "nothing left behind", "after a look, the model, model, model"),
     (GradientsLeftOn, "nothing left behind", "after a look, lm_head is not as before"),
     (ConfigLeftBehindByErrors, "nothing left behind", "after an error inside, lm_head"),
-    (AnyQuestion, "placeholder refused", "a question with <image> is taken for one"),
+    (PlaceholderTaken, "placeholder is text", "with <image> is taken for one"),
     (EverythingSeesEverything, "shared prefix", "scores differ by"),
     (PositionsFromZero, "shared prefix", "scores differ by"),
     (LikeliestButOne, "shared prefix", "answer token 1 is not the likeliest"),
@@ -415,7 +416,7 @@ def test_report_reads_as_a_table(report):
 
 
 def test_html_of_a_report_is_escaped():
-    row = conformance.Row("placeholder refused", "failed", "<image> & <b>")
+    row = conformance.Row("placeholder is text", "failed", "<image> & <b>")
     html = conformance.Report("A<B>", (row,))._repr_html_()
     assert "&lt;image&gt; &amp; &lt;b&gt;" in html and "A&lt;B&gt;" in html
     assert "<image>" not in html and "<b>" not in html

@@ -363,7 +363,7 @@ def test_what_no_size_has_is_told_run_by_run(results_folder, monkeypatch):
         assert program == "vicrop"
         assert CliRunner().invoke(app, arguments).exit_code == 0
     assert {one.run_id for one in made} == {
-        f"{model}__{method}__textvqa"
+        f"{model}__{method}__textvqa__bfloat16"
         for model in (SEVEN, BLIP)
         for method in ("rel-att", "random-crop", "human-crop", "full-twice")
     }

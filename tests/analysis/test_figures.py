@@ -249,6 +249,20 @@ def test_bins_share_an_axis_and_leave_blank_what_is_empty():
     assert drawn(figure)
 
 
+def test_gallery_has_a_row_a_sample(picture, row):
+    sample = Sample.model_validate(row(boxes=[[30, 40, 60, 70]]))
+    answer = Answer("4", "3", Box(10, 20, 110, 120), Map(np.eye(4)))
+    shown = [(picture, answer, sample), (picture, Answer("3", "3"), sample)]
+    shown.append((picture, Answer("3", "3", Box(0, 0, 50, 50)), sample))
+    figure = figures.gallery(shown)
+    assert len(figure.axes) == 9
+    assert "with this crop “4”" in figure.axes[2].get_xlabel()
+    truth, crop = (patch.get_bbox().extents for patch in figure.axes[1].patches)
+    assert truth[0] < 30 and truth[3] > 70
+    assert tuple(crop) == (10, 20, 110, 120)
+    assert drawn(figure)
+
+
 def test_gallery_of_nothing_says_so(picture, row):
     figure = figures.gallery({}, "no answer was broken")
     (ax,) = figure.axes

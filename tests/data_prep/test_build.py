@@ -240,7 +240,7 @@ def test_box_that_leaves_its_picture_by_more_is_named(root, tmp_path, box):
 def test_box_that_is_clipped_to_nothing_is_named(root, tmp_path):
     box = [SIZE[0] + 0.5, 0, 1, 10]
     folder = write_originals(tmp_path / "originals", 1, boxes={34602: box})
-    fails("row 0 field boxes: box .* is not", root, folder)
+    fails("row 0: box .* leaves its picture of 64×48 pixels by 1.5", root, folder)
 
 
 def turned(path, size):
@@ -276,7 +276,7 @@ def made_of(items):
         ({"labels": []}, "field labels: "),
         ({"labels": ["\ud800"]}, ": cannot be JSON in UTF-8"),
         ({"meta": {"x": float("nan")}}, ": cannot be JSON in UTF-8"),
-        ({"boxes": [(0, 0, float("nan"), 9)]}, "field boxes.*: .*not finite"),
+        ({"boxes": [(0, 0, float("nan"), 9)]}, "field boxes.*: .*all finite"),
         ({"boxes": [(9, 9, 3, 3)]}, "field boxes.*: .*is not .left, top"),
         ({"image": "a/../b"}, ": picture name 'a/../b.jpg' is no path"),
         ({"image": "\udcff"}, ": picture name .* is no path"),

@@ -160,6 +160,12 @@ def test_saved_maps_choose_the_boxes_that_were_recorded(config):
 # Images read ahead.
 
 
+class Named(str):
+    """An image, and its view, that is a name."""
+
+    fit, size = "squash", (1, 1)
+
+
 class Shown:
     """A model that shows its view of an image: the image."""
 
@@ -188,11 +194,11 @@ def loaded():
     """Names as they were loaded, and what loads them."""
     names = []
 
-    def load(name):
+    def load(name, tell):
         names.append(name)
         if name == "bad":
             raise OSError("cannot be read")
-        return name.upper()
+        return Named(name.upper())
 
     return names, load
 
@@ -216,9 +222,9 @@ def test_no_more_images_wait_than_may(loaded, looker):
 def test_reading_goes_on_while_others_work(looker):
     met = threading.Barrier(2, timeout=10)
 
-    def load(name):
+    def load(name, tell):
         met.wait()
-        return name
+        return Named(name)
 
     look, samples = looker(load, "ab")
     # Neither came without the other.

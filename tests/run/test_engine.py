@@ -317,7 +317,7 @@ def test_old_view_is_closed_before_the_next_is_made(made):
 
 @pytest.mark.parametrize("most", [0, -1])
 def test_no_views_at_all_is_refused(most):
-    with pytest.raises(ValueError, match=f"max_views is {most}, expected 1 or more"):
+    with pytest.raises(ValueError, match=f"max_views is {most}, expected a whole num"):
         Views(most)
 
 

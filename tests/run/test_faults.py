@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from vicrop.run import loop
+from vicrop.run.cli import STOPPED
 from vicrop.run.folder import RunFolder
-from vicrop.run.progress import STOPPED
 from vicrop.run.records import RunConfig
 
 

@@ -10,7 +10,7 @@ from vicrop.run.folder import RunFolder, faults, one_writer, owner, writing
 from vicrop.run.records import Record, RunConfig, Sample
 from vicrop.types import Box, Map
 
-IDENTITY = {"parameters": "p", "weights": "w", "data": "d"}
+IDENTITY = {"dtype": "float32", "weights": "a" * 64, "data": "d" * 64}
 SAMPLES = [
     Sample(id=name, question="what?", labels=("4",), image_path="0.png")
     for name in "abc"
@@ -124,8 +124,13 @@ def test_lines_say_what_is_wrong_beside_each_other(run):
 def test_records_of_another_identity_are_refused(run, part):
     write(run, record("a"))
     before = run.records_file.read_bytes()
+    known, other = (
+        f"--dtype={value}" if part == "dtype" else f"{part} {value[:12]}"
+        for value in (IDENTITY[part], "other")
+    )
+    said = f"holds records made with {known}, not {other}; ask for the same"
     with (
-        pytest.raises(ValueError, match=f"holds records made with other {part};"),
+        pytest.raises(ValueError, match=said),
         writing(run, {**IDENTITY, part: "other"}, SAMPLES),
     ):
         pass

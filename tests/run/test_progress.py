@@ -28,6 +28,10 @@ class Terminal(io.StringIO):
         return True
 
 
+BEFORE = [record(1.0), record(None)]
+NONE: dict = {"rel-att": [], "no-crop": []}
+
+
 @pytest.fixture
 def clock(monkeypatch):
     now = [100.0]
@@ -54,23 +58,23 @@ def test_tally_is_the_mean_and_its_interval(rng):
 
 def test_log_gets_a_line_every_30_seconds_and_a_last_one(clock):
     out = io.StringIO()
-    bar = Progress("a run", 10, 2, memory_mb=lambda: 321, out=out)
+    bar = Progress("a run", 10, {"rel-att": BEFORE}, memory_mb=lambda: 321, out=out)
     for clock[0], score in ((110, 1.0), (129, 0.0), (130, 1.0), (131, None)):
         bar.add("rel-att", record(score))
     bar.close()
     first, last = out.getvalue().splitlines()
     assert (
         first
-        == "a run: 5/10; rel-att 66.7 % [20.8, 93.9]; 0 errors; 321 MB; 00:50 left"
+        == "a run: 5/10; rel-att 75.0 % [30.1, 95.4]; 1 errors; 321 MB; 00:50 left"
     )
     assert (
-        last == "a run: 6/10; rel-att 66.7 % [20.8, 93.9]; 1 errors; 321 MB; 00:31 left"
+        last == "a run: 6/10; rel-att 75.0 % [30.1, 95.4]; 2 errors; 321 MB; 00:31 left"
     )
 
 
 def test_terminal_gets_a_bar():
     out = Terminal()
-    bar = Progress("a run", 2, 0, out=out)
+    bar = Progress("a run", 2, NONE, out=out)
     bar.add("rel-att", record(1.0))
     bar.add("no-crop", record(0.0))
     bar.close()
@@ -79,7 +83,7 @@ def test_terminal_gets_a_bar():
 
 @pytest.mark.parametrize("out", [io.StringIO(), Terminal()])
 def test_nothing_is_said_if_not_asked_for(out, clock):
-    bar = Progress("a run", 2, 0, shown=False, out=out)
+    bar = Progress("a run", 2, NONE, shown=False, out=out)
     clock[0] += 100
     bar.add("rel-att", record(1.0))
     bar.close()
@@ -89,7 +93,7 @@ def test_nothing_is_said_if_not_asked_for(out, clock):
 def test_nothing_is_said_in_a_notebook(monkeypatch, clock):
     monkeypatch.setattr(progress, "in_notebook", lambda: True)
     out = io.StringIO()
-    bar = Progress("a run", 2, 0, out=out)
+    bar = Progress("a run", 2, NONE, out=out)
     clock[0] += 100
     bar.add("rel-att", record(1.0))
     bar.close()

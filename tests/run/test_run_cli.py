@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from vicrop import cli, geometry
+from vicrop import cli, geometry, methods
 from vicrop.run import cli as runcli
 from vicrop.run import loop, progress
 from vicrop.run.folder import RunFolder
@@ -46,8 +46,8 @@ def config(data, **changes):
 
 
 def test_several_methods_are_answered_together(vicrop, data, asked):
-    methods = ["--method", "rel-att", "--method", "no-crop", "--method", "rel-att"]
-    status, out, _ = vicrop("run", *asked, *methods)
+    keys = ["--method", "rel-att", "--method", "no-crop", "--method", "rel_att"]
+    status, out, _ = vicrop("run", *asked, *keys)
     assert status == 0
     for method in ("rel-att", "no-crop"):
         made = RunFolder.of(config(data, method=method))
@@ -72,12 +72,12 @@ def test_shards_are_made_told_merged_and_verified(vicrop, data, asked):
     assert out.count("finished") == 1
 
 
-def test_verify_names_what_is_wrong_and_exits_1(vicrop, data, asked):
+def test_verify_names_what_is_wrong_and_exits_2(vicrop, data, asked):
     vicrop("run", *asked)
     made = RunFolder.of(config(data))
     made.records_file.write_text(made.records_file.read_text()[:-5])
     status, out, err = vicrop("verify", made.folder)
-    assert status == 1 and out == ""
+    assert status == 2 and out == ""
     assert f"{made.name}: line 6: " in err
     assert vicrop("verify", "nowhere")[0] == 2
 
@@ -166,6 +166,7 @@ WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=9)
 COUNTS = st.integers(0, 10**6)
 CHOICES = {
     "model": WORDS,
+    "family": st.none() | WORDS,
     "dataset": WORDS,
     "limit": COUNTS,
     "seed": st.integers(-(10**6), 10**6),
@@ -182,7 +183,9 @@ CHOICES = {
     "save_maps": st.booleans(),
     "shards": st.integers(1, 9),
 }
-METHODS = st.lists(WORDS, min_size=1, max_size=3, unique=True)
+METHODS = st.lists(
+    st.sampled_from(methods.METHODS), min_size=1, max_size=3, unique=True
+)
 
 
 def test_every_parameter_of_a_run_is_tried():
@@ -190,10 +193,10 @@ def test_every_parameter_of_a_run_is_tried():
 
 
 @given(st.fixed_dictionaries({}, optional=CHOICES), METHODS, st.data())
-def test_the_shell_makes_the_runs_that_it_is_told(given_, methods, data):
+def test_the_shell_makes_the_runs_that_it_is_told(given_, keys, data):
     """Every field reaches ``run``, and those that name a run ``merge``."""
     shard = data.draw(st.integers(0, given_.get("shards", 1) - 1))
-    configs = [RunConfig(method=m, shard=shard, **given_) for m in methods]
+    configs = [RunConfig(method=m, shard=shard, **given_) for m in keys]
     assert heard(runcli.to_arguments(configs)) == configs
     told = [*runcli.to_arguments(configs, runcli.OF_MERGE), "--shards=9"]
     merged = heard(told, runcli.OF_MERGE, ("shards",))

@@ -219,7 +219,7 @@ def test_wrong_file_is_one_line_that_names_the_place(write, name):
 
 
 def test_two_runs_of_one_folder_are_refused_with_what_differs(write):
-    given = {"runs": [block(), block(dtype="bfloat16")]}
-    said = "called tiny-llava__no-crop__plates, .*: dtype 'float32' and 'bfloat16'$"
+    given = {"runs": [block(), block(device="cuda")]}
+    said = "called tiny-llava__no-crop__plates, .*: device 'cpu' and 'cuda'$"
     with pytest.raises(ValueError, match=said):
         matrix.chosen(write({"s": given}), "s")

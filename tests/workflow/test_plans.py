@@ -82,7 +82,9 @@ def test_group_says_what_its_jobs_need(write_matrix):
     )
     configs, _ = matrix.chosen(file, "small")
     groups = plans.grouped(configs)
-    vstar, gqa = (groups[f"llava-1.5-7b__all__{name}"] for name in ("vstar", "gqa"))
+    vstar, gqa = (
+        groups[f"llava-1.5-7b__all__{name}__bfloat16"] for name in ("vstar", "gqa")
+    )
     size = adapters.MODELS["llava-1.5-7b"].size_gb
     assert (vstar[0].shards, gqa[0].shards) == (1, 8)
     assert plans.memory_mb(gqa[0]) == 2000 + int(1200 * size)

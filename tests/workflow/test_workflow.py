@@ -35,7 +35,8 @@ def place(drawn, tmp_path):
 
 
 def config_of(place, method):
-    return RunConfig(dataset=str(place / "data"), method=method, max_new_tokens=2)
+    config = RunConfig(dataset=str(place / "data"), max_new_tokens=2)
+    return config.model_copy(update={"method": method})
 
 
 def snakemake(place, *args, **environment):

@@ -15,6 +15,7 @@ _HOMES = {
     "Adapter": "adapter",
     "Facts": "facts",
     "check": "conformance",
+    "find": "registry",
     "load": "loading",
     "wrap": "loading",
 }

@@ -1,9 +1,11 @@
 """A model that can look: the decoder with what ``vlm.look(image)`` gives."""
 
+from numbers import Integral
+
 from vicrop import images
 from vicrop.adapters.decoder import Decoder
 from vicrop.adapters.facts import Facts
-from vicrop.adapters.registry import DTYPES, FAMILIES
+from vicrop.adapters.registry import FAMILIES
 from vicrop.view import View
 
 
@@ -12,7 +14,8 @@ class Adapter(Decoder):
 
     Args:
         facts: of the model's family.
-        layer: of the map, counted from 0; None for the family's own.
+        layer: of the map, counted from 0; None for the one that is as deep as the
+            family's.
 
     Raises:
         ValueError: if the model has no such layer, or weights that maps cannot be
@@ -22,19 +25,15 @@ class Adapter(Decoder):
     def __init__(self, facts: Facts, layer: int | None = None):
         # Frozen: gradients go to attention and pixels, never to weights.
         facts.model.eval().requires_grad_(False)
-        super().__init__(
-            facts, FAMILIES[facts.family].layer if layer is None else layer
-        )
-        if str(self.dtype).removeprefix("torch.") not in DTYPES:
+        depth = len(facts.model.get_decoder().layers)
+        if layer is None:
+            layer = FAMILIES[facts.family].layer_in(depth)
+        if not isinstance(layer, Integral) or layer not in range(depth):
             raise ValueError(
-                f"the model's weights are {self.dtype}; maps and answers need one of "
-                f"{', '.join(DTYPES)}"
+                f"layer {layer} is not one of this model's layers, counted from 0 to "
+                f"{depth - 1}"
             )
-        if not 0 <= self.layer < len(self.attention):
-            raise ValueError(
-                f"layer {self.layer} is not one of this model's layers, counted from "
-                f"0 to {len(self.attention) - 1}"
-            )
+        super().__init__(facts, int(layer))
 
     @property
     def connector_layer(self) -> int:

@@ -163,15 +163,24 @@ class Decoder:
         """The tokens of a question about images, or about an image and its crop.
 
         Raises:
-            ValueError: for a question that is empty or holds the image placeholder.
+            ValueError: for a question that is empty or no text.
         """
-        token = self.tokenizer.decode([self.image_token_id])
-        if token in check_question(question):
-            raise ValueError(
-                f"the question {question!r} holds {token}, which stands for an image; "
-                "leave it out"
-            )
-        return self.facts.words(question, [self.token_count(image) for image in seen])
+        counts = [self.token_count(image) for image in seen]
+        return self.facts.words(check_question(question), counts)
+
+    def _check_length(self, words: Words, answer: int = 0) -> None:
+        """Refuse what is longer, with its answer, than a part of the model reads."""
+        connector, most = self.facts.connector, self.text_model.config
+        whole = words.ids.shape[1] + answer
+        parts = [("language model", whole, most.max_position_embeddings)]
+        if connector is not None and words.asked is not None:
+            parts.append(("Q-Former", words.asked.shape[1], connector.most))
+        for name, count, places in parts:
+            if count > places:
+                raise ValueError(
+                    f"the {name} would read {count} tokens of at most {places}; ask a "
+                    "shorter question, or for a shorter answer"
+                )
 
     def begin(self, words: Words, seen: Seen, depth: int | None = None) -> Prefix:
         """A prompt's tokens up to the end of its (first) image, not run yet.
@@ -232,8 +241,11 @@ class Decoder:
         """Prompts as what follows their prefixes.
 
         Raises:
+            ValueError: for a prompt that is longer than the model takes.
             RuntimeError: if a prompt's tokens do not begin with its prefix's.
         """
+        for asked, _, _ in cases:
+            self._check_length(asked)
         crops = [crop for _, seen, _ in cases for crop in seen[1:]]
         words = [words for words, seen, _ in cases for _ in seen[1:]]
         # Nobody reads where a connector looks in a crop: its own attention will do.
@@ -338,7 +350,16 @@ class Decoder:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary."""
-        return self.head(hidden)
+        return self.finite(self.head(hidden), "scores")
+
+    def finite(self, values: Tensor, what: str) -> Tensor:
+        """Values, if they are; else a ValueError: what overflows says nothing."""
+        if values.device.type != "meta" and not values.isfinite().all():
+            raise ValueError(
+                f"the model's {what} are not finite in {self.dtype}, which some number "
+                "on the way was too large for; load it in bfloat16 or float32"
+            )
+        return values
 
     # Prefixes: padded on the right, where no token of a causal model looks.
 
@@ -450,7 +471,8 @@ class Decoder:
         with capture.read_rows([self.attention[layer] for layer in layers]) as rows:
             self._suffixes(prompts, depth)
         read = [
-            kept.parted(rows[number], _cuts(prompts)) for number in range(len(layers))
+            kept.parted(self.finite(rows[number], "attention weights"), _cuts(prompts))
+            for number in range(len(layers))
         ]
         return [torch.stack(own) for own in zip(*read, strict=True)]
 
@@ -506,6 +528,8 @@ class Decoder:
 
     def answer(self, prompts: Sequence[Prompt], max_new_tokens: int = 20) -> list[str]:
         """Greedy answers to prompts of one image each (or an image and its crop)."""
+        for prompt in prompts:
+            self._check_length(prompt.words, max_new_tokens)
         return [*map(self.text, self.decode(self.run(prompts), max_new_tokens))]
 
     def text(self, tokens: Sequence[int]) -> str:

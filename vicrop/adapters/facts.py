@@ -4,11 +4,13 @@ A family is a class of facts in a file of its own and a line in ``registry.FAMIL
 How prompts are run is the decoder's business, the same for all families.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from PIL import Image
 from torch import Tensor, nn
 from transformers import PreTrainedModel, ProcessorMixin
@@ -26,6 +28,7 @@ class Connector:
 
     Attributes:
         tokens: that it makes of an image.
+        most: tokens of a question that it can read.
         attention: its modules that look at the patches, lowest first.
         layer: which of them the map reads, counted from 0.
         read: (features, (images, tokens) of the questions, their mask) -> (images,
@@ -33,6 +36,7 @@ class Connector:
     """
 
     tokens: int
+    most: int
     attention: Sequence[nn.Module]
     layer: int
     read: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -169,9 +173,23 @@ class SquareFacts(Facts):
 # What facts are put together with.
 
 
-def tokenize(processor: Any, text: str) -> Tensor:
-    """(1, tokens) of a prompt's text, with the tokenizer's own special tokens."""
-    return processor.tokenizer(text, return_tensors="pt")["input_ids"]
+def tokenize(tokenizer: Any, text: str, asked: str) -> Tensor:
+    """(1, tokens) of a prompt's text, with the tokenizer's own special tokens.
+
+    Those spelled in ``asked``, the part that is not ours, are text: a question ends no
+    turn and stands for no image.
+    """
+    before, asked, after = text.rpartition(asked)
+    special = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
+    inside = (f"(?<={re.escape(one[0])})(?={re.escape(one[1:])})" for one in special)
+    parts = re.split("|".join(inside), asked) if special else [asked]
+    if len(parts) == 1:
+        return tokenizer(text, return_tensors="pt")["input_ids"]
+    # Cut behind their first letter, where no tokenizer can see that they are special.
+    cut = [before + parts[0], *parts[1:-1], parts[-1] + after]
+    made = [tokenizer(part, add_special_tokens=False)[0] for part in cut]
+    whole = tokenizer.backend_tokenizer.post_process(type(made[0]).merge(made))
+    return torch.tensor([whole.ids])
 
 
 def chat_words(processor: Any, question: str, images: Sequence[str]) -> Words:
@@ -187,5 +205,7 @@ def chat_words(processor: Any, question: str, images: Sequence[str]) -> Words:
     text = processor.apply_chat_template(
         [turn], add_generation_prompt=True, tokenize=False
     )
-    parts = zip(text.split(processor.image_token), [*images, ""], strict=True)
-    return Words(tokenize(processor, "".join(part + image for part, image in parts)))
+    # Images come first: what reads like their token further on is the question's.
+    cut = text.split(processor.image_token, len(images))
+    text = "".join(p + image for p, image in zip(cut, [*images, ""], strict=True))
+    return Words(tokenize(processor.tokenizer, text, asked["text"].lstrip()))

@@ -52,8 +52,9 @@ class InstructBlip(SquareFacts):
                 f"qformer_layer {qformer_layer} is not one of the Q-Former's "
                 f"cross-attentions, counted from 0 to {len(crossing) - 1}"
             )
-        queries = model.query_tokens.shape[1]  # 32 for the 7B model
-        self.connector = Connector(queries, crossing, qformer_layer, self._queries)
+        count = model.query_tokens.shape[1]  # 32 for the 7B model
+        most = model.config.qformer_config.max_position_embeddings
+        self.connector = Connector(count, most, crossing, qformer_layer, self._queries)
 
     def see(self, pixels: Tensor, grids: Sequence[Grid]) -> Sequence[Tensor]:
         """The ViT's class token and patches; the Q-Former waits for the question."""
@@ -64,9 +65,9 @@ class InstructBlip(SquareFacts):
         """As the processor writes them: query placeholders before everything."""
         text = prompt_text(question)
         places = torch.full((1, sum(counts)), self.model.config.image_token_id)
-        asked = self.processor.qformer_tokenizer(text, return_tensors="pt")
-        ids = torch.cat([places, tokenize(self.processor, text)], 1)
-        return Words(ids, asked["input_ids"])
+        ids = tokenize(self.processor.tokenizer, text, question)
+        asked = tokenize(self.processor.qformer_tokenizer, text, question)
+        return Words(torch.cat([places, ids], 1), asked)
 
     def _queries(self, features: Tensor, asked: Tensor, mask: Tensor) -> Tensor:
         """The queries, once they have read the question and the patches."""

@@ -38,5 +38,5 @@ class Llava(SquareFacts):
 
     def words(self, question: str, counts: Sequence[int]) -> Words:
         """As the processor writes them: one placeholder a patch."""
-        places = self.processor.image_token * sum(counts)
-        return Words(tokenize(self.processor, places + prompt_text(question, 0)))
+        text = self.processor.image_token * sum(counts) + prompt_text(question, 0)
+        return Words(tokenize(self.processor.tokenizer, text, question))

@@ -1,22 +1,35 @@
-"""Families and models as ``models.toml`` has them; readable without torch."""
+"""Families and models as ``models.toml`` has them; readable without torch.
+
+And those that have no line there: what a name stands for is said here alone.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from vicrop import paths
+from vicrop.types import known
 
 if TYPE_CHECKING:
     from vicrop.adapters.facts import Facts
 
 DTYPES = ("float32", "float16", "bfloat16")
 """What a model's weights may be."""
+
+WEIGHTS = "model*.safetensors"
+"""Files that a folder's weights are in."""
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+"""Owner and name of a repository of the hub."""
 
 
 @dataclass(frozen=True)
@@ -25,27 +38,33 @@ class Family:
 
     Attributes:
         home: module and class of its facts.
+        architecture: name of its models' class.
         layer: of the map, counted from 0, where a model's own is not known.
-        refused: why related architectures cannot be used, by the class's name.
+        depth: layers of the models that this is known for.
     """
 
     home: str
+    architecture: str
     layer: int
-    refused: Mapping[str, str] = field(default_factory=dict)
+    depth: int
 
     @property
     def facts(self) -> type[Facts]:
         """The class of its facts; imports torch and transformers."""
         return resolve_name(self.home)
 
+    def layer_in(self, depth: int) -> int:
+        """The layer that is as deep in a model of so many layers."""
+        return min(round(self.layer * depth / self.depth), depth - 1)
+
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One line of the registry.
+    """One line of the registry, or a model without one.
 
     Attributes:
-        family: key in ``FAMILIES``.
-        source: hub id, or folder of weights inside this package.
+        family: key in ``FAMILIES``; empty until a config.json has said it.
+        source: hub id, absolute folder, or folder of weights inside this package.
         layer: of the map; None for the family's default.
         revision: of the hub's repository; None where no commit is pinned.
         licence: of the weights.
@@ -53,6 +72,7 @@ class ModelSpec:
         parameters: of the model.
         grid: (rows, cols) of its map; for a square image where that depends on it.
         options: of the family, where not its defaults.
+        reads: the only data sets that it has learnt to read, by how their keys begin.
     """
 
     family: str
@@ -64,12 +84,19 @@ class ModelSpec:
     parameters: float = 0.0
     grid: tuple[int, int] | None = None
     options: Mapping[str, int] = field(default_factory=dict)
+    reads: str = ""
 
     @property
     def folder(self) -> Path | None:
-        """Where embedded weights are; None for a model of the hub."""
-        folder = paths.WEIGHTS / self.source
-        return None if "/" in self.source else folder
+        """Where its weights are; None for a model of the hub."""
+        if HUB_ID.fullmatch(self.source):
+            return None
+        return paths.WEIGHTS / self.source  # an absolute one as it is
+
+    @property
+    def files(self) -> list[Path]:
+        """Of the weights in its folder."""
+        return [] if self.folder is None else sorted(self.folder.glob(WEIGHTS))
 
     @property
     def map_layer(self) -> int:
@@ -80,7 +107,7 @@ class ModelSpec:
     def is_here(self) -> bool:
         """Whether the weights can be loaded without a network."""
         if self.folder is not None:
-            return any(self.folder.glob("*.safetensors"))
+            return bool(self.files)
         if self._cached("config.json") is None:
             return False
         index = self._cached("model.safetensors.index.json")
@@ -113,8 +140,49 @@ MODELS = {
 }
 ALIASES: dict[str, str] = _TABLES["aliases"]
 """The authors' short keys."""
+REFUSED: dict[str, str] = _TABLES["refused"]
+"""Why something is none of a family's models, by patterns of its class's name."""
+NEEDED: list[str] = _TABLES["needed"]
+"""Patterns of the files that a model's folder has at least."""
+INSTEAD: dict[str, str] = _TABLES["instead"]
+"""What a folder may hold in place of them, by patterns of its files."""
 
 
-def resolve(name: str) -> str:
-    """A model's key, the authors' short keys translated."""
-    return ALIASES.get(name, name)
+_OF_HUB = {spec.source: key for key, spec in MODELS.items() if "/" in spec.source}
+
+
+def resolve(name: str | PathLike[str]) -> str:
+    """A model's one name: its key, else its folder from the root on, else its hub id.
+
+    The authors' short keys and the hub ids of models that have a key are that key.
+    """
+    told, folder = str(name), Path(os.path.expanduser(str(name) or "?"))
+    key = ALIASES.get(told, _OF_HUB.get(told, told))
+    is_folder = told.startswith((".", "/", "~")) or folder.is_dir()
+    return str(folder.resolve()) if is_folder and key not in MODELS else key
+
+
+def find(name: str | PathLike[str], family: str | None = None) -> ModelSpec:
+    """A model's line of the registry, or one made of a folder's path or a hub id.
+
+    Raises:
+        ValueError: for a name of nothing, or a family that is unknown or not the key's.
+    """
+    found = resolve(name)
+    keys = [MODELS[found].family] if found in MODELS else FAMILIES
+    said = "" if family is None else known(family, keys, "family")
+    if found in MODELS or Path(found).is_absolute() or HUB_ID.fullmatch(found):
+        return MODELS.get(found) or ModelSpec(said, found)
+    raise ValueError(
+        f"unknown model {name!r}; known: {', '.join(MODELS)}; or the path of a folder "
+        "that is here, or a hub id (owner/name)"
+    )
+
+
+def unread(name: str, about: str | PathLike[str]) -> str:
+    """What to say where a model cannot read a data set, or pictures in its folder."""
+    reads, places = find(name).reads, Path(about).absolute().parts
+    if not reads or any(f"{place}-".startswith(f"{reads}-") for place in places):
+        return ""
+    others = " or ".join(key for key, spec in MODELS.items() if not spec.reads)
+    return f"{name} reads drawn {reads} only; for other pictures take --model {others}"

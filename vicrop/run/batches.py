@@ -9,7 +9,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,9 +18,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vicrop import attribution, images, pipeline
+from vicrop import attribution, geometry, images, pipeline
 from vicrop.run import datasets
 from vicrop.run.folder import RunFolder
+from vicrop.run.progress import ASKED_TO_END
 from vicrop.run.records import RunConfig, Sample
 from vicrop.types import Box, Map
 from vicrop.view import View, Views, answer, describe, see
@@ -46,10 +47,13 @@ class Looker:
         vlm: the model.
         config: of the run.
         views: of the images asked about last.
+        tasks: runs that are told, in the end, what to know of the images.
     """
 
     def __init__(self, vlm: Adapter, config: RunConfig, coming: Sequence[Sample] = ()):
         self.vlm, self.config, self.views = vlm, config, Views()
+        self.tasks: Sequence[Task] = ()
+        self._told: dict[str, set[str]] = {}
         first = {sample.image_path: sample for sample in reversed(coming)}
         self._coming = deque(reversed(first.values()))
         self._read: dict[str, Future[Image.Image]] = {}
@@ -69,10 +73,17 @@ class Looker:
         read = self._read.pop(sample.image_path, None)
         self._read_ahead()
         image = self._load(sample) if read is None else read.result()
-        return self.vlm.look(image, self.config.fit, self.config.geometry)
+        view = self.vlm.look(image, self.config.fit, self.config.geometry)
+        if geometry.seen(view.fit, image.size) < geometry.LITTLE:
+            self._tell(sample, "", "less than half is seen; --fit pad shows all")
+        return view
 
     def _load(self, sample: Sample) -> Image.Image:
-        return images.load(datasets.image_path(self.config.dataset, sample))
+        path = datasets.image_path(self.config.dataset, sample)
+        return images.load(path, partial(self._tell, sample))
+
+    def _tell(self, sample: Sample, name: str, what: str) -> None:
+        self._told.setdefault(what, set()).add(sample.image_path)
 
     def _read_ahead(self) -> None:
         while self._coming and len(self._read) < AHEAD:
@@ -80,10 +91,13 @@ class Looker:
             self._read[sample.image_path] = self._pool.submit(self._load, sample)
 
     def close(self) -> None:
-        """Free all views and read no more."""
+        """Free all views, read no more, and note what was told, once a kind."""
         self._coming.clear()
         self._pool.shutdown(cancel_futures=True)
         self.views.close()
+        for what, paths in self._told.items():
+            for task in self.tasks:
+                task.notes.append(f"images ({len(paths)}, as {min(paths)}): {what}")
 
 
 class Batches:
@@ -100,7 +114,7 @@ class Batches:
     """
 
     def __init__(self, look: Looker, order: Sequence[Task], left: Sequence[Sample]):
-        self.look, self.order = look, order
+        self.look, self.order, look.tasks = look, order, order
         self.size = _size(order[0])
         self._coming = deque(
             deque(group) for _, group in groupby(left, key=lambda s: s.image_path)
@@ -134,7 +148,9 @@ class Batches:
                 self._run(batch)
         except torch.OutOfMemoryError:
             fits = False
-        except Exception as error:
+        except ASKED_TO_END:
+            raise
+        except BaseException as error:  # panics of Rust's libraries are no Exception
             # One by one, it is that sample's error alone, and recorded as such.
             self.look.views.close()
             first.notes.append(

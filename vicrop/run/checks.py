@@ -1,6 +1,6 @@
 """How far runs are, and whether their records are what they were and should be."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,27 @@ def folders(root: Path | None = None) -> list[RunFolder]:
     return [RunFolder(folder) for folder in found]
 
 
+def named(runs: Sequence[Path]) -> list[RunFolder]:
+    """Runs by their folders or names; all that have records if none is given.
+
+    Raises:
+        FileNotFoundError: if none is given and there is none.
+    """
+    found = [run for run in folders() if run.records_file.exists()]
+    if not (runs or found):
+        raise FileNotFoundError(
+            f"no runs in {paths.runs()}; make one with `vicrop run`, or let "
+            "VICROP_RESULTS name the folder in which there are some"
+        )
+    return [RunFolder(_place(one)) for one in runs] or found
+
+
+def _place(run: Path) -> Path:
+    """A run's folder; what is only a name is looked for among the runs."""
+    is_name = len(run.parts) == 1 and not run.is_dir()
+    return paths.runs() / run if is_name else run
+
+
 def _number(part: Path) -> tuple[int, ...]:
     return tuple(int(word) for word in part.name.split("-") if word.isdigit())
 
@@ -61,14 +82,15 @@ def status(run: RunFolder) -> Status:
     failed = sum(line.record is not None and bool(line.record.error) for line in lines)
     asked = meta.get("asked")
     spent, made = meta.get("seconds", 0), meta.get("answered", 0)
+    state = _state(run, meta)
     return Status(
         name=run.name,
-        state=_state(run, meta),
+        state=state,
         done=len(lines),
         failed=failed,
         missing=None if asked is None else asked - len(lines),
         speed=made / spent if spent else None,
-        who=owner(run.folder) or "",
+        who=(owner(run.folder) or "") if state in ("running", "stopped") else "",
     )
 
 
@@ -114,7 +136,6 @@ def verify(run: RunFolder, weights: bool = False) -> Iterator[str]:
         return
     config = run.config()
     yield from of_file(run)
-    yield from _of_meta(run, config)
     yield from _beside_data(run, config)
     if weights:
         yield from _of_weights(config, meta["identity"]["weights"])
@@ -145,16 +166,6 @@ def of_lines(run: RunFolder, samples: Iterable[Sample]) -> Iterator[str]:
         yield f"{len(left)} samples have no record, such as {next(iter(left))!r}"
 
 
-def _of_meta(run: RunFolder, config: RunConfig) -> Iterator[str]:
-    """What ``meta.json`` says of itself."""
-    if run.meta()["identity"]["parameters"] != config.digest():
-        yield "meta.json's parameters are not those that its records were made with"
-    expected = RunFolder.of(config).folder
-    ends = expected.parts[-3:] if config.shards > 1 else expected.parts[-1:]
-    if run.folder.resolve().parts[-len(ends) :] != ends:
-        yield f"the folder is called {run.folder.name}, but holds {'/'.join(ends)}"
-
-
 def _beside_data(run: RunFolder, config: RunConfig) -> Iterator[str]:
     """What the records say beside the data, if they are here, and their metric."""
     try:
@@ -183,12 +194,7 @@ def _of_scores(record: Record, config: RunConfig) -> Iterator[str]:
     ):
         if text is None:
             continue
-        now = scoring.score(
-            config.dataset,
-            scoring.prepared(config.dataset, text),
-            record.labels,
-            record.question,
-        )
+        now = scoring.of_answer(config.dataset, text, record.labels, record.question)
         if now != score:
             yield f"{text!r} has the score {score}, but the metric gives {now}"
 

@@ -7,13 +7,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from vicrop.run.records import HOW, RunConfig
+from vicrop import methods
+from vicrop.adapters import registry
+from vicrop.run.folder import RunFolder
+from vicrop.run.records import HOW, RunConfig, fault_of
+from vicrop.types import printable
+
+FAILED, REFUSED, STOPPED, UNEXPECTED = 1, 2, 75, 70
+"""Exit statuses: whole, with failed samples; something is to be mended first; stopped,
+the same command goes on (EX_TEMPFAIL); a mistake of ours (EX_SOFTWARE)."""
 
 FIELDS = tuple(RunConfig.model_fields)
 OF_MERGE = tuple(name for name in FIELDS if name not in HOW or name == "shards")
+
+Runs = Annotated[
+    list[Path] | None,
+    typer.Argument(help="Names or folders of runs or shards; all, if none is given."),
+]
 
 SPELLED: dict[str, tuple[Any, str, Callable[[Any], Any]]] = {
     "method": (list[str], "--method", lambda method: [method]),
@@ -70,9 +84,17 @@ def _option(name: str, needed: bool) -> inspect.Parameter:
 def _configs(
     method: list[str], options: list[str], batch_size: str = "1", **settings: Any
 ) -> list[RunConfig]:
-    """The runs of several methods, each once."""
+    """The runs of several methods, each once.
+
+    Raises:
+        ValueError: for a value that a run cannot have.
+    """
     shared = {"options": numbers(options), "batch_size": _size(batch_size), **settings}
-    return [RunConfig(method=each, **shared) for each in dict.fromkeys(method)]
+    keys = dict.fromkeys(map(methods.resolve, method))
+    try:
+        return [RunConfig(method=key, **shared) for key in keys]
+    except ValidationError as error:
+        raise ValueError(fault_of(error)) from None
 
 
 def numbers(options: list[str]) -> dict[str, Any]:
@@ -137,26 +159,42 @@ def run(
 ) -> None:
     """Answer a data set; interrupted, it goes on where it was.
 
-    Several --method are answered together, each image looked at once. Exit status: 0;
-    1 if samples failed; 2 for a mistake; 75 after SIGTERM or Ctrl-C: run it again.
+    Several --method are answered together, each image looked at once.
     """
     from vicrop.run import loop
 
     folders = loop.run_together(configs, again=retry_failed)
+    warn(configs[0], configs[0].dataset, folders[0].meta()["layer"])
+    _report(folders)
+
+
+def warn(config: RunConfig, about: str | Path, layer: int) -> None:
+    """Say what answers about a data set or a picture, and maps of a layer, may hide."""
+    unread = registry.unread(config.model, about)
+    if unread:
+        say(f"note: {unread}", err=True)
+    if config.layer is None and config.model not in registry.MODELS:
+        said = f"maps are of layer {layer}, as deep as the family's"
+        typer.echo(f"note: {said}; --layer takes another", err=True)
+
+
+def _report(folders: Iterable[RunFolder]) -> None:
+    """Say where whole runs are, and what of them failed: then exit with status 1."""
+    failed = []
     for folder in folders:
-        typer.echo(f"records: {folder.records_file}")
+        say(f"records: {folder.records_file}")
         for note in folder.meta()["notes"]:
-            typer.echo(f"note: {note}", err=True)
-    failed = [record for folder in folders for record in loop.failures(folder)]
+            say(f"note: {note}", err=True)
+        failed += [record for record in folder.records() if record.error is not None]
     for record in failed[:10]:
-        typer.echo(f"failed: {record.id}: {record.error}", err=True)
+        say(f"failed: {record.id}: {record.error}", err=True)
     if failed:
         typer.echo(
             f"{len(failed)} samples failed; see their `error`, or try them again with "
-            "--retry-failed",
+            "`vicrop run … --retry-failed`",
             err=True,
         )
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 @takes_runs(OF_MERGE, needed=("shards",))
@@ -164,8 +202,7 @@ def merge(configs: list[RunConfig]) -> None:
     """Put the shards of a run together, if they are whole and of one kind."""
     from vicrop.run import shards
 
-    for config in configs:
-        typer.echo(f"records: {shards.merge(config).records_file}")
+    _report([shards.merge(config) for config in configs])
 
 
 def status() -> None:
@@ -173,40 +210,52 @@ def status() -> None:
     from vicrop import paths
     from vicrop.run import checks
 
-    table = Table("run", "state", "done", "failed", "missing", "samples/s", "by")
-    table.columns[0].overflow = "fold"  # never shortened: it is typed again
+    rows = []
     for one in map(checks.status, checks.folders()):
         missing = "?" if one.missing is None else str(one.missing)
         speed = "–" if one.speed is None else f"{one.speed:.2f}"
         counts = (str(one.done), str(one.failed), missing, speed)
-        table.add_row(one.name, one.state, *counts, one.who)
-    typer.echo(f"runs in {paths.runs()}: {table.row_count}")
-    if table.row_count:
-        show(table)
+        rows.append((one.name, one.state, *counts, one.who))
+    say(f"runs in {paths.runs()}: {len(rows)}")
+    show(("run", "state", "done", "failed", "missing", "samples/s", "by"), rows)
 
 
 def verify(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs or shards.")],
+    runs: Runs = None,
     weights: Annotated[
         bool, typer.Option("--weights", help="Load the model, compare its hash.")
     ] = False,
 ) -> None:
-    """Whether RUNS are whole and unchanged; exit status 1 if one is not."""
+    """Whether RUNS are whole and unchanged; refused, with what is wrong, if not."""
     from vicrop.run import checks
-    from vicrop.run.folder import RunFolder
 
-    wrong = False
-    for run in map(RunFolder, runs):
+    status = 0
+    for run in checks.named(runs or ()):
         found = list(checks.verify(run, weights))
-        wrong = wrong or bool(found)
         for fault in found:
-            typer.echo(f"{run.name}: {fault}", err=True)
-        if not found:
-            typer.echo(f"{run.name}: {run.seal()['count']} records, all well")
-    if wrong:
-        raise typer.Exit(1)
+            say(f"{run.name}: {fault}", err=True)
+        if found:
+            status = REFUSED
+            continue
+        failed = sum(record.error is not None for record in run.records())
+        said = f"{failed} of them failed samples" if failed else "all well"
+        say(f"{run.name}: {run.seal()['count']} records, {said}")
+        status = status or (FAILED if failed else 0)
+    if status:
+        raise typer.Exit(status)
 
 
-def show(table: Table) -> None:
-    """At the terminal's width; whole where there is none."""
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+def show(names: Iterable[str], rows: Iterable[Sequence], title: str = "") -> None:
+    """A table at the terminal's width, whole where there is none; no text is markup."""
+    table = Table(*map(printable, names), title=printable(title))
+    for column in table.columns:
+        column.overflow = "fold"  # never shortened: names and folders are typed again
+    for row in rows:
+        table.add_row(*map(printable, row))
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, markup=False, emoji=False).print(table)
+
+
+def say(said: str, err: bool = False) -> None:
+    """A line of text from outside."""
+    typer.echo(printable(said).replace("\n", " "), err=err)

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ from vicrop.run.records import Record, RunConfig, Sample, SavedMap
 from vicrop.types import Map
 
 RECORDS, MAPS, META = "records.jsonl", "maps.jsonl", "meta.json"
+HASHES = ("data", "weights")
+"""What of a run's identity is no parameter."""
 LOCK, OWNER = ".lock", ".owner.json"
 REJECTED = "rejected.jsonl"
 """Lines that were taken out of the records, as they were."""
@@ -55,9 +58,9 @@ class RunFolder:
         maps_file: one JSON line a map, if they were to be saved.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.records_file, self.maps_file = folder / RECORDS, folder / MAPS
+    def __init__(self, folder: str | PathLike):
+        self.folder = Path(folder).absolute()  # whose name "." would hide
+        self.records_file, self.maps_file = self.folder / RECORDS, self.folder / MAPS
 
     @classmethod
     def of(cls, config: RunConfig) -> "RunFolder":
@@ -123,7 +126,10 @@ class RunFolder:
         """
         file = self.folder / META
         try:
-            return json.loads(file.read_text(encoding="utf-8"))
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError(f"{found!r:.20} is no object")
+            return found
         except FileNotFoundError:
             return {}
         except ValueError as error:
@@ -145,22 +151,37 @@ class RunFolder:
         text = self.records_file.read_bytes() if self.records_file.exists() else b""
         return {"count": text.count(b"\n"), "sha256": hashlib.sha256(text).hexdigest()}
 
-    def check_identity(self, identity: Mapping[str, str]) -> None:
+    def check_identity(self, identity: Mapping[str, Any]) -> None:
         """Refuse to add records to those of something else.
 
         Args:
-            identity: hashes of what the records depend on.
+            identity: parameters and hashes that the records depend on; what is not
+                known yet is left out.
 
         Raises:
-            ValueError: if the folder holds records of another identity.
+            ValueError: naming what differs, with both values and what to do.
         """
-        known = self.meta().get("identity")
-        if known is not None and known != identity:
-            changed = [key for key in identity if known.get(key) != identity[key]]
+        meta = self.meta()
+        known = meta.get("config", {}) | meta.get("identity", {})
+        changed = [k for k, v in identity.items() if k in known and known[k] != v]
+        if changed:
+            pairs = (f"{_typed(k, known)}, not {_typed(k, identity)}" for k in changed)
             raise ValueError(
-                f"{self.folder} holds records made with other {', '.join(changed)}; "
-                "delete that folder to run again, or keep it under another name"
+                f"{self.folder} holds records made with {'; '.join(pairs)}; ask for "
+                "the same to go on with them, or move that folder away to begin anew"
             )
+
+
+def _typed(key: str, values: Mapping[str, Any]) -> str:
+    """A parameter as it is typed, or the beginning of a hash."""
+    value, flag = values[key], f"--{key.replace('_', '-')}"
+    if key in HASHES:
+        return f"{key} {value[:12]}"
+    return f"no {flag}" if value is None else f"{flag}={value}"
+
+
+class NotOurs(RuntimeError):
+    """What we cannot mend: another process's folder, no locks, a network or disk."""
 
 
 @contextmanager
@@ -171,18 +192,18 @@ def one_writer(folder: Path) -> Iterator[str | None]:
         Who held it and ended without letting it go (killed); None if nobody did.
 
     Raises:
-        RuntimeError: if another process holds it, or its file system has no locks.
+        NotOurs: if another process holds it, or its file system has no locks.
     """
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=1)  # a moment of somebody who only looks is waited for
     except Timeout:
-        raise RuntimeError(
+        raise NotOurs(
             f"{folder} is being written by {owner(folder) or 'another process'}; wait "
             "until it ends, or stop it"
         ) from None
     except NotImplementedError:
-        raise RuntimeError(
+        raise NotOurs(
             f"the file system of {folder} has no locks (flock), so that two writers "
             "could spoil it; let VICROP_RESULTS name a folder on one that has"
         ) from None
@@ -190,8 +211,8 @@ def one_writer(folder: Path) -> Iterator[str | None]:
         left = owner(folder)
         jsonl.replace_json(folder / OWNER, _myself())
         yield left
+    finally:  # only a process that was killed leaves its name
         (folder / OWNER).unlink(missing_ok=True)
-    finally:
         lock.release()
 
 
@@ -311,7 +332,7 @@ def _sort(file: Path, order: Iterable[str]) -> None:
 @contextmanager
 def writing(
     run: RunFolder,
-    identity: Mapping[str, str],
+    identity: Mapping[str, Any],
     samples: Sequence[Sample],
     again: bool = False,
 ) -> Iterator[Writer]:
@@ -322,13 +343,14 @@ def writing(
 
     Args:
         run: the folder.
-        identity: hashes of what the records depend on; kept in ``meta.json``.
+        identity: parameters and hashes that the records depend on; kept in
+            ``meta.json``.
         samples: that are asked, in the order in which records are to stand.
         again: whether failed samples are tried again.
 
     Raises:
         ValueError: if the folder holds records of another identity.
-        RuntimeError: if another process holds it.
+        NotOurs: if another process holds it.
         OSError: if it cannot be written.
     """
     run.folder.mkdir(parents=True, exist_ok=True)

@@ -9,15 +9,13 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
-from vicrop import adapters, boxes, methods, scoring
+from vicrop import boxes, scoring
 from vicrop.run import datasets, provenance
 from vicrop.run.batches import Batches, Looker, cheapest_first, choose
 from vicrop.run.folder import RunFolder
-from vicrop.run.progress import Progress, at_most, gently
+from vicrop.run.progress import ASKED_TO_END, Progress, at_most, gently
 from vicrop.run.records import Record, RunConfig, Sample
-from vicrop.run.task import Task, opened
+from vicrop.run.task import Task, check, opened
 from vicrop.types import Answer, Map
 
 if TYPE_CHECKING:
@@ -47,7 +45,7 @@ def run(
         ValueError: for an unknown model, method or dataset, a method that the data do
             not fit, or if the folder holds records of another model, of other data or
             parameters.
-        RuntimeError: if another process is at this run.
+        NotOurs: if another process is at this run.
         Stopped: after SIGTERM or SIGINT; what was recorded stays, and the same call
             goes on.
         OSError: if the records cannot be written.
@@ -69,11 +67,18 @@ def run_together(
     Raises:
         ValueError: as ``run``; or if the runs differ in more than their method.
     """
-    configs = [_resolved(config) for config in configs]
+    # Copies of a config may hold what nobody has checked.
+    configs = [RunConfig(**config.model_dump()) for config in configs]
     _check_together(configs)
-    wanted = [datasets.asked(config) for config in configs]
+    # Later on, what has vanished fails its own samples only.
+    begins = [not RunFolder.of(config).records_file.exists() for config in configs]
+    wanted = list(map(datasets.asked, configs, begins))
+    for config in configs:  # before a model is loaded, and again once its hash is known
+        check(config)
     vlm = provenance.load(configs[0]) if vlm is None else vlm
     weights = provenance.weights_hash(vlm)
+    for config in configs:
+        check(config, weights)
     with ExitStack() as stack:
         tasks = [
             stack.enter_context(opened(config, vlm, weights, samples, again))
@@ -81,15 +86,6 @@ def run_together(
         ]
         _answer_all(tasks, progress)
     return [task.folder for task in tasks]
-
-
-def _resolved(config: RunConfig) -> RunConfig:
-    """With keys in place of the authors' short ones."""
-    keys = {
-        "model": adapters.resolve(config.model),
-        "method": methods.resolve(config.method),
-    }
-    return config.model_copy(update=keys)
 
 
 def _check_together(configs: Sequence[RunConfig]) -> None:
@@ -129,9 +125,10 @@ def _progress(tasks: Sequence[Task], shown: bool) -> Progress:
     first = tasks[0]
     name = first.folder.name if len(tasks) == 1 else f"{len(tasks)} runs"
     total = sum(len(task.writer.samples) for task in tasks)
-    done = sum(len(task.writer.done) for task in tasks)
+    before = {task.config.method: task.folder.records() for task in tasks}
+    device = first.vlm.device
     return Progress(
-        name, total, done, shown, lambda: provenance.peak_memory_mb(first.vlm.device)
+        name, total, before, shown, lambda: provenance.peak_memory_mb(device)
     )
 
 
@@ -142,34 +139,42 @@ def record_of(
     try:
         with at_most(config.sample_timeout):
             return answer_one(look(sample), config, sample)
-    except Exception as error:
-        failed = Record(
-            id=sample.id,
-            question=sample.question,
-            labels=sample.labels,
-            image=sample.image_path,
-            size=_size(sample, config.dataset),
-            meta=sample.meta,
-            error=f"{type(error).__name__}: {error}",
-        )
-        return failed, None
+    except ASKED_TO_END:
+        raise
+    except BaseException as error:  # panics of Rust's libraries are no Exception
+        return _failed(sample, config.dataset, error), None
+
+
+def _failed(sample: Sample, dataset: str, error: BaseException) -> Record:
+    """The record of a sample that failed; whatever failed, this does not."""
+    said = f"{type(error).__name__}: {error}"
+    return Record(
+        id=sample.id,
+        question=sample.question,
+        labels=sample.labels,
+        image=sample.image_path,
+        size=_size(sample, dataset),
+        meta=sample.meta,
+        error=said.encode(errors="backslashreplace").decode(),
+    )
 
 
 def _size(sample: Sample, dataset: str) -> float | None:
     """A failed sample's object size, so that it fails in its group; None if unknown."""
     try:
         size = datasets.image_size(datasets.image_path(dataset, sample))
-        datasets.check_boxes(sample, size)
-    except (OSError, ValueError, Image.DecompressionBombError):
+        return datasets.object_size(datasets.clipped(sample, size), size)
+    except ASKED_TO_END:
+        raise
+    except BaseException:  # what is wrong stands in the record already
         return None
-    return datasets.object_size(sample, size)
 
 
 def answer_one(
     view: View, config: RunConfig, sample: Sample
 ) -> tuple[Record, Map | None]:
     """One sample's record and map."""
-    datasets.check_boxes(sample, view.image.size)
+    sample = datasets.clipped(sample, view.image.size)
     answer = answer_sample(view, config, sample)
     record = _record(sample, answer, config.dataset, view.image.size)
     return record, answer.amap
@@ -186,9 +191,7 @@ def _record(
     sample: Sample, answer: Answer, dataset: str, size: tuple[int, int]
 ) -> Record:
     plain_score, score = (
-        scoring.score(
-            dataset, scoring.prepared(dataset, text), sample.labels, sample.question
-        )
+        scoring.of_answer(dataset, text, sample.labels, sample.question)
         for text in (answer.plain, answer.text)
     )
     covered = None

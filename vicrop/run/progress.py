@@ -4,7 +4,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TextIO
@@ -12,6 +12,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from vicrop.run.records import Record
+from vicrop.types import printable
 
 LOG_SECONDS = 30.0
 
@@ -19,16 +20,22 @@ LOG_SECONDS = 30.0
 class Tally:
     """Scores of one run so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, records: Iterable[Record] = ()) -> None:
         self.count, self.sum, self.errors = 0, 0.0, 0
+        for record in records:
+            self.add(record)
+
+    @property
+    def records(self) -> int:
+        """All that were counted."""
+        return self.count + self.errors
 
     def add(self, record: Record) -> None:
         """Count a record."""
-        if record.score is None:
-            self.errors += 1
-            return
-        self.count += 1
-        self.sum += record.score
+        self.errors += record.error is not None
+        if record.score is not None:
+            self.count += 1
+            self.sum += record.score
 
     def __str__(self) -> str:
         """The mean with its 95 % interval (Wilson's, near it for soft scores)."""
@@ -46,28 +53,37 @@ class Progress:
     On a terminal a bar, elsewhere a plain line every 30 seconds; in a notebook nothing,
     for it would stay in the page.
 
+    Args:
+        name: of the run.
+        total: samples.
+        before: records that are there already, of each run by what it is called.
+        shown: whether anything is said.
+        memory_mb: most memory used so far, MB.
+        out: where to; None for stderr.
+
     Attributes:
-        tallies: of each run, by what it is called.
+        tallies: of each run, by what it is called; records of before count too.
     """
 
     def __init__(
         self,
         name: str,
         total: int,
-        done: int,
+        before: Mapping[str, Iterable[Record]],
         shown: bool = True,
         memory_mb: Callable[[], int] = lambda: 0,
         out: TextIO | None = None,
     ):
-        self.name, self.total, self.memory_mb = name, total, memory_mb
+        self.name, self.total, self.memory_mb = printable(name), total, memory_mb
         self.out = sys.stderr if out is None else out
-        self.tallies: dict[str, Tally] = {}
+        self.tallies = {label: Tally(records) for label, records in before.items()}
+        done = sum(tally.records for tally in self.tallies.values())
         self._made, self._before, self._started = 0, done, time.monotonic()
         self._told = self._started
         terminal = self.out.isatty()
         self._lines = shown and not terminal and not in_notebook()
         self._bar = tqdm(
-            desc=name,
+            desc=self.name,
             total=total,
             initial=done,
             file=self.out,
@@ -76,7 +92,7 @@ class Progress:
 
     def add(self, label: str, record: Record) -> None:
         """Count a record of the run that is called so."""
-        self.tallies.setdefault(label, Tally()).add(record)
+        self.tallies[label].add(record)
         self._made += 1
         if not self._bar.disable:
             self._bar.set_postfix_str(self.said(), refresh=False)
@@ -94,15 +110,16 @@ class Progress:
         """Write a plain line."""
         self._told = time.monotonic()
         done = self._before + self._made
-        each = (self._told - self._started) / self._made
+        each = (self._told - self._started) / max(self._made, 1)
         left = tqdm.format_interval(each * (self.total - done))
         line = f"{self.name}: {done}/{self.total}; {self.said()}; {left} left"
         print(line, file=self.out, flush=True)
 
     def close(self) -> None:
         """Say the last of it."""
+        self._bar.set_postfix_str(self.said())
         self._bar.close()
-        if self._lines and self._made:
+        if self._lines:
             self.tell()
 
 
@@ -113,8 +130,8 @@ def in_notebook() -> bool:
     return found is not None and hasattr(found, "kernel")
 
 
-STOPPED = 75
-"""Exit status of a run that was asked to stop and can go on: EX_TEMPFAIL."""
+ASKED_TO_END = (KeyboardInterrupt, SystemExit)
+"""What ends a run at once; all else that a sample raises is that sample's failure."""
 
 
 class Stopped(Exception):

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import inspect
 import platform
 import resource
 from pathlib import Path
@@ -22,8 +23,11 @@ PACKAGES = ("vicrop", "torch", "transformers", "numpy", "pillow")
 def load(config: RunConfig) -> "Adapter":
     """The model of a run."""
     options: dict[str, Any] = config.options  # as keywords: checked in ``load``
+    for name in options.keys() & inspect.signature(adapters.load).parameters.keys():
+        raise ValueError(f"{name} is no option of a model's family; say --{name}")
     return adapters.load(
         config.model,
+        family=config.family,
         layer=config.layer,
         device=config.device,
         dtype=config.dtype,
@@ -46,13 +50,16 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def identity(config: RunConfig, weights: str) -> dict[str, str]:
-    """Hashes of what the records depend on."""
-    return {
-        "parameters": config.digest(),
-        "weights": weights,
-        "data": file_hash(datasets.folder(config.dataset) / "data.json"),
-    }
+def identity(config: RunConfig, weights: str | None = None) -> dict[str, Any]:
+    """What the records depend on: parameters, and hashes of data and weights.
+
+    Args:
+        config: of the run.
+        weights: the model's hash; None before it is loaded.
+    """
+    data = file_hash(datasets.folder(config.dataset) / "data.json")
+    known = config.identity() | {"data": data}
+    return known if weights is None else known | {"weights": weights}
 
 
 def versions() -> dict[str, str]:

@@ -2,16 +2,31 @@
 
 import base64
 import hashlib
-import json
 import math
+import re
 import zlib
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticUseDefault
 
+from vicrop import methods, paths
+from vicrop.adapters import registry
 from vicrop.run import jsonl
 from vicrop.types import Box, Map, Region, check_question
+
+OUTSIDE = re.compile(r"^/|^[A-Za-z]:|^data:|^[\w.+-]+://|(^|/)\.\.(/|$)")
+"""In a path that leaves a folder: a root, a drive, an address, a step up."""
 
 
 class _Strict(BaseModel):
@@ -36,27 +51,46 @@ class _Sealed(_Strict):
 
 
 class Sample(_Strict):
-    """One question of the unified data format (``data.json``).
+    """One question of the unified data format (``data.json``)."""
 
-    Attributes:
-        id: unique in its data set.
-        question: as it is asked.
-        labels: answers that count as right; what ten people said, for some metrics.
-        image_path: relative to the data set's ``images/``, which it may not leave.
-        short_question: asked for the map instead, where the data has one.
-        boxes: ground truth, each (left, top, right, bottom), pixels.
-        options: of a multiple choice.
-        meta: what else is worth keeping, such as ``category``.
-    """
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
+    """Unique in its data set."""
     question: Annotated[str, Field(min_length=1)]
-    labels: Annotated[tuple[str, ...], Field(min_length=1)]
+    """As it is asked."""
+    labels: tuple[str, ...] = ()
+    """Texts that count as right, ten people's for some metrics; none: unscored."""
     image_path: Annotated[str, Field(min_length=1)]
+    """Relative to the data set's ``images/``, which it may not leave."""
     short_question: str | None = None
+    """Asked for the map instead, where the data has one."""
     boxes: tuple[tuple[float, float, float, float], ...] = ()
+    """Ground truth, each [left, top, right, bottom], pixels of the upright image."""
     options: tuple[str, ...] = ()
+    """Of a multiple choice."""
     meta: dict[str, Any] = {}
+    """What else is worth keeping, such as ``category``; other fields are refused."""
+
+    @field_validator(
+        "labels", "short_question", "boxes", "options", "meta", mode="before"
+    )
+    @classmethod
+    def _may_be_empty(cls, given: Any) -> Any:
+        given = given.tolist() if isinstance(given, np.ndarray) else given
+        if given in (None, "", [""]) or given != given:  # as tables write a gap
+            raise PydanticUseDefault
+        return given
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _are_texts(cls, given: Any) -> Any:
+        # One by itself is read, but not the text of a list; whole numbers are.
+        one = isinstance(given, (str, int)) and str(given)[:1] not in ("", "[")
+        listed = [given] if one else given
+        if not isinstance(listed, (list, tuple)):
+            return given
+        return [str(text) if type(text) is int else text for text in listed]
 
     @field_validator("question")
     @classmethod
@@ -66,24 +100,19 @@ class Sample(_Strict):
     @field_validator("image_path")
     @classmethod
     def _stays_inside(cls, path: str) -> str:
-        parts = path.replace("\\", "/").split("/")
-        if not parts[0] or ".." in parts or ":" in parts[0]:
-            raise ValueError(
-                f"{path!r} leaves the data set's images/ folder; give a path relative "
-                "to it"
-            )
+        if OUTSIDE.search(path.replace("\\", "/")):
+            raise ValueError("it leaves images/; put the picture there")
         return path
 
     @field_validator("boxes")
     @classmethod
     def _are_boxes(cls, boxes: tuple) -> tuple:
         for left, top, right, bottom in boxes:
-            if not all(map(math.isfinite, (left, top, right, bottom))):
-                raise ValueError(f"box {[left, top, right, bottom]} is not finite")
-            if not (0 <= left < right and 0 <= top < bottom):
+            if not (-math.inf < left < right < math.inf > bottom > top > -math.inf):
                 raise ValueError(
                     f"box {[left, top, right, bottom]} is not [left, top, right, "
-                    "bottom] with 0 <= left < right and 0 <= top < bottom"
+                    "bottom] with left < right and top < bottom, all finite; if it is "
+                    "[x, y, width, height], add x and y to the others"
                 )
         return boxes
 
@@ -97,11 +126,13 @@ class RunConfig(_Strict):
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
-    model: str = "tiny-llava"
+    model: Annotated[str, AfterValidator(registry.resolve)] = "tiny-llava"
     """Key (see `vicrop models`), folder or hub id."""
-    method: str = "rel-att"
+    family: str | None = None
+    """Of a model without a key; default: read from its config.json."""
+    method: Annotated[str, AfterValidator(methods.resolve)] = "rel-att"
     """Map or control, e.g. rel-att, no-crop."""
-    dataset: str = "plates"
+    dataset: Annotated[str, AfterValidator(paths.dataset)] = "plates"
     """Key, or a folder with data.json."""
     limit: Annotated[int, Field(ge=0)] = 0
     """Samples; 0 for all."""
@@ -144,44 +175,75 @@ class RunConfig(_Strict):
 
     @property
     def run_id(self) -> str:
-        """Name of the run's folder; a subset's differs from the whole's."""
-        name = f"{self.model}__{self.method}__{self.dataset}"
-        name = name.replace("/", "-")
-        name += f"__n{self.limit}-s{self.seed}" if self.limit else ""
-        name += f"__layer{self.layer}" if self.layer is not None else ""
-        name += f"__{self.fit}" if self.fit else ""
-        name += f"__{self.geometry}" if self.geometry != "exact" else ""
-        name += f"__boxes-of-{self._source}" if self.boxes_from else ""
-        options = sorted(self.options.items())
-        return name + "".join(f"__{key}{value}" for key, value in options)
+        """Name of the run's folder, which tells all that is not the default.
 
-    @property
-    def _source(self) -> str:
-        """Whose boxes are taken, as short as it can be told."""
-        return (self.boxes_from or "").rstrip("/").rpartition("/")[2]
-
-    def digest(self) -> str:
-        """SHA-256 of what the answers depend on, to tell whether records belong to it.
-
-        Shards of a run share it, and so do runs in batches of other sizes.
+        Parameters that its records do not depend on are left out (``HOW``). Of letters,
+        digits and ``_.-``, and at most ``LONGEST_NAME`` bytes long: of a longer one,
+        the beginning and a digest.
         """
-        text = json.dumps(self.model_dump(exclude=set(HOW)), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        seed = f"s{self.seed}"
+        parts = [
+            *(_called(self.model), self.method, _called(self.dataset)),
+            f"n{self.limit}-{seed}" if self.limit else seed if self.seed else "",
+            "" if self.layer is None else f"layer{self.layer}",
+            self.fit or "",
+            "" if self.geometry == "exact" else self.geometry,
+            "" if self.dtype == "float32" else self.dtype,
+            "" if self.max_new_tokens == 20 else f"tokens{self.max_new_tokens}",
+            f"boxes-of-{Path(self.boxes_from).name}" if self.boxes_from else "",
+            *(f"{key}{value}" for key, value in sorted(self.options.items())),
+        ]
+        name = re.sub(r"[^\w.-]", "-", "__".join(filter(None, parts)))
+        if len(name.encode()) <= LONGEST_NAME:
+            return name
+        short = name.encode()[: LONGEST_NAME - 9].decode(errors="ignore")
+        return f"{short}-{_digest(name, 8)}"
+
+    def identity(self) -> dict[str, Any]:
+        """What the records depend on, by parameter; shards of a run share it."""
+        return self.model_dump(mode="json", exclude=set(HOW))
 
 
-RunConfig.__doc__ = f"{str(RunConfig.__doc__).rstrip()}\n\n    Attributes:" + "".join(
-    f"\n        {name}: {field.description}"
-    for name, field in RunConfig.model_fields.items()
+LONGEST_NAME = 180
+"""Bytes of a run's name; file systems take 255, and other endings are put to it."""
+
+
+def _called(name: str) -> str:
+    """A model or data set in a run's name: folders by their last part and a digest."""
+    path = Path(name)
+    return f"{path.name}-{_digest(name, 6)}" if path.is_absolute() else name
+
+
+def _digest(text: str, letters: int) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:letters]
+
+
+def fault_of(error: ValidationError) -> str:
+    """The first thing that is wrong with a run's parameters, in one line."""
+    first = error.errors(include_url=False)[0]
+    reason = first["msg"].removeprefix("Value error, ")
+    place = ".".join(map(str, first["loc"]))
+    said = first["type"] == "value_error" or not place
+    return reason if said else f"{place} is {first['input']!r:.80}: {reason}"
+
+
+for _kind in (Sample, RunConfig):
+    _kind.__doc__ = f"{str(_kind.__doc__).rstrip()}\n\n    Attributes:" + "".join(
+        f"\n        {name}: {field.description}"
+        for name, field in _kind.model_fields.items()
+    )
+
+HOW = (
+    *("family", "device", "shard", "shards"),
+    *("batch_size", "sample_timeout", "save_maps"),
 )
-
-HOW = ("shard", "shards", "batch_size", "sample_timeout", "save_maps")
 """What of a run's settings says how it is made, not what its records are."""
 
 
 class Record(_Sealed):
     """What happened to one sample: one line of ``records.jsonl``.
 
-    Either ``error`` is set, or ``answer`` and ``score`` are.
+    Either ``error`` is set, or ``answer`` is, and scores if there are labels.
 
     Attributes:
         id: of the sample.

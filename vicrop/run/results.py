@@ -83,7 +83,7 @@ def tables(model: str, dataset: str | None = None) -> dict[str, pd.DataFrame]:
         whole = run.folder.name == config.run_id and not config.limit
         if whole and config.layer is None and dataset in (None, config.dataset):
             name = label(config) if dataset else f"{config.dataset} · {label(config)}"
-            found[name] = table(run)
+            found[run.folder.name if name in found else name] = table(run)
     return found
 
 

@@ -14,6 +14,7 @@ from vicrop.run import results, stats
 from vicrop.run.folder import META, RECORDS, RunFolder
 from vicrop.run.stats import Estimate
 from vicrop.scoring import pope
+from vicrop.types import markdown
 
 LEFT_OUT = {"aokvqa": "difficult_direct_answer"}
 """Questions that the official mean leaves out, by data set: those with this in meta."""
@@ -76,6 +77,7 @@ class Score:
         fixed: answers that became right (a score counts as right from 0.5 on).
         broken: answers that became wrong.
         p: of these two, see ``stats.flips``.
+        unscored: samples without labels, of the group; they are in no mean.
     """
 
     run: str
@@ -94,6 +96,7 @@ class Score:
     fixed: int | None = None
     broken: int | None = None
     p: float | None = None
+    unscored: int = 0
 
 
 def card(run: RunFolder) -> list[Score]:
@@ -155,11 +158,13 @@ def counted(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 def _scores(named: dict[str, Any], rows: pd.DataFrame) -> list[Score]:
     """The metric itself, then what else is usual for the data set."""
-    kept = rows[rows["error"].isna()]
+    kept = rows[rows["error"].isna() & rows["labels"].astype(bool)]
     dataset, variant = named["dataset"], named["variant"]
     before = rescored(kept, "plain", dataset, variant)
     after = rescored(kept, "answer", dataset, variant)
-    common: dict[str, Any] = named | {"n": len(kept), "errors": len(rows) - len(kept)}
+    errors = int(rows["error"].notna().sum())
+    counts = {"errors": errors, "unscored": len(rows) - errors - len(kept)}
+    common: dict[str, Any] = named | {"n": len(kept)} | counts
     images = kept["image"].to_numpy()
     first = _paired(metric_name(dataset, variant), before, after, images)
     made = [first | asdict(stats.changes(before, after, images))]
@@ -260,7 +265,7 @@ def readable(scores: Iterable[Score]) -> pd.DataFrame:
     def of_first(value: float | None, spec: str) -> str:
         return "" if value is None else format(value, spec)
 
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "run": one.run,
             "group": one.group,
@@ -268,6 +273,7 @@ def readable(scores: Iterable[Score]) -> pd.DataFrame:
             "metric": one.metric,
             "n": one.n,
             "errors": one.errors,
+            "unscored": one.unscored,
             "missing": one.missing,
             "no crop, %": one.plain.format(1, scale=100),
             "answer, %": one.answer.format(1, scale=100),
@@ -278,12 +284,14 @@ def readable(scores: Iterable[Score]) -> pd.DataFrame:
         }
         for one in scores
     )
+    return table[[c for c in table if c != "unscored" or table[c].any()]]
 
 
 def notes(scores: Sequence[Score]) -> list[str]:
     """What the numbers of one run lack, a sentence each."""
     failed, missing = max(one.errors for one in scores), scores[0].missing
     said = {"failed": failed, "have no record yet: it is not finished": missing}
+    said["have no labels: they are not scored"] = scores[0].unscored
     return [f"{scores[0].run}: {n} samples {what}" for what, n in said.items() if n]
 
 
@@ -315,10 +323,12 @@ def write(scores: Iterable[Score], folder: Path) -> list[Path]:
     """
     scores = list(scores)
     table, shown = flat(scores), readable(scores)
+    named = {name: shown[name].map(markdown) for name in ("run", "group")}
     made = {
         "csv": table.to_csv(index=False),
         "json": table.to_json(orient="records", indent=1, double_precision=15),
-        "md": shown.to_markdown(index=False, disable_numparse=True) + "\n",
+        "md": shown.assign(**named).to_markdown(index=False, disable_numparse=True)
+        + "\n",
     }
     folder.mkdir(parents=True, exist_ok=True)
     files = {folder / f"scores.{kind}": text for kind, text in made.items()}

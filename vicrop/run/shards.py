@@ -32,6 +32,8 @@ def merge(config: RunConfig) -> RunFolder:
     wrong = [*_spoilt(parts, config), *_mixed(parts)]
     if wrong:
         raise ValueError(f"{whole.name} cannot be merged: {'; '.join(wrong)}")
+    if config.shards == 1:
+        return whole
     whole.folder.mkdir(parents=True, exist_ok=True)
     with one_writer(whole.folder):
         whole.check_identity(parts[0].meta()["identity"])
@@ -69,7 +71,8 @@ def _mixed(parts: Sequence[RunFolder]) -> list[str]:
 
 
 def _made_with(meta: Mapping[str, Any]) -> dict[str, Any]:
-    return {**meta["identity"], "layer": meta["layer"], **meta["versions"]}
+    made = {**meta["identity"], "layer": meta["layer"], **meta["versions"]}
+    return {key: repr(value) for key, value in made.items()}
 
 
 def _together(metas: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vicrop.prompts import Work
 from vicrop.run import provenance
-from vicrop.run.folder import RunFolder, Writer, writing
+from vicrop.run.folder import RECORDS, RunFolder, Writer, writing
 from vicrop.run.records import Record, RunConfig, Sample
 from vicrop.types import Map
 
@@ -117,17 +117,16 @@ def opened(
         again: whether failed samples are tried again.
 
     Raises:
-        ValueError: if the folder holds other records, or lacks maps that are wanted.
-        RuntimeError: if another process writes to it.
+        ValueError: if the folder holds records of something else.
+        NotOurs: if another process writes to it.
     """
     run = RunFolder.of(config)
     with writing(run, provenance.identity(config, weights), samples, again) as writer:
         task = Task(config, vlm, writer, run.meta())
-        _check_maps(task)
         if task.before["finished"]:
             yield task  # nothing is left: what made it stays written down
             return
-        task.notes += _changed(task.before)
+        task.notes += _changed(task.before, config.device)
         try:
             yield task
         except BaseException:
@@ -136,20 +135,51 @@ def opened(
         task.finish()
 
 
-def _changed(before: dict[str, Any]) -> list[str]:
-    """Versions that are not those of the first part of a run, as a note."""
-    now, then = provenance.versions(), before.get("versions", {})
+def _changed(before: dict[str, Any], device: str) -> list[str]:
+    """Versions and device that are not those of a run's first part, as a note."""
+    now = provenance.versions() | {"device": device}
+    then = before.get("versions", {}) | {
+        "device": before.get("config", {}).get("device", device)
+    }
     changed = [
         f"{key} {then[key]} → {now[key]}" for key in then if then[key] != now[key]
     ]
     return [f"went on with {', '.join(changed)}"] if changed else []
 
 
-def _check_maps(task: Task) -> None:
-    """Refuse to save maps of some samples only."""
-    made = [record for record in task.folder.records() if record.box is not None]
-    if task.config.save_maps and made and not task.folder.maps_file.exists():
+def check(config: RunConfig, weights: str | None = None) -> None:
+    """Refuse a run whose folder, or that its shards are to be merged into, has others.
+
+    Args:
+        config: of the run.
+        weights: the model's hash; None before it is loaded.
+
+    Raises:
+        ValueError: if there are records of something else, records without the maps
+            that are wanted, or no run whose boxes could be taken.
+    """
+    identity = provenance.identity(config, weights)
+    whole = config.model_copy(update={"shard": 0, "shards": 1})
+    for one in (config, whole):
+        RunFolder.of(one).check_identity(identity)
+    _check_maps(config)
+    taken = config.boxes_from and RunFolder(config.boxes_from)
+    if taken and not taken.records_file.is_file():
         raise ValueError(
-            f"{task.folder.folder} holds {len(made)} records that were made without "
-            "saving maps; delete that folder to make both, or leave out save_maps"
+            f"boxes_from is {config.boxes_from!r}, which holds no {RECORDS}; give the "
+            "folder of a run that crops, as `vicrop run` prints it"
+        )
+
+
+def _check_maps(config: RunConfig) -> None:
+    """Refuse to save maps of some samples only."""
+    run = RunFolder.of(config)
+    if not config.save_maps or run.maps_file.exists():
+        return
+    records = (line.record for line in run.lines() if line.record)
+    made = sum(record.box is not None for record in records)
+    if made:
+        raise ValueError(
+            f"{run.folder} holds {made} records that were made without saving maps; "
+            "move that folder away to make both, or leave out save_maps"
         )

@@ -2,8 +2,14 @@
 
 One module per metric says its formula, its source and what the authors' script does
 instead. ``METRICS`` says which data set has which.
+
+Accents are composed (NFC) before an official score, which no published script does but
+a text stays the same. Full-width letters, typographic quotes and dashes are what they
+read as in our own metrics only (``exact.as_typed``): published scripts, and the
+authors', tell them apart.
 """
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -137,7 +143,9 @@ def score(
         )
     metric = METRICS.get(dataset, EXACT)
     if variant == "official":
-        return metric.official(prediction, _listed(dataset, labels), question)
+        every = (prediction, *_listed(dataset, labels))
+        said, *right = (unicodedata.normalize("NFC", text) for text in every)
+        return metric.official(said, right, question)
     if variant != "upstream":
         raise ValueError(f"unknown variant {variant!r}; known: {', '.join(VARIANTS)}")
     if metric.upstream is None:
@@ -145,6 +153,14 @@ def score(
             f"the authors have no score for {dataset!r}; use variant='official'"
         )
     return metric.upstream(prediction, labels, question)
+
+
+def of_answer(
+    dataset: str, text: str, labels: Sequence[str], question: str | None = None
+) -> float | None:
+    """The official score of an answer as it was given; None where nothing is known."""
+    said = prepared(dataset, text)
+    return score(dataset, said, labels, question) if labels else None
 
 
 def _listed(dataset: str, labels: Sequence[str] | str) -> list[str]:

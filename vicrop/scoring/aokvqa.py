@@ -41,8 +41,5 @@ def choice(
         labels: the right choice's text.
         question: with the lettered options, one a line; none read means text only.
     """
-    if exact.score(prediction, labels):
-        return 1.0
-    options = mcq.options(question or "")
-    letter = mcq.letter(prediction, options)
-    return exact.score(options[letter], labels) if letter else 0.0
+    by_letter = mcq.score(prediction, labels, question)
+    return max(exact.score(prediction, labels), by_letter)

@@ -1,13 +1,13 @@
 r"""Multiple choice with lettered options: HR-Bench, TreeBench, ZoomBench.
 
 The options are read from the question (``(A) red`` or ``A. red``, one a line). An
-answer is right if it names the label's option by its letter or by its whole text; a
-question without options (ZoomBench has some) is scored by exact match.
+answer is right if it names the label's option, and no other, by its letter or by its
+whole text; a question without options (ZoomBench has some) is scored by exact match.
 
 >>> question = "What colour?\n(A) red\n(B) dark blue\nAnswer with the letter."
->>> answers = ("B", "b.", "(B) blue", "Dark blue", "blue")
+>>> answers = ("B", "b.", "(B) blue", "Dark blue", "blue", "(B) or (A)")
 >>> [score(said, ["B"], question) for said in answers]
-[1.0, 1.0, 1.0, 1.0, 0.0]
+[1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
 >>> score("Seven.", ["seven"], "How many birds are there?")
 1.0
 
@@ -27,14 +27,13 @@ from string import ascii_uppercase
 
 from vicrop.scoring import exact
 
-OPTION = re.compile(r"^\s*(?:\(([A-Z])\)|([A-Z])[.):])\s+(\S.*?)\s*$", re.MULTILINE)
+OPTION = re.compile(r"^\s*(?:\(([A-Z])\)\s*|([A-Z])[.):]\s+)(\S.*?)\s*$", re.MULTILINE)
 ALONE = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
-LEADING = re.compile(r"[\s*]*(?:\(([A-Z])\)|([A-Z])[.):])(?!\w)")
 # What follows must close the letter: "the answer is a dog" names none.
 NAMED = re.compile(
     r"\b(?:answer|option|choice)(?:\s+is)?[\s:*]*\(?([A-Z])\s*(?=[).,:;*]|$)", re.I
 )
-BRACKETED = re.compile(r"\(([A-Z])\)")
+MARKED = re.compile(r"\(([A-Z])\)|(?<![\w.(])([A-Z])[.):](?!\w)")
 
 
 def options(question: str) -> dict[str, str]:
@@ -53,24 +52,24 @@ def options(question: str) -> dict[str, str]:
 def letter(prediction: str, known: dict[str, str]) -> str | None:
     """The letter that an answer names, None if it names none of the known.
 
-    A letter on its own, in either case; one that leads (``B. red``); the text of an
-    option; one after "answer", "option" or "choice"; one in brackets. In this order.
+    A letter on its own, in either case; the text of an option; the one after "answer",
+    "option" or "choice"; the one set apart, as ``(B)`` or ``B.``. In this order.
 
     Args:
         prediction: the answer.
         known: letter -> text, of the options.
     """
+    said = exact.as_typed(prediction)
     texts = {exact.normalise(text): key for key, text in known.items()}
-    alone, leading = ALONE.fullmatch(prediction), LEADING.match(prediction)
-    named, bracketed = NAMED.search(prediction), BRACKETED.search(prediction)
+    named = {one.upper() for one in NAMED.findall(said)}
+    marked = {one or other for one, other in MARKED.findall(said)} & known.keys()
+    alone = ALONE.fullmatch(said)
     found = (
         alone and alone[1].upper(),
-        leading and (leading[1] or leading[2]),
-        texts.get(exact.normalise(prediction)),
-        named and named[1].upper(),
-        bracketed and bracketed[1],
+        texts.get(exact.normalise(said)),
+        *(only.pop() for only in (named, marked) if len(only) == 1),
     )
-    return next((said for said in found if said in known), None)
+    return next((one for one in found if one in known), None)
 
 
 def score(prediction: str, labels: Sequence[str], question: str | None = None) -> float:
@@ -81,7 +80,7 @@ def score(prediction: str, labels: Sequence[str], question: str | None = None) -
         labels: the right option's letter; a text for a question without options.
         question: with its options, one a line.
     """
-    known = options(question or "")
+    known = options(exact.as_typed(question or ""))
     if not known:
         return exact.score(prediction, labels)
     right = {letter(label, known) for label in labels} - {None}

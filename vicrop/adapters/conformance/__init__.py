@@ -86,7 +86,8 @@ class Report:
         )
         head = "<tr><th>check</th><th>result</th><th>what was found</th></tr>"
         return (
-            f"<table><caption>{escape(self.summary)}</caption>"
+            '<table class="tex2jax_ignore mathjax_ignore">'
+            f"<caption>{escape(self.summary)}</caption>"
             f"<thead>{head}</thead><tbody>{body}</tbody></table>"
         )
 

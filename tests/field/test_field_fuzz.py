@@ -1,0 +1,150 @@
+"""What inputs drawn at random found, and what looking where they point did."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from vicrop import adapters, cli, paths
+from vicrop.run.folder import RunFolder
+from vicrop.run.records import RunConfig
+
+pytestmark = pytest.mark.usefixtures("results_folder")
+
+QUESTION = "what digit is on the red plate?"
+
+
+@pytest.fixture
+def vicrop(monkeypatch, capsys):
+    """Runs ``vicrop …``; exit status, stdout, stderr."""
+
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["vicrop", *map(str, args)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return caught.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def data(write_data, row, picture):
+    return write_data([row()], [picture])
+
+
+@pytest.fixture
+def made(vicrop, data):
+    """The folder of a run of one question."""
+    assert vicrop("run", "--dataset", data, "--method", "no-crop")[0] == 0
+    return RunFolder.of(RunConfig(dataset=str(data), method="no-crop")).folder
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Makes a model's folder of which one file is another."""
+
+    def make(name, change):
+        folder = tmp_path / "model"
+        shutil.copytree(paths.WEIGHTS / "tiny-llava", folder, copy_function=os.link)
+        text = (folder / name).read_text()
+        (folder / name).unlink()
+        (folder / name).write_text(json.dumps(change(json.loads(text))))
+        return folder
+
+    return make
+
+
+def test_a_run_in_whose_folder_one_stands_is_called_by_its_name(
+    vicrop, made, monkeypatch
+):
+    """Ours, as case 18: ``verify .`` and ``score .``."""
+    monkeypatch.chdir(made)
+    assert vicrop("verify", ".")[:2] == (0, f"{made.name}: 1 records, all well\n")
+    status, out, _ = vicrop("score", ".")
+    assert status == 0 and made.name in out
+
+
+@pytest.mark.parametrize("text", ["null", "[]", '"finished"', "7"])
+def test_meta_that_is_json_and_no_object_is_broken_not_an_end(vicrop, made, text):
+    """Ours, as case 19: what a disk or an editor left of ``meta.json``."""
+    (made / "meta.json").write_text(text)
+    status, out, err = vicrop("status")
+    assert (status, err) == (0, "") and "broken" in out
+    for verb in ("verify", "score"):
+        status, _, err = vicrop(verb, made)
+        assert status == 2 and "is no object); restore it, or delete" in err
+
+
+@pytest.mark.parametrize("option", ["--dataset", "--model"])
+def test_home_of_nobody_is_no_folder(vicrop, data, option):
+    """Ours, as case 15: Python cannot say where it is, and raises RuntimeError."""
+    given = {"--dataset": data} | {option: "~nobody-here/there"}
+    status, _, err = vicrop("run", *[f"{key}={value}" for key, value in given.items()])
+    assert status == 2 and len(err.splitlines()) == 1 and "~nobody-here/there" in err
+
+
+@pytest.mark.parametrize("option", ["layer", "revision", "name", "self"])
+def test_option_of_the_family_that_is_none_is_refused(vicrop, data, option):
+    """Ours, as case 21: they were handed to ``load`` as its own arguments."""
+    status, _, err = vicrop("run", f"--dataset={data}", f"--option={option}=1")
+    assert status == 2 and len(err.splitlines()) == 1 and option in err
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", lambda said: said | {"architectures": [[]]}),
+        ("config.json", lambda said: said | {"image_seq_length": None}),
+        ("config.json", lambda said: said | {"tie_word_embeddings": 0}),
+        ("config.json", lambda said: said | {"text_config": [1]}),
+        ("tokenizer.json", lambda said: said | {"model": None}),
+        ("tokenizer.json", lambda said: said.pop("added_tokens") and said),
+        ("processor_config.json", lambda said: [said]),
+    ],
+    ids=["class", "null", "number", "list", "no model", "no tokens", "in a list"],
+)
+def test_checkpoint_that_is_not_as_it_was_saved_is_refused_in_one_line(
+    vicrop, checkpoint, data, file, change
+):
+    """Ours, as case 23: transformers has no error of its own for such files."""
+    folder = checkpoint(file, change)
+    picture = data / "images/0.png"
+    status, out, err = vicrop("answer", picture, QUESTION, "--model", folder)
+    assert (status, out) == (2, "") and len(err.splitlines()) == 1
+    assert str(folder) in err
+
+
+def test_data_that_nobody_may_fetch_is_refused_in_one_line(vicrop, monkeypatch):
+    """Ours, as case 17: ``prep`` without a terminal, as in a job."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    status, _, err = vicrop("prep", "textvqa")
+    assert (status, err) == (
+        2,
+        "vicrop: nothing was fetched: add --yes to fetch unasked\n",
+    )
+
+
+def test_panic_of_a_library_is_never_taken_for_a_whole_run(vicrop, monkeypatch):
+    """Ours, as case 1: a panic in Rust is no Exception, and ended with status 1."""
+
+    class Panic(BaseException):
+        pass
+
+    def panics(*args, **kwargs):
+        raise Panic("called `Option::unwrap()` on a `None` value")
+
+    monkeypatch.setattr(adapters.registry, "resolve", panics)
+    monkeypatch.setattr("vicrop.run.checks.folders", panics)
+    status, _, err = vicrop("status")
+    assert status == 70 and err.endswith("this should not happen; please report it\n")
+
+
+@pytest.mark.slow
+def test_streams_that_are_closed_end_nothing(tmp_path):
+    """Ours, as case 6: a daemon's; the next file opened would have had their number."""
+    closed = "exec <&- >&- 2>&-; exec " + f"{sys.executable} -m vicrop.cli models"
+    assert subprocess.run(["bash", "-c", closed], cwd=tmp_path).returncode == 0
