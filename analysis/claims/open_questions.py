@@ -184,7 +184,9 @@ def like_sized(layer: pd.DataFrame, bins: int = 8) -> Estimate:
     there = np.minimum(wrongs, rights) > 0
     apart = wrong / wrongs.clip(1) - right / rights.clip(1)
     weighed = there * weights
-    middle, *drawn = (apart * weighed).sum(1) / weighed.sum(1)
+    whole = weighed.sum(1)
+    known = whole > 0
+    middle, *drawn = (apart * weighed).sum(1)[known] / whole[known]
     return stats.interval(middle, np.array(drawn), count)
 
 

@@ -51,6 +51,7 @@ def test_scorers_differ_where_the_label_is_in_a_longer_answer():
             "labels": [("cat",)] * 2,
             "question": ["q"] * 2,
             "image": ["0", "1"],
+            "score": [0.0, 1.0],
         }
     )
     found = open_questions.scorers(run)

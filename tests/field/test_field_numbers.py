@@ -22,7 +22,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from typer.testing import CliRunner
 
 from analysis import estimates, failures, figures, looking
-from analysis.claims import readings
+from analysis.claims import open_questions, readings
 from vicrop import paths
 from vicrop.cli import app
 from vicrop.run import results, scores, stats
@@ -586,3 +586,29 @@ def test_a_size_that_is_no_text_is_refused_as_unknown(size):
     """As `--config size=`, `size=7` and `size=[table2]` are read."""
     with pytest.raises(ValueError, match="unknown size .* known: embedded"):
         matrix.chosen(MATRIX, size)
+
+
+def test_small_numbers_keep_their_interval(rng):
+    """Rounding that makes equal sums one must not make small ones equal."""
+    values = rng.random(40)
+    found, small = stats.bootstrap(values), stats.bootstrap(1e-7 * values)
+    assert (1e7 * small.low, 1e7 * small.high) == pytest.approx(
+        (found.low, found.high), rel=0.02
+    )
+
+
+def test_like_sizes_of_which_few_are_known_raise_no_warning():
+    """A resample may draw one kind of answer only."""
+    layer = pd.DataFrame(
+        {
+            "ratio": [1.0, 2, 3, 4, 5, 6],
+            "answer": ["wrong", "right"] * 3,
+            "size": 0.001,
+            "image": ["a.png"] * 2 + ["b.png", "c.png", "d.png", "e.png"],
+        }
+    )
+    layer.loc[0, "size"] = 0.002
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = open_questions.like_sized(layer, bins=1)
+    assert found.n == 6 and found.low < found.value < found.high

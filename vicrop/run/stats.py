@@ -128,7 +128,7 @@ def sums(parts: np.ndarray, images: Images, seed: int | Generator = 0) -> np.nda
     rng, codes = np.random.default_rng(seed), _numbered(images, len(parts))
     each = np.stack([np.bincount(codes, column) for column in parts.T], axis=1)
     # Rounded: sums of equal scores in another order differ in their last bits.
-    kinds, counts = np.unique(each.round(9), axis=0, return_counts=True)
+    kinds, counts = np.unique(each.round(12), axis=0, return_counts=True)
     rounds, n = range(0, RESAMPLES, BATCH), len(each)
     drawn = (rng.multinomial(n, counts / n, BATCH) for _ in rounds)
     return np.concatenate([often @ kinds for often in drawn])
