@@ -80,7 +80,9 @@ def case_table() -> pd.DataFrame:
         number for test in field_tests() if test.listed for number in test.cases
     )
     rows = [
-        _row(one) | {"tests": held[one["number"]]} for one in cases() if "number" in one
+        {"case": one["number"], **_row(one), "tests": held[one["number"]]}
+        for one in cases()
+        if "number" in one
     ]
     return pd.DataFrame(rows)
 
