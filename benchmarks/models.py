@@ -129,9 +129,7 @@ def mid(family: str) -> Adapter:
     with torch.no_grad():
         for weight in model.parameters():
             weight.mul_(3 if weight.ndim > 1 else 1)  # so that it looks somewhere
-    layer = int(
-        (MODELS[KEYS[family]].map_layer + 0.5) / deep * TEXT["num_hidden_layers"]
-    )
+    layer = int((MODELS[KEYS[family]].layer + 0.5) / deep * TEXT["num_hidden_layers"])
     options = {"max_pixels": 256 * 28 * 28} if family == "qwen2.5-vl" else {}
     return adapters.wrap(model, processor, family, layer, **options)
 

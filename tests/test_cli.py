@@ -230,7 +230,7 @@ def test_models_lists_the_registry(vicrop):
         family, _, grid, layer, licence, weights, here = table[key]
         assert (family, layer, licence) == (
             spec.family,
-            str(spec.map_layer),
+            str(spec.layer),
             spec.licence,
         )
         assert grid == ("×".join(map(str, spec.grid)) if spec.grid else "?")

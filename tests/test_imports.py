@@ -189,7 +189,7 @@ def test_planning_a_size_loads_no_torch():
 
 def test_registry_is_read_without_torch():
     torch = "{'torch', 'transformers'}"
-    code = "from vicrop.adapters import MODELS; MODELS['tiny-llava'].map_layer"
+    code = "from vicrop.adapters import MODELS; MODELS['tiny-llava'].layer"
     assert loaded_by(code, torch) == ""
 
 

@@ -68,7 +68,7 @@ def test_registry_says_what_the_real_configuration_is(key, real):
     assert spec.parameters == pytest.approx(count, rel=2e-3)
     assert spec.size_gb == pytest.approx(2 * count / 1e9, rel=0.01)  # 16 bits each
     assert len(vlm.attention) == twins.depth(key)
-    assert vlm.layer == spec.map_layer < len(vlm.attention)
+    assert vlm.layer == spec.layer < len(vlm.attention)
 
 
 @pytest.mark.parametrize("key", HUB)
@@ -146,7 +146,7 @@ def test_layers_of_other_sizes_are_as_deep_as_the_known_ones():
     for key in HUB:
         layer, of = known[MODELS[key].family]
         deep = (layer + 0.5) / of * twins.depth(key) - 0.5
-        assert MODELS[key].map_layer == round(deep)
+        assert MODELS[key].layer == round(deep)
 
 
 # Tiny twins, end to end.

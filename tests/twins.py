@@ -76,7 +76,7 @@ def wrap(key: str, **options):
     """
     model, processor = make(key)
     spec = MODELS[key]
-    layer = spec.map_layer * LAYERS // depth(key)
+    layer = spec.layer * LAYERS // depth(key)
     options = {**spec.options, **options}
     return adapters.wrap(model, processor, spec.family, layer, **options)
 

@@ -136,7 +136,7 @@ def models() -> None:
             spec.family,
             _count(spec.parameters),
             "×".join(map(str, spec.grid or "?")),
-            str(spec.map_layer),
+            str(spec.layer),
             spec.licence,
             _weights(spec),
             "yes" if spec.is_here() else "no",

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
 from vicrop import plots
 from vicrop.run.records import Sample
 from vicrop.types import Answer, Box, Map, Region
+from workflow import replay
 
 HIGHEST = 99.5
 """Percentile of a map from which on it is drawn alike: single pixels can be huge."""
@@ -95,53 +95,25 @@ def _capped(amap: Map) -> Map:
     return Map(np.minimum(amap.values, top), amap.region) if top > 0 else amap
 
 
-Shown = tuple[Image.Image, Answer, Sample]
-"""A sample to show: its picture, what was said of it, and itself."""
-
-
 def gallery(
-    shown: Sequence[Shown] | Mapping[str, Shown], none: str = "no sample"
+    shown: Mapping[str, tuple[Image.Image, Answer, Sample]], none: str
 ) -> Figure:
-    """A row a sample: image; map with crop (red) and truth (dashed green); crop.
+    """``replay.gallery`` with labelled rows, or a line that says that there are none.
 
     Args:
-        shown: samples, or by label, as ``slices.replays`` makes them; may be empty.
+        shown: by label, as ``slices.replays`` makes it; may be empty.
         none: what to say then.
     """
-    if not shown:
-        figure, ax = plt.subplots(figsize=(6, 0.6))
-        ax.set_axis_off()  # Jupyter shows no figure without axes
-        ax.text(0.5, 0.5, none, ha="center", va="center")
-        return figure
-    samples = list(shown.values()) if isinstance(shown, Mapping) else shown
-    rows = len(samples)
-    figure, grid = plt.subplots(
-        rows, 3, figsize=(9, 3.2 * rows), layout="constrained", squeeze=False
-    )
-    for axes, one in zip(grid, samples, strict=True):
-        _row(axes, *one)
-    if isinstance(shown, Mapping):
-        for label, ax in zip(shown, grid[:, 0], strict=True):
+    if shown:
+        figure = replay.gallery(list(shown.values()))
+        for label, ax in zip(shown, figure.axes[::3], strict=True):
             ax.set_ylabel(plots.text(label, 36))
-    plots.finish(figure)
+        plots.finish(figure)
+        return figure
+    figure, ax = plt.subplots(figsize=(6, 0.6))
+    ax.set_axis_off()  # Jupyter shows no figure without axes
+    ax.text(0.5, 0.5, none, ha="center", va="center")
     return figure
-
-
-def _row(
-    axes: Sequence[Axes], image: Image.Image, answer: Answer, sample: Sample
-) -> None:
-    """One of ``gallery``."""
-    plots.show_image(image, axes[0]).set_xlabel(plots.text(sample.question, 36))
-    if answer.amap is None:
-        plots.show_image(image, axes[1])
-    else:
-        plots.show_map(image, answer.amap, axes[1])
-        plots.name_seen(image, answer.amap, axes[1])
-    label = f"label “{sample.labels[0]}”, " if sample.labels else ""
-    said = f"{label}image alone “{answer.plain}”"
-    axes[1].set_xlabel(plots.text(said, 36))
-    plots.show_boxes(image, answer.box, sample.boxes, axes[1])
-    plots.show_crop(image, answer, "with this crop", axes[2])
 
 
 def embedded(figure: Figure, alt: str) -> HTML:

@@ -18,6 +18,7 @@ from vicrop import plots  # noqa: E402
 from vicrop.run.records import Sample  # noqa: E402
 from vicrop.run.stats import Estimate  # noqa: E402
 from vicrop.types import Answer, Box, Map
+from workflow import replay
 
 A, B = Estimate(0.5, 0.25, 0.75, 10), Estimate(1.5, 1, 2, 20)
 
@@ -254,7 +255,7 @@ def test_gallery_has_a_row_a_sample(picture, row):
     answer = Answer("4", "3", Box(10, 20, 110, 120), Map(np.eye(4)))
     shown = [(picture, answer, sample), (picture, Answer("3", "3"), sample)]
     shown.append((picture, Answer("3", "3", Box(0, 0, 50, 50)), sample))
-    figure = figures.gallery(shown)
+    figure = replay.gallery(shown)
     assert len(figure.axes) == 9
     assert "with this crop “4”" in figure.axes[2].get_xlabel()
     truth, crop = (patch.get_bbox().extents for patch in figure.axes[1].patches)

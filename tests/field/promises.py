@@ -327,7 +327,7 @@ def names(here: Place, drawn: tuple[str, str]) -> None:
     for verb in ("score", "verify", "answer"):
         before = here.files()
         refused = here(verb, "--", other, *(["what?"] if verb == "answer" else ()))
-        here.unchanged(before, refused.check((1, 2)))
+        here.unchanged(before, refused.check((1, 2), Path(other).absolute().name))
 
 
 def spoilt_runs(here: Place, data: st.DataObject) -> None:

@@ -224,7 +224,7 @@ def shares(rng, count):
 def test_normalised_boxes_are_refused_with_the_guess(pictured, rng, size, count):
     """Case 12: 0–1, before anything is computed."""
     with pytest.raises(
-        ValueError, match="look normalised, for none goes beyond 1; pix"
+        ValueError, match="row 0 field boxes: box .* looks normalised, "
     ):
         pictured(shares(rng, count), [size])
 
@@ -242,7 +242,9 @@ def test_boxes_in_thousandths_leave_small_pictures(pictured, rng, size, count):
 )
 def test_boxes_in_thousandths_are_told_in_large_pictures_too(pictured, rng, sizes):
     """Case 12: there none leaves its picture, but none goes beyond 1000 either."""
-    with pytest.raises(ValueError, match="look normalised, for none goes beyond 1000"):
+    with pytest.raises(
+        ValueError, match="look normalised to 0–1000, for none goes bey"
+    ):
         pictured(np.rint(1000 * shares(rng, 60)), sizes)
 
 
@@ -263,11 +265,20 @@ def test_true_pixel_boxes_are_never_taken_for_another_unit(pictured, seed):
         ([[0, 0, 1, 1], [5, 5, 9, 9]], (448, 448)),
         ([[0, 0, 2, 1]], (448, 448)),
         ([[0, 0, 1, 1]], (2, 2)),
+        ([[0, 0.5, 1.5, 1]], (448, 448)),
         ([[40, 40, 300, 200]] * 50, (4000, 3000)),
         ([[800, 20, 990, 60]] * 50, (4000, 3000)),
         ([[0, 0, 1000, 1000], [1, 1, 999, 20]] * 20, (1000, 1000)),
     ],
-    ids=["a pixel", "two pixels", "of four", "one corner", "one band", "of 1000"],
+    ids=[
+        "a pixel",
+        "two pixels",
+        "of four",
+        "a fraction",
+        "one corner",
+        "one band",
+        "of 1000",
+    ],
 )
 def test_small_and_cornered_pixel_boxes_are_taken(pictured, boxes, size):
     """Case 12: objects may always be small, or in the same place."""
@@ -333,6 +344,13 @@ def test_box_of_a_picture_before_it_was_turned_says_so(data):
 def test_boxes_of_another_form_are_named(tmp_path, boxes, told):
     """Case 12: with the form that is expected."""
     assert re.search(told, refusal(tmp_path, [PLAIN | {"boxes": boxes}]))
+
+
+def test_shares_among_pixels_are_refused_too(tmp_path):
+    """Case 12, further: data put together of two sources."""
+    rows = [PLAIN | {"boxes": [[3, 4, 50, 60]]}, PLAIN | {"boxes": [[0, 0.1, 1, 0.3]]}]
+    told = refusal(tmp_path, [row | {"id": n} for n, row in enumerate(rows)])
+    assert re.match("row 1 field boxes: box .* looks normalised", told)
 
 
 def test_arrays_are_taken_as_lists(row):

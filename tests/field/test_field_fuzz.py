@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from transformers.utils import logging
 
 from vicrop import adapters, cli, paths
 from vicrop.run.folder import RunFolder
@@ -68,15 +69,15 @@ def test_a_run_in_whose_folder_one_stands_is_called_by_its_name(
     assert status == 0 and made.name in out
 
 
-@pytest.mark.parametrize("text", ["null", "[]", '"finished"', "7"])
-def test_meta_that_is_json_and_no_object_is_broken_not_an_end(vicrop, made, text):
+@pytest.mark.parametrize("text", ["null", "[]", '"finished"', '{"answered": null}'])
+def test_meta_that_is_json_of_another_kind_is_broken_not_an_end(vicrop, made, text):
     """Ours, as case 19: what a disk or an editor left of ``meta.json``."""
     (made / "meta.json").write_text(text)
     status, out, err = vicrop("status")
     assert (status, err) == (0, "") and "broken" in out
     for verb in ("verify", "score"):
         status, _, err = vicrop(verb, made)
-        assert status == 2 and "is no object); restore it, or delete" in err
+        assert status == 2 and "meta.json is not as a run writes it" in err
 
 
 @pytest.mark.parametrize("option", ["--dataset", "--model"])
@@ -141,6 +142,17 @@ def test_panic_of_a_library_is_never_taken_for_a_whole_run(vicrop, monkeypatch):
     monkeypatch.setattr("vicrop.run.checks.folders", panics)
     status, _, err = vicrop("status")
     assert status == 70 and err.endswith("this should not happen; please report it\n")
+
+
+def test_question_that_a_tokenizer_finds_long_is_no_warning(
+    vicrop, checkpoint, data, caplog, monkeypatch
+):
+    """Ours, as case 7: what counts is what the model takes, which we look at."""
+    monkeypatch.setattr(logging.get_logger("transformers"), "propagate", True)
+    change = {"model_max_length": 2}
+    folder = checkpoint("tokenizer_config.json", lambda said: said | change)
+    asked = vicrop("answer", data / "images/0.png", QUESTION, "--model", folder)
+    assert asked[0] == 0 and caplog.text == ""
 
 
 @pytest.mark.slow

@@ -124,8 +124,9 @@ def test_ctrl_c_before_the_first_sample_is_an_interruption(vicrop, mine, monkeyp
     assert not paths.runs().exists()
 
 
-def test_the_workflow_takes_no_other_failure_for_failed_samples():
+def test_the_workflow_takes_no_other_failure_for_failed_samples(tmp_path, monkeypatch):
     """Case 1: Python ends with status 1 too, where it cannot even begin."""
+    monkeypatch.chdir(tmp_path)
     text = (paths.ROOT / "workflow" / "Snakefile").read_text("utf-8")
     found = re.search(r'FAILED_ALONE = "(.*)"', text)
     assert text.count("{FAILED_ALONE} {log}") == 2

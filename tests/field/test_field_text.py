@@ -31,7 +31,7 @@ from vicrop.run.progress import Progress
 from vicrop.run.records import Record, RunConfig, Sample
 from vicrop.scoring import mcq
 from vicrop.types import Answer, Box, Map, check_question, markdown, printable
-from workflow import pages
+from workflow import pages, replay
 
 matplotlib.use("Agg")
 
@@ -157,7 +157,7 @@ def test_a_letter_without_a_font_is_said_once_a_figure(picture, row):
     assert plots._font(lacking[0]) is None
     answer = Answer(lacking, lacking, Box(0, 0, 9, 9), Map(np.eye(4)))
     sample = Sample.model_validate(row(question=lacking))
-    figure = figures.gallery([(picture, answer, sample)] * 2)
+    figure = replay.gallery([(picture, answer, sample)] * 2)
     hints = [t for t in texts_of(figure) if t == f"{plots.LACKED}: no font here has it"]
     assert len(hints) == 1 and drawn(figure)
 
@@ -275,6 +275,14 @@ def test_nothing_unprintable_is_ever_shown(said):
     assert all(one.isprintable() or one in "\n\u200c\u200d\u200e\u200f" for one in made)
     made.encode()
     assert "\n" not in markdown(said)
+
+
+def test_bytes_that_are_no_text_are_refused_on_the_shell(vicrop, picture, tmp_path):
+    """Case 8 (further): in one line, from a terminal of another encoding."""
+    picture.save(tmp_path / "a.png")
+    status, out, err = vicrop("answer", tmp_path / "a.png", "what is \udcff?")
+    assert (status, out) == (2, "")
+    assert err.startswith("vicrop: the question 'what is \\udcff?' holds bytes")
 
 
 def test_a_screen_of_another_encoding_shows_what_it_can(write_data, row, picture):
@@ -408,6 +416,11 @@ def test_a_question_of_control_tokens_is_answered(some, small, control):
 
 
 ORDINARY = ["what?", " what  digit\n(A) 1", "é 中 😀", "a<b>c", "x" * 90, "שלום"]
+ORDINARY += [
+    "{{ 7*7 }} {% if x %} {#",
+    "$id ${x} %s {0} {question}",
+    "e" + "\u0301" * 40,
+]
 
 
 @pytest.mark.parametrize("question", ORDINARY)

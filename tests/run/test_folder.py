@@ -170,7 +170,7 @@ def test_meta_is_replaced_whole_and_kept(run):
 def test_torn_meta_is_named(run):
     write(run)
     (run.folder / folder.META).write_text('{"fini')
-    with pytest.raises(ValueError, match="meta.json is not JSON .* run again"):
+    with pytest.raises(ValueError, match="meta.json is not as a run .* JSON.* run again"):
         run.meta()
 
 

@@ -184,10 +184,10 @@ def tokenize(tokenizer: Any, text: str, asked: str) -> Tensor:
     inside = (f"(?<={re.escape(one[0])})(?={re.escape(one[1:])})" for one in special)
     parts = re.split("|".join(inside), asked) if special else [asked]
     if len(parts) == 1:
-        return tokenizer(text, return_tensors="pt")["input_ids"]
+        return tokenizer(text, return_tensors="pt", verbose=False)["input_ids"]
     # Cut behind their first letter, where no tokenizer can see that they are special.
     cut = [before + parts[0], *parts[1:-1], parts[-1] + after]
-    made = [tokenizer(part, add_special_tokens=False)[0] for part in cut]
+    made = [tokenizer(part, add_special_tokens=False, verbose=False)[0] for part in cut]
     whole = tokenizer.backend_tokenizer.post_process(type(made[0]).merge(made))
     return torch.tensor([whole.ids])
 

@@ -65,7 +65,7 @@ class ModelSpec:
     Attributes:
         family: key in ``FAMILIES``; empty until a config.json has said it.
         source: hub id, absolute folder, or folder of weights inside this package.
-        layer: of the map; None for the family's default.
+        layer: of the map; None where it is not known.
         revision: of the hub's repository; None where no commit is pinned.
         licence: of the weights.
         size_gb: of the download, safetensors alone.
@@ -98,32 +98,22 @@ class ModelSpec:
         """Of the weights in its folder."""
         return [] if self.folder is None else sorted(self.folder.glob(WEIGHTS))
 
-    @property
-    def map_layer(self) -> int:
-        """Its own layer for the map, or its family's."""
-        own = self.layer
-        return FAMILIES[self.family].layer if own is None else own
-
     def is_here(self) -> bool:
         """Whether the weights can be loaded without a network."""
-        if self.folder is not None:
-            return bool(self.files)
-        if self._cached("config.json") is None:
-            return False
-        index = self._cached("model.safetensors.index.json")
-        if index is None:
-            return self._cached("model.safetensors") is not None
-        parts = set(
-            json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        )
-        return all(self._cached(part) for part in parts)
+        folder = self.folder
+        if folder is None:
+            from huggingface_hub import try_to_load_from_cache  # 0.4 s, rarely asked
 
-    def _cached(self, name: str) -> Path | None:
-        """A file of the hub's repository, if it has been downloaded."""
-        from huggingface_hub import try_to_load_from_cache  # 0.4 s, and rarely asked
-
-        found = try_to_load_from_cache(self.source, name, revision=self.revision)
-        return Path(found) if isinstance(found, str) else None
+            made = try_to_load_from_cache(
+                self.source, "config.json", revision=self.revision
+            )
+            if not isinstance(made, str):
+                return False
+            folder = Path(made).parent
+        index, parts = folder / "model.safetensors.index.json", ["model.safetensors"]
+        if index.exists():
+            parts = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return all((folder / part).exists() for part in parts)
 
     def command(self) -> str:
         """What downloads the weights into the cache."""
@@ -141,11 +131,9 @@ MODELS = {
 ALIASES: dict[str, str] = _TABLES["aliases"]
 """The authors' short keys."""
 REFUSED: dict[str, str] = _TABLES["refused"]
-"""Why something is none of a family's models, by patterns of its class's name."""
 NEEDED: list[str] = _TABLES["needed"]
-"""Patterns of the files that a model's folder has at least."""
 INSTEAD: dict[str, str] = _TABLES["instead"]
-"""What a folder may hold in place of them, by patterns of its files."""
+"""Why something is no model of a family: by its class, or by what its folder holds."""
 
 
 _OF_HUB = {spec.source: key for key, spec in MODELS.items() if "/" in spec.source}

@@ -5,7 +5,6 @@ import json
 import math
 import os
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
@@ -113,7 +112,7 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """The dictionary of a JSON object; Python would drop all but a key's last value."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        twice = next(key for key, n in Counter(k for k, _ in pairs).items() if n > 1)
+        twice = max(made, key=[key for key, _ in pairs].count)
         raise ValueError(f"key {twice[:80]!r} is there twice in {str(made)[:80]}")
     return made
 
@@ -217,11 +216,7 @@ def inside(box: Region, size: tuple[int, int]) -> Region:
 
 
 def clipped(sample: Sample, size: tuple[int, int]) -> Sample:
-    """A sample, its boxes ``inside`` its image of (width, height).
-
-    Raises:
-        ValueError: naming it, as ``inside``.
-    """
+    """A sample, its boxes ``inside`` its image; what that raises names the sample."""
     try:
         boxes = tuple(inside(box, size) for box in sample.boxes)
     except ValueError as error:
@@ -250,16 +245,13 @@ def _check_boxes(dataset: str, samples: Sequence[Sample]) -> None:
             f"boxes of {len(out)} of {len(sizes)} samples do not fit, such as {out[0]}"
         )
     ends = [max((b[k] for s in boxed for b in s.boxes), default=0) for k in (2, 3)]
-    for unit in (1, 1000):
-        # Of pixels anywhere in such images, and not a few, some would lie beyond.
-        chance = math.prod(min(1, unit / side) for size in sizes for side in size)
-        near = unit == 1 or min(ends) > 0.9 * unit
-        if chance < 1e-4 and near and max(ends) <= unit * (1 + SPILL):
-            raise ValueError(
-                f"the boxes of {dataset} look normalised, for none goes beyond {unit}; "
-                "pixels of the upright image are expected: multiply by its width and "
-                f"height, over {unit}"
-            )
+    # Of pixels anywhere in such images, and not a few, some would lie beyond.
+    chance = math.prod(min(1, 1000 / side) for size in sizes for side in size)
+    if chance < 1e-4 and 900 < min(ends) and max(ends) <= 1000:
+        raise ValueError(
+            f"the boxes of {dataset} look normalised to 0–1000, for none goes beyond; "
+            "multiply by the width and height of the upright images, over 1000"
+        )
 
 
 def object_size(sample: Sample, size: tuple[int, int]) -> float | None:
@@ -311,8 +303,7 @@ def asked(config: RunConfig, begins: bool = False) -> list[Sample]:
         begins: whether pictures must be there, and boxes be pixels.
 
     Raises:
-        ValueError: as ``askable``; or for such boxes.
-        FileNotFoundError: for such pictures.
+        ValueError, FileNotFoundError: as ``askable``; or where they are not.
     """
     whole = askable(config)
     chosen = part(whole, config.shard, config.shards)

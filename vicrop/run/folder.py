@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from vicrop import paths
 from vicrop.run import jsonl
@@ -29,6 +29,19 @@ HASHES = ("data", "weights")
 LOCK, OWNER = ".lock", ".owner.json"
 REJECTED = "rejected.jsonl"
 """Lines that were taken out of the records, as they were."""
+
+
+class Meta(BaseModel):
+    """What kinds of values ``meta.json`` has, of those that are read again."""
+
+    config: dict[str, Any] = {}
+    identity: dict[str, Any] = {}
+    records: dict[str, Any] = {}
+    notes: list[str] = []
+    asked: int = 0
+    answered: int = 0
+    seconds: float = 0
+    finished: bool = False
 
 
 class Line(NamedTuple):
@@ -126,16 +139,17 @@ class RunFolder:
         """
         file = self.folder / META
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(found, dict):
-                raise ValueError(f"{found!r:.20} is no object")
-            return found
+            text = file.read_bytes()
+            Meta.model_validate_json(text)
+            return json.loads(text)
         except FileNotFoundError:
             return {}
-        except ValueError as error:
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"])) or "it"
             raise ValueError(
-                f"{file} is not JSON ({error}); restore it, or delete the folder and "
-                "run again"
+                f"{file} is not as a run writes it ({where}: {fault['msg']}); restore "
+                "it, or delete the folder and run again"
             ) from None
 
     def config(self) -> RunConfig:

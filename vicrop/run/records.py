@@ -30,7 +30,9 @@ OUTSIDE = re.compile(r"^/|^[A-Za-z]:|^data:|^[\w.+-]+://|(^|/)\.\.(/|$)")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
 
 class _Sealed(_Strict):
@@ -52,8 +54,6 @@ class _Sealed(_Strict):
 
 class Sample(_Strict):
     """One question of the unified data format (``data.json``)."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     id: Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)]
     """Unique in its data set."""
@@ -108,11 +108,17 @@ class Sample(_Strict):
     @classmethod
     def _are_boxes(cls, boxes: tuple) -> tuple:
         for left, top, right, bottom in boxes:
+            box = [left, top, right, bottom]
             if not (-math.inf < left < right < math.inf > bottom > top > -math.inf):
                 raise ValueError(
-                    f"box {[left, top, right, bottom]} is not [left, top, right, "
-                    "bottom] with left < right and top < bottom, all finite; if it is "
-                    "[x, y, width, height], add x and y to the others"
+                    f"box {box} is not [left, top, right, bottom] with left < right "
+                    "and top < bottom, all finite; if it is [x, y, width, height], add "
+                    "x and y to the others"
+                )
+            if max(box) <= 1 and any(side % 1 for side in box):
+                raise ValueError(
+                    f"box {box} looks normalised, for it lies in the first pixel; "
+                    "multiply by the width and height of the upright image"
                 )
         return boxes
 
@@ -123,8 +129,6 @@ class RunConfig(_Strict):
     The one list of a run's parameters: the command line is made of it, with the text
     under each field as its help, and plans and pages pass it on.
     """
-
-    model_config = ConfigDict(use_attribute_docstrings=True)
 
     model: Annotated[str, AfterValidator(registry.resolve)] = "tiny-llava"
     """Key (see `vicrop models`), folder or hub id."""
