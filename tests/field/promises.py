@@ -31,6 +31,7 @@ from tests.field import brought
 from vicrop import cli, paths
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import Record
+from vicrop.types import printable
 
 CHECKPOINT = paths.WEIGHTS / "tiny-llava"
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -327,7 +328,8 @@ def names(here: Place, drawn: tuple[str, str]) -> None:
     for verb in ("score", "verify", "answer"):
         before = here.files()
         refused = here(verb, "--", other, *(["what?"] if verb == "answer" else ()))
-        here.unchanged(before, refused.check((1, 2), Path(other).absolute().name))
+        called = printable(Path(other).absolute().name)
+        here.unchanged(before, refused.check((1, 2), called))
 
 
 def spoilt_runs(here: Place, data: st.DataObject) -> None:

@@ -88,6 +88,19 @@ def test_home_of_nobody_is_no_folder(vicrop, data, option):
     assert status == 2 and len(err.splitlines()) == 1 and "~nobody-here/there" in err
 
 
+def test_seed_below_zero_is_refused_before_the_work(vicrop, data, results_folder):
+    """Ours, as case 16: every sample of a run failed on it, one by one."""
+    given = ("--method", "random-crop", "--seed", "-1")
+    assert vicrop("run", "--dataset", data, *given)[0] == 2
+    assert not results_folder.exists()
+
+
+def test_run_that_crops_nothing_gives_no_boxes(vicrop, data, made):
+    """Ours, as case 16: every sample failed on it, after it had been looked at."""
+    status, _, err = vicrop("run", "--dataset", data, "--boxes-from", made)
+    assert status == 2 and "holds no records.jsonl with boxes; give the folder" in err
+
+
 @pytest.mark.parametrize("option", ["layer", "revision", "name", "self"])
 def test_option_of_the_family_that_is_none_is_refused(vicrop, data, option):
     """Ours, as case 21: they were handed to ``load`` as its own arguments."""

@@ -140,7 +140,7 @@ class RunConfig(_Strict):
     """Key, or a folder with data.json."""
     limit: Annotated[int, Field(ge=0)] = 0
     """Samples; 0 for all."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Of the subset and random boxes."""
     dtype: str = "float32"
     """float32, float16 or bfloat16."""

@@ -164,10 +164,10 @@ def check(config: RunConfig, weights: str | None = None) -> None:
         RunFolder.of(one).check_identity(identity)
     _check_maps(config)
     taken = config.boxes_from and RunFolder(config.boxes_from)
-    if taken and not taken.records_file.is_file():
+    if taken and not any(line.record and line.record.box for line in taken.lines()):
         raise ValueError(
-            f"boxes_from is {config.boxes_from!r}, which holds no {RECORDS}; give the "
-            "folder of a run that crops, as `vicrop run` prints it"
+            f"boxes_from is {config.boxes_from!r}, which holds no {RECORDS} with "
+            "boxes; give the folder of a run that crops, as `vicrop run` prints it"
         )
 
 
