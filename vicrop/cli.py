@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from vicrop.adapters import registry
 from vicrop.run import cli as runcli
 from vicrop.run.folder import NotOurs
 from vicrop.run.progress import Stopped
@@ -74,7 +75,8 @@ def answer(
         geometry=config.geometry,
     )
     runcli.say(f"without a crop: {said.plain}")
-    runcli.warn(config, image, vlm.layer)
+    runcli.warn(registry.unread(config.model, image))
+    runcli.warn(runcli.of_layer(config, vlm.layer))
     if said.box is not None:
         runcli.say(f"with the crop {tuple(said.box)}: {said.text}")
     if figure is not None:

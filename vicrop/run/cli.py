@@ -164,18 +164,21 @@ def run(
     from vicrop.run import loop
 
     folders = loop.run_together(configs, again=retry_failed)
-    warn(configs[0], configs[0].dataset, folders[0].meta()["layer"])
+    warn(registry.unread(configs[0].model, configs[0].dataset))
     _report(folders)
 
 
-def warn(config: RunConfig, about: str | Path, layer: int) -> None:
-    """Say what answers about a data set or a picture, and maps of a layer, may hide."""
-    unread = registry.unread(config.model, about)
-    if unread:
-        say(f"note: {unread}", err=True)
-    if config.layer is None and config.model not in registry.MODELS:
-        said = f"maps are of layer {layer}, as deep as the family's"
-        typer.echo(f"note: {said}; --layer takes another", err=True)
+def warn(said: str) -> None:
+    """Say what a reader should know, if there is something."""
+    if said:
+        say(f"note: {said}", err=True)
+
+
+def of_layer(config: RunConfig, layer: int) -> str:
+    """What to say of a map's layer that nobody chose for its model."""
+    if config.layer is not None or config.model in registry.MODELS:
+        return ""
+    return f"maps are of layer {layer}, as deep as the family's; --layer takes another"
 
 
 def _report(folders: Iterable[RunFolder]) -> None:
@@ -183,8 +186,9 @@ def _report(folders: Iterable[RunFolder]) -> None:
     failed = []
     for folder in folders:
         say(f"records: {folder.records_file}")
-        for note in folder.meta()["notes"]:
-            say(f"note: {note}", err=True)
+        meta = folder.meta()
+        for note in (*meta["notes"], of_layer(folder.config(), meta["layer"])):
+            warn(note)
         failed += [record for record in folder.records() if record.error is not None]
     for record in failed[:10]:
         say(f"failed: {record.id}: {record.error}", err=True)

@@ -72,7 +72,7 @@ def run_together(
     _check_together(configs)
     # Later on, what has vanished fails its own samples only.
     begins = [not RunFolder.of(config).records_file.exists() for config in configs]
-    wanted = list(map(datasets.asked, configs, begins))
+    wanted = [datasets.asked(*one) for one in zip(configs, begins, strict=True)]
     for config in configs:  # before a model is loaded, and again once its hash is known
         check(config)
     vlm = provenance.load(configs[0]) if vlm is None else vlm
