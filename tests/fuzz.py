@@ -47,7 +47,7 @@ def _all(group: BaseExceptionGroup) -> list[BaseException]:
 
 
 def main(
-    examples: Annotated[int, typer.Option(help="Of each promise.", min=1)] = 1000,
+    examples: Annotated[int, typer.Option(help="Of each promise.", min=1)] = 500,
     only: Annotated[list[str] | None, typer.Option(help="These promises.")] = None,
     out: Annotated[Path, typer.Option(help="The report.")] = REPORT,
 ) -> None:

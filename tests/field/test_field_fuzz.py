@@ -11,6 +11,7 @@ import pytest
 from transformers.utils import logging
 
 from vicrop import adapters, cli, paths
+from vicrop.run import scores
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
 
@@ -99,6 +100,15 @@ def test_run_that_crops_nothing_gives_no_boxes(vicrop, data, made):
     """Ours, as case 16: every sample failed on it, after it had been looked at."""
     status, _, err = vicrop("run", "--dataset", data, "--boxes-from", made)
     assert status == 2 and "holds no records.jsonl with boxes; give the folder" in err
+
+
+def test_no_answers_have_no_p(vicrop, data):
+    """Ours, as case 26: of failed samples alone, p was said to be 1."""
+    (data / "images/0.png").write_text("no picture")
+    assert vicrop("run", "--dataset", data)[0] == 1
+    run = RunFolder.of(RunConfig(dataset=str(data)))
+    (row,) = scores.readable(scores.card(run)).to_dict("records")
+    assert (row["n"], row["errors"], row["p"]) == (0, 1, "–")
 
 
 @pytest.mark.parametrize("option", ["layer", "revision", "name", "self"])

@@ -280,7 +280,7 @@ def readable(scores: Iterable[Score]) -> pd.DataFrame:
             "gain, points": one.gain.format(1, sign=True, scale=100),
             "fixed": of_first(one.fixed, "d"),
             "broken": of_first(one.broken, "d"),
-            "p": of_first(one.p, ".1g"),
+            "p": of_first(one.p, ".1g") if one.n else "–",
         }
         for one in scores
     )
