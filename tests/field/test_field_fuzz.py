@@ -118,6 +118,11 @@ def test_option_of_the_family_that_is_none_is_refused(vicrop, data, option):
     assert status == 2 and len(err.splitlines()) == 1 and option in err
 
 
+def without_crop_height(said):
+    said["image_processor"]["crop_size"] = {"shortest_edge": 64}
+    return said
+
+
 @pytest.mark.parametrize(
     ("file", "change"),
     [
@@ -128,8 +133,18 @@ def test_option_of_the_family_that_is_none_is_refused(vicrop, data, option):
         ("tokenizer.json", lambda said: said | {"model": None}),
         ("tokenizer.json", lambda said: said.pop("added_tokens") and said),
         ("processor_config.json", lambda said: [said]),
+        ("processor_config.json", without_crop_height),
     ],
-    ids=["class", "null", "number", "list", "no model", "no tokens", "in a list"],
+    ids=[
+        "class",
+        "null",
+        "number",
+        "list",
+        "no model",
+        "no tokens",
+        "in a list",
+        "no height",
+    ],
 )
 def test_checkpoint_that_is_not_as_it_was_saved_is_refused_in_one_line(
     vicrop, checkpoint, data, file, change

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import is_offline_mode
+from PIL import Image
 from safetensors import SafetensorError
 from torch import nn
 from transformers import PreTrainedConfig
@@ -189,6 +190,7 @@ def _fetch(
                 not_none(kind.architecture.config_class).from_dict(config)
             )
         _adapter(spec, empty, processor)
+        processor.image_processor(images=Image.new("RGB", (224, 224)))  # does it work?
         loaded: Any = kind.architecture.from_pretrained(
             source,
             dtype=getattr(torch, dtype),
