@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
-from analysis import failures, figures
+from analysis import failures
 from vicrop.cli import app
 from vicrop.run import checks, datasets, loop, results, scores, shards, stats
 from vicrop.run.folder import RunFolder
@@ -566,7 +566,7 @@ def test_page_of_a_run_shows_unscored_samples_as_a_sort_of_their_own(config):
 def test_gallery_draws_a_sample_without_label(picture, row):
     """Case 14: what was said is shown alone."""
     shown = [(picture, Answer("5", "4"), Sample(**row(labels=[])))]
-    assert figures.gallery(shown).axes[1].get_xlabel() == "image alone “4”"
+    assert replay.gallery(shown).axes[1].get_xlabel() == "image alone “4”"
 
 
 def test_tally_counts_failures_and_scores_apart():

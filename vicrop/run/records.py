@@ -15,10 +15,10 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticUseDefault
 
 from vicrop import methods, paths
 from vicrop.adapters import registry
@@ -76,10 +76,10 @@ class Sample(_Strict):
         "labels", "short_question", "boxes", "options", "meta", mode="before"
     )
     @classmethod
-    def _may_be_empty(cls, given: Any) -> Any:
+    def _may_be_empty(cls, given: Any, info: ValidationInfo) -> Any:
         given = given.tolist() if isinstance(given, np.ndarray) else given
         if given in (None, "", [""]) or given != given:  # as tables write a gap
-            raise PydanticUseDefault
+            return cls.model_fields[str(info.field_name)].default
         return given
 
     @field_validator("labels", mode="before")
