@@ -89,6 +89,15 @@ def test_home_of_nobody_is_no_folder(vicrop, data, option):
     assert status == 2 and len(err.splitlines()) == 1 and "~nobody-here/there" in err
 
 
+def test_meta_that_lacks_what_records_depend_on_says_so(vicrop, made):
+    """Ours, as case 19: ``verify`` ended in a KeyError."""
+    said = json.loads((made / "meta.json").read_text())
+    del said["identity"]
+    (made / "meta.json").write_text(json.dumps(said))
+    status, _, err = vicrop("verify", made)
+    assert status == 2 and "meta.json does not say what was run" in err
+
+
 def test_seed_below_zero_is_refused_before_the_work(vicrop, data, results_folder):
     """Ours, as case 16: every sample of a run failed on it, one by one."""
     given = ("--method", "random-crop", "--seed", "-1")

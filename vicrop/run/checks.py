@@ -131,14 +131,14 @@ def verify(run: RunFolder, weights: bool = False) -> Iterator[str]:
             f"no folder {run.folder}; runs are in {paths.runs()} (see `vicrop status`)"
         )
     meta = run.meta()
-    if "config" not in meta:
+    if not {"config", "identity"} <= meta.keys():
         yield "meta.json does not say what was run; delete the folder and run again"
         return
     config = run.config()
     yield from of_file(run)
     yield from _beside_data(run, config)
     if weights:
-        yield from _of_weights(config, meta["identity"]["weights"])
+        yield from _of_weights(config, meta["identity"].get("weights"))
 
 
 def of_file(run: RunFolder) -> Iterator[str]:
@@ -170,7 +170,7 @@ def _beside_data(run: RunFolder, config: RunConfig) -> Iterator[str]:
     """What the records say beside the data, if they are here, and their metric."""
     try:
         file = datasets.folder(config.dataset) / "data.json"
-        if provenance.file_hash(file) != run.meta()["identity"]["data"]:
+        if provenance.file_hash(file) != run.meta()["identity"].get("data"):
             yield f"{config.dataset} here is not the data that were asked about"
             return
         samples = datasets.asked(config)
@@ -199,7 +199,7 @@ def _of_scores(record: Record, config: RunConfig) -> Iterator[str]:
             yield f"{text!r} has the score {score}, but the metric gives {now}"
 
 
-def _of_weights(config: RunConfig, known: str) -> Iterator[str]:
+def _of_weights(config: RunConfig, known: str | None) -> Iterator[str]:
     """Whether the model that is here is the one that answered."""
     if provenance.weights_hash(provenance.load(config)) != known:
         yield f"{config.model} here has other weights than those that answered"

@@ -174,7 +174,7 @@ def warn(said: str) -> None:
         say(f"note: {said}", err=True)
 
 
-def of_layer(config: RunConfig, layer: int) -> str:
+def of_layer(config: RunConfig, layer: int | None) -> str:
     """What to say of a map's layer that nobody chose for its model."""
     if config.layer is not None or config.model in registry.MODELS:
         return ""
@@ -187,7 +187,7 @@ def _report(folders: Iterable[RunFolder]) -> None:
     for folder in folders:
         say(f"records: {folder.records_file}")
         meta = folder.meta()
-        for note in (*meta["notes"], of_layer(folder.config(), meta["layer"])):
+        for note in (*meta.get("notes", ()), of_layer(folder.config(), meta.get("layer"))):
             warn(note)
         failed += [record for record in folder.records() if record.error is not None]
     for record in failed[:10]:

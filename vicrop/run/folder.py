@@ -154,7 +154,13 @@ class RunFolder:
 
     def config(self) -> RunConfig:
         """The parameters that ``meta.json`` tells."""
-        return RunConfig(**self.meta()["config"])
+        meta = self.meta()
+        if "config" not in meta:
+            raise ValueError(
+                f"{self.folder / META} does not say what was run; restore it, or "
+                "delete the folder and run again"
+            )
+        return RunConfig(**meta["config"])
 
     def write_meta(self, meta: Mapping[str, Any]) -> None:
         """Replace ``meta.json``; a crash leaves the old one."""
