@@ -10,7 +10,7 @@ import typer
 import data_prep
 from vicrop import paths
 from vicrop.run import cli as runcli
-from vicrop.run.folder import NotOurs
+from vicrop.run.folder import Refused
 
 if TYPE_CHECKING:
     from data_prep.dataset import DataSet
@@ -81,7 +81,7 @@ def _agree(facts: "DataSet", plan: "list[Row]", yes: bool) -> None:
     """Show what will be fetched, and ask.
 
     Raises:
-        NotOurs: if there is nobody to ask.
+        Refused: if there is nobody to ask.
     """
     sizes = ["?" if row.gigabytes is None else f"{row.gigabytes:g}" for row in plan]
     named = zip(plan, sizes, strict=True)
@@ -91,7 +91,7 @@ def _agree(facts: "DataSet", plan: "list[Row]", yes: bool) -> None:
     if yes or all(row.state == "here" for row in plan):
         return
     if not sys.stdin.isatty():
-        raise NotOurs("nothing was fetched: add --yes to fetch unasked")
+        raise Refused("nothing was fetched: add --yes to fetch unasked")
     typer.confirm("fetch these files?", abort=True)
 
 

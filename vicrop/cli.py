@@ -15,7 +15,7 @@ import typer
 
 from vicrop.adapters import registry
 from vicrop.run import cli as runcli
-from vicrop.run.folder import NotOurs
+from vicrop.run.folder import Refused
 from vicrop.run.progress import Stopped
 from vicrop.run.records import RunConfig
 from vicrop.types import check_question, known
@@ -196,7 +196,7 @@ def main() -> None:
         gone = isinstance(ended.__context__, BrokenPipeError)  # what typer ends with 1
         if gone or status == INTERRUPTED:
             status = _said("stopped; run the same again to go on", runcli.STOPPED)
-    except (ValueError, OSError, NotOurs) as error:
+    except (ValueError, OSError, Refused) as error:
         status = _said(str(error), runcli.REFUSED)
     except Stopped as stopped:
         status = _said(str(stopped), runcli.STOPPED)

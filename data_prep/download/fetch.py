@@ -9,7 +9,7 @@ from data_prep.download import hub, url, zip_members
 from data_prep.download.url import Goal, Unreachable, readable, size_of
 from data_prep.originals.search import Originals
 from vicrop.run import datasets
-from vicrop.run.folder import NotOurs
+from vicrop.run.folder import Refused
 
 
 class Row(NamedTuple):
@@ -68,7 +68,7 @@ def fetch(
 
     Raises:
         FileNotFoundError: for a data set that has to be put there by hand.
-        NotOurs: no network, no room, or the server refuses.
+        Refused: no network, no room, or the server refuses.
     """
     wanted, shown = _stores(dataset, root, mirror), dataset.pictures
     if not wanted:
@@ -131,7 +131,7 @@ def fetch_files(files: Sequence[Remote | Hub], folder: Path) -> dict[str, str]:
         By name, where it is from: "url sha256:…", or the commit of a repository.
 
     Raises:
-        NotOurs: no network, no room, refused by the server, torn, or another
+        Refused: no network, no room, refused by the server, torn, or another
             sum than the published one; what was fetched so far is kept.
     """
     with url.alone(folder):
@@ -140,7 +140,7 @@ def fetch_files(files: Sequence[Remote | Hub], folder: Path) -> dict[str, str]:
         try:
             return {file.name: _fetch(file, folder) for file in files}
         except Unreachable as error:
-            raise NotOurs(f"{error}; {_by_hand(files, folder)}") from error
+            raise Refused(f"{error}; {_by_hand(files, folder)}") from error
 
 
 def _fetch(file: Remote | Hub, folder: Path) -> str:

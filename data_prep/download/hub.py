@@ -9,7 +9,7 @@ from huggingface_hub.utils import filter_repo_objects
 from data_prep.dataset import Hub
 from data_prep.download import url
 from data_prep.download.url import Goal, Unreachable, size_of
-from vicrop.run.folder import NotOurs
+from vicrop.run.folder import Refused
 
 
 def download(hub: Hub, folder: Path) -> str:
@@ -21,7 +21,7 @@ def download(hub: Hub, folder: Path) -> str:
 
     Raises:
         Unreachable: if there is no network, and nothing was put here by hand.
-        NotOurs: no room, refused, torn, or the repository lacks such files.
+        Refused: no room, refused, torn, or the repository lacks such files.
     """
     if present(hub, folder)[0]:
         return url.notes(folder)[_key(hub)]["commit"]
@@ -50,7 +50,7 @@ def _download(hub: Hub, goal: Goal) -> str:
     for name, size in sizes.items():
         found = size_of(goal.folder / name)
         if found != size:
-            raise NotOurs(
+            raise Refused(
                 f"{hub.name}: {name} has {found} bytes, {size} expected; run again, "
                 "and it goes on from there"
             )
@@ -65,7 +65,7 @@ def _listing(hub: Hub, goal: Goal) -> tuple[str, dict[str, int]]:
     sizes = {file.rfilename: file.size for file in info.siblings}
     wanted = [Goal(n, hub.url, goal.folder) for n in _matching(hub.patterns, sizes)]
     if not wanted:
-        raise NotOurs(
+        raise Refused(
             f"{hub.url} has no file like {', '.join(hub.patterns)} at {info.sha}; see "
             "there whether they are called otherwise now"
         )

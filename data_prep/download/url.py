@@ -24,7 +24,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import get_session
 
 from data_prep.originals.files import leads_out
-from vicrop.run.folder import NotOurs
+from vicrop.run.folder import Refused
 
 NOTES = "downloads.json"
 # A packed answer has no length to check, and cannot be resumed.
@@ -32,7 +32,7 @@ PLAIN = {"Accept-Encoding": "identity"}
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Unreachable(NotOurs):
+class Unreachable(Refused):
     """There is no way to a host; says which one and why."""
 
 
@@ -85,7 +85,7 @@ def alone(folder: Path) -> Iterator[None]:
         with FileLock(folder / ".fetch.lock", timeout=0):
             yield
     except Timeout as error:
-        raise NotOurs(
+        raise Refused(
             f"another process is fetching into {folder}; wait until it is done"
         ) from error
 
@@ -98,7 +98,7 @@ def download(goal: Goal) -> str:
 
     Raises:
         Unreachable: if there is no network.
-        NotOurs: no room, refused, torn, or another sum than the expected one.
+        Refused: no room, refused, torn, or another sum than the expected one.
         ValueError: if a link leads out of the folder.
     """
     goal.make_parent()
@@ -142,7 +142,7 @@ def check_sum(file: Path, goal: Goal) -> str:
     if goal.sha256 and found != goal.sha256.lower():
         bad = goal.folder / f"{goal.name}.bad"
         os.replace(file, bad)
-        raise NotOurs(
+        raise Refused(
             f"{goal.name}: sha256 {goal.sha256.lower()} expected, {found} found; it "
             f"was set aside as {bad}: run again, and if it differs again, see what has "
             "changed where it is published"
@@ -188,7 +188,7 @@ def readable(size: float) -> str:
 def check_room(what: str, needed: float, folder: Path) -> None:
     """Refuse, before it begins, what cannot fit; ``needed`` in bytes."""
     if needed > shutil.disk_usage(folder).free:
-        raise NotOurs(f"{what}: {_room(needed, folder)}")
+        raise Refused(f"{what}: {_room(needed, folder)}")
 
 
 def _room(needed: float | None, folder: Path) -> str:
@@ -208,7 +208,7 @@ def _ask(goal: Goal) -> dict:
     # Some servers do not know HEAD; then the download itself shows what is wrong.
     headers = reply.headers if reply.is_success else {}
     if "html" in headers.get("Content-Type", "") and "htm" not in goal.path.suffix:
-        raise NotOurs(
+        raise Refused(
             f"{goal.url} is a web page, not {goal.name}; open it in a browser, put the "
             f"file into {goal.folder} by hand and run again"
         )
@@ -264,14 +264,14 @@ def one_line(goal: Goal, size: int | None = None, begun: bool = True) -> Iterato
         status = HTTPStatus(error.response.status_code)
         if begun and status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             goal.part.unlink(missing_ok=True)
-        raise NotOurs(
+        raise Refused(
             f"{goal.url} answered {status} {status.phrase}; see in a browser whether "
             f"it moved or needs a login, put {goal.name} into {goal.folder} by hand "
             "and run again"
         ) from error
     except (HTTPError, OfflineModeIsEnabled) as error:
         if begun:
-            raise NotOurs(_torn(goal, error)) from error
+            raise Refused(_torn(goal, error)) from error
         offline = isinstance(error, OfflineModeIsEnabled)
         why = "HF_HUB_OFFLINE is set" if offline else _reason(error)
         host = urlsplit(goal.url).netloc
@@ -280,12 +280,12 @@ def one_line(goal: Goal, size: int | None = None, begun: bool = True) -> Iterato
     except (OSError, RuntimeError) as error:  # hf_xet raises RuntimeError, too
         number = getattr(error, "errno", None)
         if number is None:
-            raise NotOurs(_torn(goal, error)) from error
+            raise Refused(_torn(goal, error)) from error
         if number not in FULL:
             raise
         room = _room(size and size - size_of(goal.part), goal.folder)
         line = f"{goal.name} cannot be written ({error.strerror}): {room}"
-        raise NotOurs(line) from error
+        raise Refused(line) from error
 
 
 def _reason(error: Exception) -> str:

@@ -23,7 +23,7 @@ from data_prep.download.url import (
     check_room,
     one_line,
 )
-from vicrop.run.folder import NotOurs
+from vicrop.run.folder import Refused
 
 # Most pictures come with one request, their header included.
 BLOCK = 1 << 18
@@ -39,7 +39,7 @@ def download(url: str, names: Sequence[str], folder: Path) -> None:
 
     Raises:
         ValueError: for a name that would leave the folder, or is not in the zip.
-        NotOurs: no network, no room, no ranges, a torn zip or member; members
+        Refused: no network, no room, no ranges, a torn zip or member; members
             that were downloaded so far are kept.
     """
     wanted = [Goal(name, url, folder) for name in dict.fromkeys(names)]
@@ -58,12 +58,12 @@ def _download(goal: Goal, names: list[str]) -> None:
             for info in tqdm(infos, goal.name, disable=None):
                 _extract(archive, info, goal)
     except Unreachable as error:
-        raise NotOurs(
+        raise Refused(
             f"{error}; put the {len(names)} files ({names[0]}, …) into {goal.folder} "
             "by hand, or go online, and run again"
         ) from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise NotOurs(
+        raise Refused(
             f"{goal.url} is not a whole zip ({error}); run again, and if it stays so, "
             f"put the files into {goal.folder} by hand"
         ) from error
@@ -113,7 +113,7 @@ class _Ranges(AbstractBufferedFile):
             hf_raise_for_status(reply)
             total = reply.headers.get("Content-Range", "").rpartition("/")[2]
         if not total.isdigit():
-            raise NotOurs(self._unsuited())
+            raise Refused(self._unsuited())
         return int(total)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
@@ -121,7 +121,7 @@ class _Ranges(AbstractBufferedFile):
             reply = http_backoff("GET", self.goal.url, **_options(start, end))
             hf_raise_for_status(reply)
         if len(reply.content) != end - start:
-            raise NotOurs(self._unsuited())
+            raise Refused(self._unsuited())
         return reply.content
 
     def _unsuited(self) -> str:

@@ -60,7 +60,7 @@ def build(
     Raises:
         ValueError: naming file, row and field of what is wrong; or if another is there.
         FileNotFoundError: if the files of no layout, or a picture, are there.
-        NotOurs: if the disk is full or read-only, or another process makes it.
+        Refused: if the disk is full or read-only, or another process makes it.
     """
     out = root / dataset.key
     place.check_sources(originals, out)

@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from data_prep.originals.search import Originals
-from vicrop.run.folder import NotOurs
+from vicrop.run.folder import Refused
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -26,7 +26,7 @@ def alone(out: Path) -> Iterator[None]:
     """Keep other processes from making the same; mend what a killed one left.
 
     Raises:
-        NotOurs: if another is at it, or the disk is full or read-only.
+        Refused: if another is at it, or the disk is full or read-only.
     """
     lock = beside(out, "lock")
     with _writing(out):
@@ -40,7 +40,7 @@ def alone(out: Path) -> Iterator[None]:
                     mend(out)
                     lock.unlink(missing_ok=True)
         except Timeout:
-            raise NotOurs(
+            raise Refused(
                 f"another process is making {out}; wait until it is done"
             ) from None
 
@@ -98,7 +98,7 @@ def _writing(out: Path) -> Iterator[None]:
         if error.errno is None:  # not the system's: a file that this package misses
             raise
         advice = "make room" if error.errno in FULL else "see to it, or set VICROP_DATA"
-        raise NotOurs(
+        raise Refused(
             f"{error.filename or out} cannot be written ({error.strerror}); {advice} "
             "and run again"
         ) from error

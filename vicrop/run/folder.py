@@ -200,7 +200,7 @@ def _typed(key: str, values: Mapping[str, Any]) -> str:
     return f"no {flag}" if value is None else f"{flag}={value}"
 
 
-class NotOurs(RuntimeError):
+class Refused(RuntimeError):
     """What we cannot mend: another process's folder, no locks, a network or disk."""
 
 
@@ -212,18 +212,18 @@ def one_writer(folder: Path) -> Iterator[str | None]:
         Who held it and ended without letting it go (killed); None if nobody did.
 
     Raises:
-        NotOurs: if another process holds it, or its file system has no locks.
+        Refused: if another process holds it, or its file system has no locks.
     """
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=1)  # a moment of somebody who only looks is waited for
     except Timeout:
-        raise NotOurs(
+        raise Refused(
             f"{folder} is being written by {owner(folder) or 'another process'}; wait "
             "until it ends, or stop it"
         ) from None
     except NotImplementedError:
-        raise NotOurs(
+        raise Refused(
             f"the file system of {folder} has no locks (flock), so that two writers "
             "could spoil it; let VICROP_RESULTS name a folder on one that has"
         ) from None
@@ -370,7 +370,7 @@ def writing(
 
     Raises:
         ValueError: if the folder holds records of another identity.
-        NotOurs: if another process holds it.
+        Refused: if another process holds it.
         OSError: if it cannot be written.
     """
     run.folder.mkdir(parents=True, exist_ok=True)

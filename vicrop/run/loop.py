@@ -45,7 +45,7 @@ def run(
         ValueError: for an unknown model, method or dataset, a method that the data do
             not fit, or if the folder holds records of another model, of other data or
             parameters.
-        NotOurs: if another process is at this run.
+        Refused: if another process is at this run.
         Stopped: after SIGTERM or SIGINT; what was recorded stays, and the same call
             goes on.
         OSError: if the records cannot be written.

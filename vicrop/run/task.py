@@ -118,7 +118,7 @@ def opened(
 
     Raises:
         ValueError: if the folder holds records of something else.
-        NotOurs: if another process writes to it.
+        Refused: if another process writes to it.
     """
     run = RunFolder.of(config)
     with writing(run, provenance.identity(config, weights), samples, again) as writer:
