@@ -178,6 +178,9 @@ for command in entry_points(group="vicrop.commands"):
     app.command(command.name)(command.load())
 
 
+MEMORY = ("MemoryError", "OutOfMemoryError")
+"""Python's, and torch's, which is not imported here."""
+
 INTERRUPTED = 130
 """What typer makes of Ctrl-C where no run handles it."""
 
@@ -200,7 +203,10 @@ def main() -> None:
         status = _said(str(error), runcli.REFUSED)
     except Stopped as stopped:
         status = _said(str(stopped), runcli.STOPPED)
-    except BaseException:  # panics of Rust's libraries are no Exception
+    except BaseException as error:  # panics of Rust's libraries are no Exception
+        if type(error).__name__ in MEMORY:
+            told = "memory does not suffice; take --dtype bfloat16 or a smaller model"
+            sys.exit(_said(told, runcli.REFUSED))
         traceback.print_exc()
         status = _said("this should not happen; please report it", runcli.UNEXPECTED)
     sys.exit(status)

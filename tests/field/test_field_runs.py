@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from vicrop import adapters, cli, paths
 from vicrop.run import checks, datasets, folder, loop, progress
@@ -107,6 +108,23 @@ def test_a_torch_error_is_no_refusal(vicrop, mine, monkeypatch):
 
     monkeypatch.setattr(loop, "run_together", fail)
     assert vicrop("run", "--dataset", mine)[0] == 70
+
+
+@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA …")])
+def test_a_model_that_is_too_large_is_refused_in_a_line(
+    vicrop, mine, monkeypatch, error
+):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(adapters, "load", fail)
+    status, _, err = vicrop("run", "--dataset", mine)
+    assert status == 2 and "take --dtype bfloat16 or a smaller model" in err
+
+
+def test_boxes_of_one_run_are_one_run_however_its_folder_is_spelt(mine):
+    names = ("mine", "./mine/", str(mine))
+    assert len({RunConfig(boxes_from=name).boxes_from for name in names}) == 1
 
 
 def test_output_that_nobody_reads_is_not_taken_for_failed_samples(

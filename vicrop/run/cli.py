@@ -187,10 +187,8 @@ def _report(folders: Iterable[RunFolder]) -> None:
     for folder in folders:
         say(f"records: {folder.records_file}")
         meta = folder.meta()
-        for note in (
-            *meta.get("notes", ()),
-            of_layer(folder.config(), meta.get("layer")),
-        ):
+        layer = of_layer(folder.config(), meta.get("layer"))
+        for note in (*meta.get("notes", ()), layer):
             warn(note)
         failed += [record for record in folder.records() if record.error is not None]
     for record in failed[:10]:

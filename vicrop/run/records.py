@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import math
+import os
 import re
 import zlib
 from pathlib import Path
@@ -123,6 +124,11 @@ class Sample(_Strict):
         return boxes
 
 
+def _resolved(folder: str | None) -> str | None:
+    """A folder from the root on."""
+    return str(Path(os.path.expanduser(folder)).resolve()) if folder else folder
+
+
 class RunConfig(_Strict):
     """One run: model × method × dataset, and how much of it.
 
@@ -156,7 +162,7 @@ class RunConfig(_Strict):
     """upstream: maps laid over the whole image, as the authors do."""
     options: dict[str, int] = {}
     """KEY=VALUE of the model's family, e.g. max_pixels=200704."""
-    boxes_from: str | None = None
+    boxes_from: Annotated[str | None, AfterValidator(_resolved)] = None
     """Crop the boxes of this run's folder again; no map is made."""
     shard: Annotated[int, Field(ge=0)] = 0
     """Which part, from 0."""
