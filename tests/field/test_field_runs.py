@@ -297,7 +297,7 @@ def test_records_of_the_first_volume_go_on(mine):
 def test_boxes_from_nowhere_are_refused_before_the_work(vicrop, mine):
     status, _, err = vicrop("run", "--dataset", mine, "--boxes-from", "nowhere")
     assert (
-        status == 2 and "boxes_from is 'nowhere', which holds no records.jsonl" in err
+        status == 2 and "nowhere', which holds no records.jsonl with boxes; give" in err
     )
     assert not paths.runs().exists()
 
