@@ -231,7 +231,7 @@ def test_commands_show_what_models_and_files_are_called_as_text(
     assert "\x1b" not in out
     assert vicrop("status")[0] == 0
     table = (paths.results() / "scores" / "scores.md").read_text().splitlines()
-    assert {line.replace(r"\|", "").count("|") for line in table} == {14}
+    assert {line.replace(r"\|", "").count("|") for line in table} == {13}
 
 
 def test_scores_as_markdown_have_a_row_a_line_and_no_markup():

@@ -284,7 +284,8 @@ def readable(scores: Iterable[Score]) -> pd.DataFrame:
         }
         for one in scores
     )
-    return table[[c for c in table if c != "unscored" or table[c].any()]]
+    rare = table.columns.intersection(["unscored", "missing"])  # told where there are
+    return table.drop(columns=[name for name in rare if not table[name].any()])
 
 
 def notes(scores: Sequence[Score]) -> list[str]:
