@@ -159,6 +159,20 @@ def row():
 
 
 @pytest.fixture
+def vicrop(monkeypatch, capsys):
+    """Runs ``vicrop …``; exit status, stdout, stderr."""
+    from vicrop import cli
+
+    def call(*args):
+        monkeypatch.setattr("sys.argv", ["vicrop", *map(str, args)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        return caught.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
 def results_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("VICROP_RESULTS", str(tmp_path / "results"))
     return tmp_path / "results"

@@ -8,7 +8,7 @@ import sys
 import pytest
 from PIL import Image
 
-from vicrop import adapters, cli, geometry, paths
+from vicrop import adapters, geometry, paths
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
 from vicrop.view import GEOMETRIES, View
@@ -16,23 +16,6 @@ from vicrop.view import GEOMETRIES, View
 pytestmark = pytest.mark.usefixtures("random_weights", "results_folder")
 
 QUESTION = "what digit is on the red plate?"
-
-
-@pytest.fixture
-def vicrop(monkeypatch, capsys):
-    """Runs ``vicrop …``; exit status, stdout, stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["vicrop", *map(str, args)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = stop.code
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return run
 
 
 @pytest.fixture

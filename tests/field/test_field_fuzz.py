@@ -10,7 +10,7 @@ import sys
 import pytest
 from transformers.utils import logging
 
-from vicrop import adapters, cli, paths
+from vicrop import adapters, paths
 from vicrop.run import scores
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
@@ -18,19 +18,6 @@ from vicrop.run.records import RunConfig
 pytestmark = pytest.mark.usefixtures("results_folder")
 
 QUESTION = "what digit is on the red plate?"
-
-
-@pytest.fixture
-def vicrop(monkeypatch, capsys):
-    """Runs ``vicrop …``; exit status, stdout, stderr."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["vicrop", *map(str, args)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return caught.value.code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture

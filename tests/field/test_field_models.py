@@ -3,7 +3,6 @@
 import copy
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import nn
 
 import vicrop
 from embedded import instructblip
-from vicrop import adapters, attribution, boxes, cli, paths, pipeline
+from vicrop import adapters, attribution, boxes, paths, pipeline
 from vicrop.adapters import MODELS, conformance
 from vicrop.adapters.instructblip import InstructBlip
 from vicrop.run import loop
@@ -64,19 +63,6 @@ def changed(saved, tmp_path):
 
 
 @pytest.fixture
-def shell(monkeypatch, capsys):
-    """Runs ``vicrop …``; exit status, stdout, stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["vicrop", *map(str, args)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        return stop.value.code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
 def photo(picture, tmp_path):
     file = tmp_path / "photo.png"
     picture.resize((140, 84)).save(file)
@@ -113,27 +99,27 @@ def test_registered_layer_is_as_deep_in_the_usual_model():
         assert [family.layer_in(depth) for depth in (1, 2)] in ([0, 0], [0, 1])
 
 
-def test_folder_runs_from_the_shell(saved, drawn, shell, results_folder):
+def test_folder_runs_from_the_shell(saved, drawn, vicrop, results_folder):
     """Case 21: ``vicrop run --model FOLDER``, verified with its weights."""
     args = ("--dataset", drawn, "--limit", "1", "--method", "no-crop")
-    status, out, err = shell("run", "--model", saved, *args)
+    status, out, err = vicrop("run", "--model", saved, *args)
     assert status == 0 and "records: " in out
     assert err.splitlines()[-1] == (
         "note: maps are of layer 3, as deep as the family's; --layer takes another"
     )
     (folder,) = (results_folder / "runs").iterdir()
     assert RunFolder(folder).meta()["layer"] == 3
-    status, out, err = shell("verify", "--weights", folder)
+    status, out, err = vicrop("verify", "--weights", folder)
     assert (status, err) == (0, "") and "1 records, all well" in out
 
 
-def test_shell_takes_a_folders_family_and_layer_alike(saved, photo, shell):
+def test_shell_takes_a_folders_family_and_layer_alike(saved, photo, vicrop):
     """Case 21: ``answer`` as ``run``."""
     asked = ("answer", photo, QUESTION, "--model", saved)
-    status, out, err = shell(*asked, "--layer", "2", "--family", "llava")
+    status, out, err = vicrop(*asked, "--layer", "2", "--family", "llava")
     assert (status, err) == (0, "") and out.startswith("without a crop: ")
-    assert shell(*asked)[2].startswith("note: maps are of layer 3, as deep as the")
-    status, _, err = shell(*asked, "--family", "idefics3")
+    assert vicrop(*asked)[2].startswith("note: maps are of layer 3, as deep as the")
+    status, _, err = vicrop(*asked, "--family", "idefics3")
     assert status == 2 and err.endswith("which is of family 'llava'\n")
 
 
@@ -186,7 +172,7 @@ def test_web_address_is_no_name():
 
 
 def test_folder_in_the_home_may_be_told_by_a_tilde(saved, monkeypatch):
-    """Ours, as case 21: no shell expands it in Python."""
+    """Ours, as case 21: no vicrop expands it in Python."""
     monkeypatch.setenv("HOME", str(saved.parent))
     assert vicrop.load("~/checkpoint").layer == 3
 
@@ -194,9 +180,9 @@ def test_folder_in_the_home_may_be_told_by_a_tilde(saved, monkeypatch):
 # What a tiny model reads.
 
 
-def test_tiny_model_says_that_it_reads_drawn_plates_only(shell, photo, random_weights):
+def test_tiny_model_says_that_it_reads_drawn_plates_only(vicrop, photo, random_weights):
     """Case 22: one line, beside the answer."""
-    status, out, err = shell("answer", photo, "is there a cup?")
+    status, out, err = vicrop("answer", photo, "is there a cup?")
     assert status == 0 and out.startswith("without a crop: ")
     (line,) = err.splitlines()
     assert line.startswith("note: tiny-llava reads drawn plates only; for other pict")
@@ -204,21 +190,23 @@ def test_tiny_model_says_that_it_reads_drawn_plates_only(shell, photo, random_we
 
 
 def test_tiny_model_says_nothing_of_what_it_reads(
-    shell, photo, random_weights, tmp_path
+    vicrop, photo, random_weights, tmp_path
 ):
     """Case 22: a picture is known by the folders that it lies in."""
     drawn = tmp_path / "plates-hd" / "images" / "0.png"
     drawn.parent.mkdir(parents=True)
     shutil.copy(photo, drawn)
-    assert shell("answer", drawn, QUESTION)[2] == ""
+    assert vicrop("answer", drawn, QUESTION)[2] == ""
     assert [adapters.registry.unread("tiny-llava", "plates-wide")] == [""]
     assert adapters.registry.unread("llava-1.5-7b", photo) == ""
 
 
-def test_tiny_model_says_so_of_a_data_set(shell, drawn, random_weights, results_folder):
+def test_tiny_model_says_so_of_a_data_set(
+    vicrop, drawn, random_weights, results_folder
+):
     """Case 22."""
     args = ("--dataset", drawn, "--limit", "1", "--method", "no-crop")
-    status, _, err = shell("run", *args)
+    status, _, err = vicrop("run", *args)
     assert status == 0 and err.splitlines()[-1].startswith("note: tiny-llava reads dra")
 
 
@@ -521,20 +509,20 @@ def never_loaded(monkeypatch):
     ],
 )
 def test_figure_that_cannot_be_written_is_refused_before_the_work(
-    shell, photo, tmp_path, never_loaded, name, said
+    vicrop, photo, tmp_path, never_loaded, name, said
 ):
     """Case 20."""
     (tmp_path / "folder.png").mkdir()
     args = ("answer", photo, QUESTION, "--save-figure", tmp_path / name)
-    status, out, err = shell(*args)
+    status, out, err = vicrop(*args)
     assert (status, out) == (2, "") and said in err and err.count("\n") == 1
 
 
 def test_figure_without_an_ending_says_what_was_written(
-    shell, photo, tmp_path, random_weights
+    vicrop, photo, tmp_path, random_weights
 ):
     """Case 20."""
-    _, out, _ = shell("answer", photo, QUESTION, "--save-figure", tmp_path / "rec")
+    _, out, _ = vicrop("answer", photo, QUESTION, "--save-figure", tmp_path / "rec")
     assert out.splitlines()[-1] == f"figure: {tmp_path / 'rec.png'}"
     assert (tmp_path / "rec.png").is_file() and not (tmp_path / "rec").exists()
 

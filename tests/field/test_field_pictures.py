@@ -2,7 +2,6 @@
 
 import io
 import struct
-import sys
 import tempfile
 import warnings
 import zlib
@@ -18,7 +17,7 @@ matplotlib.use("Agg")
 import twins  # noqa: E402 (after the backend is chosen)
 
 import vicrop as package  # noqa: E402
-from vicrop import cli, geometry, images, plots  # noqa: E402
+from vicrop import geometry, images, plots  # noqa: E402
 from vicrop.boxes import select_box  # noqa: E402
 from vicrop.run import loop  # noqa: E402
 from vicrop.run.records import RunConfig, Sample  # noqa: E402
@@ -42,19 +41,9 @@ def told():
 
 
 @pytest.fixture
-def vicrop(monkeypatch, capsys, random_weights, results_folder):
-    """Runs ``vicrop …``; exit status, stdout, stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["vicrop", *map(str, args)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capsys.readouterr()
-
-    return run
+def vicrop(vicrop, random_weights, results_folder):
+    """With a random model, in folders of its own."""
+    return vicrop
 
 
 def encoded(image, kind, **options) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vicrop import adapters, cli, paths
+from vicrop import adapters, paths
 from vicrop.run import checks, datasets, folder, loop, progress
 from vicrop.run import cli as runcli
 from vicrop.run.batches import Looker
@@ -22,19 +22,6 @@ from vicrop.run.records import LONGEST_NAME, RunConfig
 from workflow import clean
 
 pytestmark = pytest.mark.usefixtures("random_weights", "results_folder")
-
-
-@pytest.fixture
-def vicrop(monkeypatch, capsys):
-    """Runs a command; exit status, stdout, stderr."""
-
-    def call(*args):
-        monkeypatch.setattr("sys.argv", ["vicrop", *map(str, args)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return caught.value.code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from embedded import idefics3, instructblip, llava, qwen
-from vicrop import adapters, cli, paths, scoring
+from vicrop import adapters, paths, scoring
 from vicrop.adapters import instructblip as blip_facts
 from vicrop.adapters import llava as llava_facts
 from vicrop.adapters.facts import INSTRUCTION, tokenize
@@ -197,19 +197,6 @@ def test_brackets_and_colons_are_no_markup_in_a_table(capsys):
     runcli.show(["run", "what"], [("[red]stop[/red]", ":bomb: [/]")], "[bold]x")
     out, _ = capsys.readouterr()
     assert "[red]stop[/red]" in out and ":bomb: [/]" in out and "[bold]x" in out
-
-
-@pytest.fixture
-def vicrop(monkeypatch, capsys):
-    """Runs a command; exit status, stdout, stderr."""
-
-    def call(*args):
-        monkeypatch.setattr("sys.argv", ["vicrop", *map(str, args)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return caught.value.code, *capsys.readouterr()
-
-    return call
 
 
 def test_commands_show_what_models_and_files_are_called_as_text(

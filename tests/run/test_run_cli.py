@@ -9,26 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from vicrop import cli, geometry, methods
+from vicrop import geometry, methods
 from vicrop.run import cli as runcli
 from vicrop.run import loop, progress
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import HOW, RunConfig
 
 pytestmark = pytest.mark.usefixtures("random_weights", "results_folder")
-
-
-@pytest.fixture
-def vicrop(monkeypatch, capsys):
-    """Runs a command; exit status, stdout, stderr."""
-
-    def call(*args):
-        monkeypatch.setattr("sys.argv", ["vicrop", *map(str, args)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        return caught.value.code, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Models from the disk, the hub or memory: checked first, so that errors are clear."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from os import PathLike
@@ -171,10 +172,7 @@ def _fetch(
     # A pinned commit that is here can have no newer files: the hub is not asked.
     here = is_offline_mode() or bool(spec.revision and spec.is_here())
     where: dict[str, Any] = {"revision": spec.revision, "local_files_only": here}
-    logging.disable_progress_bar()  # a widget that stays in notebooks otherwise
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # what lacks is told below, in a line
-    try:
+    with _told(spec, source):
         _check_folder(Path(source), registry.NEEDED[:1])
         config, _ = PreTrainedConfig.get_config_dict(source, **where)
         family = _family_of(_classes(config), spec.family)
@@ -200,6 +198,19 @@ def _fetch(
             output_loading_info=True,
             **where,
         )
+    model, found = loaded
+    _check_whole(source, found)
+    return spec, model, processor
+
+
+@contextmanager
+def _told(spec: ModelSpec, source: str) -> Iterator[None]:
+    """Say, in a line of ours, why a checkpoint cannot be read and what to do."""
+    logging.disable_progress_bar()  # a widget that stays in notebooks otherwise
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
     except OSError as error:
         raise FileNotFoundError(_missing(spec, error)) from error
     except SafetensorError as error:
@@ -210,14 +221,11 @@ def _fetch(
         raise
     except Exception as error:  # of files that are not as transformers wrote them
         raise ValueError(
-            f"{source} cannot be read as a {spec.family} model and its processor "
+            f"{source} cannot be read as a model and its processor "
             f"({type(error).__name__}: {error}); save it or fetch it again"
         ) from error
     finally:
         logging.set_verbosity(verbosity)
-    model, found = loaded
-    _check_whole(source, found)
-    return spec, model, processor
 
 
 def _classes(config: Any) -> list[str]:
