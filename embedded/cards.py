@@ -45,15 +45,25 @@ class Subject:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+UNMASKED = {
+    "tiny-llava-unmasked": 2025,
+    "tiny-llava-unmasked-2": 2026,
+    "tiny-llava-unmasked-3": 2027,
+}
+"""Seeds of what is trained without the look-late mask, by model."""
+
 SUBJECTS = {
     "tiny-llava": Subject("llava", llava.STAGES, llava.PHASES),
-    "tiny-llava-unmasked": Subject(
-        "llava",
-        {name: llava.STAGES[name] for name in llava.PHASES},
-        llava.PHASES,
-        start="tiny-llava",
-        look_late=0.0,
-    ),
+    **{
+        key: Subject(
+            "llava",
+            {name: llava.STAGES[name] for name in ("align", *llava.PHASES)},
+            llava.PHASES,
+            start="tiny-llava",
+            look_late=0.0,
+        )
+        for key in UNMASKED
+    },
     "tiny-instructblip": Subject(
         "instructblip",
         instructblip.STAGES,

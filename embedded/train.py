@@ -26,6 +26,7 @@ from embedded import cards, instructblip, llava, qwen, training_data
 from embedded.fit import Loss, Schedule, Workers, fit
 from vicrop import paths
 from vicrop.run import datasets
+from vicrop.types import known
 
 SEED = 2025
 
@@ -43,38 +44,58 @@ def work(rank: int, processes: int, key: str, folder: Path, meet: str) -> None:
 
 
 def train_llava(folder: Path, workers: Workers) -> None:
-    """Vision alone, then the projector, then the language model; the first saves."""
-    _train_llava("tiny-llava", folder, folder, workers, llava.LOOK_LATE)
-
-
-def train_unmasked(folder: Path, workers: Workers) -> None:
-    """tiny-llava's tower and projector, then its language stages without its mask."""
-    _train_llava("tiny-llava-unmasked", folder, folder / "unmasked", workers, 0.0)
-
-
-def _train_llava(
-    key: str, seen: Path, folder: Path, workers: Workers, look_late: float
-) -> None:
-    """Stages that see have their checkpoints in ``seen``, the others in ``folder``."""
-    folder.mkdir(exist_ok=True)
-    train = partial(_train, llava.STAGES, workers)
+    """Vision alone, then the projector, then the language model."""
     torch.manual_seed(SEED)
     model = llava.model()
     seeing = llava.Dense(model.model.vision_tower)
     llava.sine_positions(seeing.tower)
-    train("vision", seeing, seeing.loss, seen)
-    see = partial(llava.see, seeing.tower.requires_grad_(False))
-    pool = load_pool(see, training_data.FIRST, seen, workers)
-    torch.manual_seed(SEED)
+    fit("vision", llava.STAGES["vision"], seeing, seeing.loss, folder, workers, SEED)
+    train_to_speak(model, folder / "tiny-llava", folder, workers)
+
+
+def train_unmasked(key: str, seed: int, folder: Path, workers: Workers) -> None:
+    """tiny-llava's tower, and all behind it from the start, without its mask."""
+    torch.manual_seed(seed)
+    model = llava.model()
+    tower = trained_llava(folder).model.vision_tower
+    model.model.vision_tower.load_state_dict(tower.state_dict())
+    train_to_speak(model, folder / key / key, folder, workers, seed, 0.0, True)
+
+
+def train_to_speak(
+    model: LlavaForConditionalGeneration,
+    place: Path,
+    features: Path,
+    workers: Workers,
+    seed: int = SEED,
+    masked: float = llava.LOOK_LATE,
+    half: bool = False,
+) -> None:
+    """A LLaVA that sees learns to name, answer and describe; checkpoints beside it.
+
+    Args:
+        model: of which the tower is trained.
+        place: where it is saved.
+        features: folder of what the tower makes of the scenes.
+        workers: that train it.
+        seed: of weights, scenes and questions.
+        masked: share of batches with the look-late mask.
+        half: whether its language model multiplies in bfloat16 (see ``loss_on``).
+    """
+    place.parent.mkdir(exist_ok=True)
+    train = partial(_train, llava.STAGES, workers, folder=place.parent, seed=seed)
+    see = partial(llava.see, model.model.vision_tower.requires_grad_(False))
+    pool = load_pool(see, training_data.FIRST, features, workers)
+    torch.manual_seed(seed)
     naming = llava.Naming(model.model.multi_modal_projector, model.lm_head.in_features)
-    train("align", naming, naming.loss_on(pool), seen)
+    train("align", naming, naming.loss_on(pool))
     llava.start_language_model(model, naming.words.weight)
     answering = llava.Answering(model)
-    train("language", answering, answering.loss_on(pool, "language", look_late), folder)
-    pool = load_pool(see, training_data.SMALLER, seen, workers)
+    train("language", answering, answering.loss_on(pool, "language", masked, half))
+    pool = load_pool(see, training_data.SMALLER, features, workers)
     for stage in ("refine", "describe"):
-        train(stage, answering, answering.loss_on(pool, stage, look_late), folder)
-    save(model, llava.processor(), folder / key, workers)
+        train(stage, answering, answering.loss_on(pool, stage, masked, half))
+    save(model, llava.processor(), place, workers)
 
 
 def train_instructblip(folder: Path, workers: Workers) -> None:
@@ -128,8 +149,9 @@ def _train(
     modules: nn.Module,
     loss: Loss,
     folder: Path,
+    seed: int = SEED,
 ) -> None:
-    fit(stage, stages[stage], modules, loss, folder, workers, SEED)
+    fit(stage, stages[stage], modules, loss, folder, workers, seed)
 
 
 def trained_llava(folder: Path) -> LlavaForConditionalGeneration:
@@ -174,7 +196,10 @@ RECIPES = {
     "tiny-llava": Recipe(train_llava, processes=2),
     "tiny-instructblip": Recipe(train_instructblip, processes=1, place="instructblip"),
     "tiny-qwen2.5-vl": Recipe(train_qwen, processes=1, place="qwen"),
-    "tiny-llava-unmasked": Recipe(train_unmasked, processes=1, place="unmasked"),
+    **{
+        key: Recipe(partial(train_unmasked, key, seed), processes=2, place=key)
+        for key, seed in cards.UNMASKED.items()
+    },
 }
 
 
@@ -182,16 +207,19 @@ def main(
     folder: Path = Path("build/train"),
     out: Path = paths.WEIGHTS,
     processes: int | None = None,
+    only: list[str] | None = None,
 ) -> None:
     """Train all models in FOLDER, from their checkpoints if any; weights to OUT.
 
-    Each with as many processes as its recipe says, unless PROCESSES says otherwise.
+    Each with as many processes as its recipe says, unless PROCESSES says otherwise;
+    ONLY those named, if any are.
     """
     datasets.folder(cards.VALIDATION)  # before hours of training, not after
     folder.mkdir(parents=True, exist_ok=True)
     # The workers are daemons: they must not go on when this process is ended.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    for key, recipe in RECIPES.items():
+    for key in [known(one, RECIPES, "model") for one in only or RECIPES]:
+        recipe = RECIPES[key]
         count = processes or recipe.processes
         with tempfile.TemporaryDirectory() as place:
             meet = f"{place}/meet"
@@ -203,7 +231,7 @@ def main(
 def finish(key: str, folder: Path, weights: Path, processes: int) -> None:
     """Copy trained weights to where they are shipped, and write their card."""
     shutil.copytree(folder / key, weights, dirs_exist_ok=True)
-    facts = {"seed": SEED, "processes": processes}
+    facts = {"seed": cards.UNMASKED.get(key, SEED), "processes": processes}
     cards.write(weights, folder, cards.SUBJECTS[key], facts)
 
 
