@@ -9,7 +9,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
-from vicrop import cache as kept
+from vicrop.adapters import cache as kept
 from vicrop import capture
 
 HEADS, SIZE = 8, 16

@@ -11,7 +11,7 @@ from vicrop import methods
 from vicrop.adapters import FAMILIES
 from vicrop.adapters.decoder import Decoder
 from vicrop.attribution import GENERAL_QUESTION
-from vicrop.cache import branch
+from vicrop.adapters.cache import branch
 from vicrop.pipeline import ViCrop
 from vicrop.run import datasets, loop
 from vicrop.run.batches import cheapest_first

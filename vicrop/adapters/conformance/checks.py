@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, GenerationConfig
 
 from vicrop.adapters.adapter import Adapter
-from vicrop.attribution import attention_to_image, log_likelihood
+from vicrop.attribution.paper import attention_to_image, log_likelihood
 from vicrop.prompts import Prompt, Seen
 
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
