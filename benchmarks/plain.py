@@ -140,7 +140,9 @@ def gradient(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     pixels, grid = pixels_of(vlm, picture)
     seen = vlm.see(pixels.requires_grad_(), grid, 1)
     output, _ = whole(vlm, [seen], vlm.words(question, [seen]))
-    likelihood = attribution.paper.log_likelihood(vlm.logits(output.last_hidden_state)[:, -1])
+    likelihood = attribution.paper.log_likelihood(
+        vlm.logits(output.last_hidden_state)[:, -1]
+    )
     (found,) = torch.autograd.grad(likelihood, pixels)
     return attribution.paper.array(vlm.facts.picture(found.float(), grid).norm(dim=1))
 

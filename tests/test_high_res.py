@@ -210,7 +210,9 @@ def light(monkeypatch):
         pixels = vlm.facts.picture(seen.pixels, seen.grid).mean(1).sub(0.3).relu()
         return attribution.paper.cell_means(pixels.numpy(), seen.grid)
 
-    kind = attribution.Attribution(of_prompts, attribution.paper.alone, needs_general=False)
+    kind = attribution.Attribution(
+        of_prompts, attribution.paper.alone, needs_general=False
+    )
     monkeypatch.setitem(attribution.MAPS, "light", kind)
 
 

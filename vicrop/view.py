@@ -211,7 +211,7 @@ class View:
         self.close()
 
 
-Asked = tuple[View, str, Shown | None]
+Asked = tuple[View, str, Box | Shown | None]
 """A question about a view's image, or about it and what is shown beside it."""
 
 
@@ -227,13 +227,14 @@ def answer(asked: Sequence[Asked], max_new_tokens: int = 20) -> list[str]:
         ValueError: for views of several models, or what can be no question.
     """
     most = whole(max_new_tokens, "max_new_tokens", 1)
+    cases = [(view, question, Shown.of(crop)) for view, question, crop in asked]
     keys = [
         (view, (check_question(question), shown, most))
-        for view, question, shown in asked
+        for view, question, shown in cases
     ]
     left = {
         key: case
-        for key, case in zip(keys, asked, strict=True)
+        for key, case in zip(keys, cases, strict=True)
         if key[1] not in key[0]._said
     }
     if left:
@@ -245,7 +246,7 @@ def answer(asked: Sequence[Asked], max_new_tokens: int = 20) -> list[str]:
 
 
 @torch.no_grad()
-def _prompts(asked: Sequence[Asked]) -> list[Prompt]:
+def _prompts(asked: Sequence[tuple[View, str, Shown | None]]) -> list[Prompt]:
     """Prompts of several views, all images and crops looked at, each once."""
     wholes = [view.whole for view, _, shown in asked if not _replaces(shown)]
     see(wholes)

@@ -225,4 +225,6 @@ def by_head(vlm: Decoder, prompt: Prompt) -> np.ndarray:
     # Heads and layers take the place of images, so that each is folded by itself.
     chain, step = [read.reshape(-1, keys)], prompt.prefix.connector
     chain += [] if step is None else [step.mean(1)]
-    return attribution.paper.to_image(chain, prompt).reshape(layers, heads, *prompt.grid)
+    return attribution.paper.to_image(chain, prompt).reshape(
+        layers, heads, *prompt.grid
+    )

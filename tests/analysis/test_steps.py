@@ -41,9 +41,9 @@ def test_steps_of_pure_grad_lead_to_its_map(vlm, view, picture):
         amap.values for amap, _ in made.values()
     )
     asked = attribution.paper.pixel_gradient(vlm, [view.whole.ask(QUESTION)])[0][0]
-    described = attribution.paper.pixel_gradient(vlm, [view.whole.ask(GENERAL_QUESTION)])[0][
-        0
-    ]
+    described = attribution.paper.pixel_gradient(
+        vlm, [view.whole.ask(GENERAL_QUESTION)]
+    )[0][0]
     np.testing.assert_allclose(about, asked, rtol=1e-5)
     np.testing.assert_allclose(general, described, rtol=1e-5)
     np.testing.assert_allclose(ratio, asked / described, rtol=1e-5)
