@@ -17,7 +17,7 @@ from transformers import DynamicCache
 from vicrop import attribution, boxes, geometry
 from vicrop.adapters.adapter import Adapter
 from vicrop.attribution import GENERAL_QUESTION
-from vicrop.prompts import Seen, Words
+from vicrop.prompts import Prompt, Seen, Words, log_likelihood
 from vicrop.types import Box, Map
 
 
@@ -104,7 +104,7 @@ class Attended:
         values = row.mean(1)[0, -1, self.span]
         if cross is not None:
             values = values @ cross.mean(1)[0, : len(values), -rows * cols :]
-        return attribution.paper.array(values.detach().float().reshape(rows, cols))
+        return Prompt.array(values.detach().float().reshape(rows, cols))
 
 
 def pixels_of(vlm: Adapter, picture: Image.Image) -> tuple[Tensor, tuple[int, int]]:
@@ -129,7 +129,7 @@ def grad_att(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     """Attention times the positive part of the answer's gradient to it."""
     found = Attended(vlm, picture, question)
     steps = [step for step in (found.row, found.cross) if step is not None]
-    likelihood = attribution.paper.log_likelihood(found.scores)
+    likelihood = log_likelihood(found.scores)
     gradients = torch.autograd.grad(likelihood, steps)
     weighted = [a * g.relu() for a, g in zip(steps, gradients, strict=True)]
     return found.to_cells(*weighted, *([None] if found.cross is None else []))
@@ -140,11 +140,9 @@ def gradient(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     pixels, grid = pixels_of(vlm, picture)
     seen = vlm.see(pixels.requires_grad_(), grid, 1)
     output, _ = whole(vlm, [seen], vlm.words(question, [seen]))
-    likelihood = attribution.paper.log_likelihood(
-        vlm.logits(output.last_hidden_state)[:, -1]
-    )
+    likelihood = log_likelihood(vlm.logits(output.last_hidden_state)[:, -1])
     (found,) = torch.autograd.grad(likelihood, pixels)
-    return attribution.paper.array(vlm.facts.picture(found.float(), grid).norm(dim=1))
+    return Prompt.array(vlm.facts.picture(found.float(), grid).norm(dim=1))
 
 
 def pure_grad(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:

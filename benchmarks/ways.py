@@ -17,9 +17,9 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks import counting, models, plain
-from vicrop import attribution
 from vicrop.adapters.adapter import Adapter
 from vicrop.methods import PAPER
+from vicrop.prompts import Prompt
 from vicrop.types import Box, Map
 from vicrop.view import View
 
@@ -217,7 +217,7 @@ def in_turn(
 
 def real_flops(rounds: int) -> Rows:
     """FLOPs of all ways at real shapes, on the meta device."""
-    with mock.patch.object(attribution.paper, "array", _numbers):
+    with mock.patch.object(Prompt, "array", staticmethod(_numbers)):
         for family, sizes in tqdm(SIZES.items(), desc="real shapes"):
             pair = both(models.real, family)
             for size, side in sizes:
@@ -271,7 +271,7 @@ def memory(rounds: int) -> Rows:
     for family in models.KEYS:
         yield from _peaks(family, "mid", both(models.mid, family), counting.peak_bytes)
         pair, peak = both(models.real, family), counting.peak_bytes_on_meta
-        with mock.patch.object(attribution.paper, "array", _numbers):
+        with mock.patch.object(Prompt, "array", staticmethod(_numbers)):
             yield from _peaks(family, "real", pair, peak)
 
 

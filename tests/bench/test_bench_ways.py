@@ -8,7 +8,7 @@ import torch
 from analysis import costs
 from benchmarks import __main__ as main
 from benchmarks import counting, models, shortcuts, ways
-from vicrop import attribution
+from vicrop.prompts import Prompt
 
 
 @pytest.mark.parametrize("family", models.KEYS)
@@ -27,7 +27,7 @@ def test_middling_models_ways_give_the_same_answers(family):
 
 def test_real_model_is_counted_on_meta(monkeypatch):
     """InstructBLIP, the smallest prompt: the committed file's own numbers."""
-    monkeypatch.setattr(attribution, "array", ways._numbers)
+    monkeypatch.setattr(Prompt, "array", staticmethod(ways._numbers))
     vlm = models.real("instructblip")
     assert vlm.device.type == "meta"
     case = next(ways.cases("instructblip", "real", ways.PHOTO, (vlm, vlm), 224))

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from transformers import DynamicCache, GenerationConfig
 
 from vicrop.adapters.adapter import Adapter
-from vicrop.attribution.paper import attention_to_image, log_likelihood
-from vicrop.prompts import Prompt, Seen
+from vicrop.attribution.paper import attention_to_image
+from vicrop.prompts import Prompt, Seen, log_likelihood
 
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Relative to the range of what is compared; the paths round differently."""
