@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from benchmarks import counting, models, plain
 from vicrop.adapters.adapter import Adapter
-from vicrop.methods import PAPER
 from vicrop.prompts import Prompt
 from vicrop.types import Box, Map
 from vicrop.view import View
@@ -158,7 +157,7 @@ def cases(
     """
     image = photo(*size)
     crop = middle(image, side or pair[0].crop_px)
-    for method in PAPER:
+    for method in plain.MAPS:
         yield Case(family, shape, *pair, image, crop, method)
 
 
@@ -284,7 +283,7 @@ def _peaks(
     (vlm, eager), image = pair, photo(*PHOTO)
     calls: dict[str, Callable[[], object]] = {
         "plain answer": lambda: vlm.look(image).ask(QUESTION, max_new_tokens=TOKENS),
-        **{f"{method} map": map_of(vlm, image, method) for method in PAPER},
+        **{f"{method} map": map_of(vlm, image, method) for method in plain.MAPS},
         "plain way's rel-att map": lambda: plain.rel_att(eager, image, QUESTION),
     }
     for what, call in tqdm(calls.items(), desc=f"memory, {family}", leave=False):

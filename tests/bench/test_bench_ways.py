@@ -7,7 +7,7 @@ import torch
 
 from analysis import costs
 from benchmarks import __main__ as main
-from benchmarks import counting, models, shortcuts, ways
+from benchmarks import counting, models, plain, shortcuts, ways
 from vicrop.prompts import Prompt
 
 
@@ -60,7 +60,7 @@ def test_gpus_ways_are_timed_at_real_size(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(models, "on_gpu", models.mid)
     monkeypatch.setattr(models, "KEYS", {"instructblip": models.KEYS["instructblip"]})
-    monkeypatch.setattr(ways, "PAPER", ("rel-att",))
+    monkeypatch.setattr(plain, "MAPS", {"rel-att": plain.rel_att})
     monkeypatch.setattr(ways, "gpu_time", ways.seconds)
     rows = list(ways.gpu_seconds(1))
     assert [row["way"] for row in rows] == ["told", "answers", "ours", "ours", "plain"]
