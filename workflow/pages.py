@@ -15,11 +15,10 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 from vicrop import paths
-from vicrop.run import results
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import HOW, RunConfig
 from vicrop.types import markdown
-from workflow import links, matrix, plans
+from workflow import links, matrix, plans, tables
 
 TEMPLATE = "run"
 INJECTED = "injected-parameters"
@@ -81,7 +80,7 @@ def of_run(config: RunConfig) -> Page:
     """The template with a run's parameters."""
     given = config.model_dump(exclude_defaults=True, exclude=set(HOW))
     named = {"model": config.model, "method": config.method, "dataset": config.dataset}
-    title = f"{config.model} · {results.label(config)} · {config.dataset}"
+    title = f"{config.model} · {tables.label(config)} · {config.dataset}"
     parameters = {**given, **named, "limit": config.limit, "progress": False}
     return Page(TEMPLATE, f"runs/{config.run_id}", parameters, title, config)
 

@@ -131,36 +131,9 @@ def test_unfinished_run_is_not_loaded(results_folder):
         results.load("tiny-llava", "rel-att", "plates")
 
 
-def test_tables_are_of_whole_runs_in_the_books_order(results_folder):
-    for method in ("random-crop", "rel-att", "no-crop", "raw-att"):
-        finish(method=method)
-    finish(dataset="plates-hd")
-    finish(limit=1)
-    finish(layer=1)
-    finish(model="llava-1.5-7b")
-    names = list(results.tables("tiny-llava", "plates"))
-    assert names == ["no-crop", "rel-att", "raw-att", "random-crop"]
-    assert list(results.tables("tiny-llava"))[-1] == "plates-hd · rel-att"
-
-
-def test_runs_of_another_fit_or_geometry_have_their_own_name(results_folder):
-    finish()
+def test_run_of_another_fit_or_geometry_is_loaded_by_it(results_folder):
     finish(geometry="upstream")
-    finish(fit="pad", options={"min_pixels": 3})
-    assert list(results.tables("tiny-llava", "plates")) == [
-        "rel-att",
-        "rel-att, pad, min_pixels 3",
-        "rel-att, upstream",
-    ]
     keys = ("tiny-llava", "rel-att", "plates")
     assert len(results.load(*keys, geometry="upstream")) == 2
     with pytest.raises(FileNotFoundError, match="__squash; .* --dataset plates --fit"):
         results.load(*keys, fit="squash")
-
-
-def test_of_group_keeps_one_group_and_drops_empty_runs(results_folder):
-    finish()
-    tables = results.tables("tiny-llava")
-    small = results.of_group(tables, "small")
-    assert [list(rows.index) for rows in small.values()] == [["a"]]
-    assert results.of_group(tables, "medium") == {}

@@ -1,0 +1,53 @@
+from vicrop import methods
+from vicrop.run.folder import RunFolder
+from vicrop.run.records import Record, RunConfig
+from workflow import tables
+
+
+def record(name, size):
+    return Record(id=name, question="what?", labels=("4",), answer="4", size=size)
+
+
+def finish(model="tiny-llava", method="rel-att", dataset="plates", **changes):
+    """A finished run of two records on the disk."""
+    config = RunConfig(model=model, method=method, dataset=dataset, **changes)
+    run = RunFolder.of(config)
+    run.folder.mkdir(parents=True)
+    made = (record("a", 0.001), record("b", 0.1))
+    run.records_file.write_text("".join(one.line() for one in made))
+    run.write_meta({"config": config.model_dump(mode="json"), "finished": True})
+
+
+def test_every_method_has_its_place():
+    assert set(methods.METHODS) <= set(tables.ORDER)
+
+
+def test_tables_are_of_whole_runs_in_the_books_order(results_folder):
+    for method in ("random-crop", "rel-att", "no-crop", "raw-att"):
+        finish(method=method)
+    finish(dataset="plates-hd")
+    finish(limit=1)
+    finish(layer=1)
+    finish(model="llava-1.5-7b")
+    names = list(tables.of_model("tiny-llava", "plates"))
+    assert names == ["no-crop", "rel-att", "raw-att", "random-crop"]
+    assert list(tables.of_model("tiny-llava"))[-1] == "plates-hd · rel-att"
+
+
+def test_runs_of_another_fit_or_geometry_have_their_own_name(results_folder):
+    finish()
+    finish(geometry="upstream")
+    finish(fit="pad", options={"min_pixels": 3})
+    assert list(tables.of_model("tiny-llava", "plates")) == [
+        "rel-att",
+        "rel-att, pad, min_pixels 3",
+        "rel-att, upstream",
+    ]
+
+
+def test_of_group_keeps_one_group_and_drops_empty_runs(results_folder):
+    finish()
+    runs = tables.of_model("tiny-llava")
+    small = tables.of_group(runs, "small")
+    assert [list(rows.index) for rows in small.values()] == [["a"]]
+    assert tables.of_group(runs, "medium") == {}
