@@ -169,7 +169,7 @@ def where() -> None:
     """Where data sets, runs and weights are, and why there."""
     from vicrop import paths
 
-    runcli.show(paths.Place._fields, paths.places())
+    runcli.show(("what", "folder", "why"), paths.places())
 
 
 for one in (runcli.run, runcli.merge, runcli.status, runcli.verify):

@@ -398,7 +398,7 @@ TABLE = pd.DataFrame({"score": [1.0, 0.0], "other": [0.0, 1.0]})
     [
         (lambda: stats.accuracy(TABLE), r"DataFrame of shape \(2, 2\).*one column"),
         (lambda: stats.gain(TABLE, TABLE), "give one column"),
-        (lambda: stats.difference(TABLE, TABLE), "got DataFrame; give a table's col"),
+        (lambda: estimates.difference(TABLE, TABLE), "got DataFrame; give a table"),
         (lambda: stats.bootstrap(["yes", "no"]), "a number a sample, got list"),
         (lambda: stats.accuracy(["1", "0"]), "a number a sample, got list"),
         (lambda: stats.bootstrap([[1, 2], [3, 4]]), r"of shape \(2, 2\)"),
@@ -426,15 +426,15 @@ def test_no_samples_are_no_error_and_no_number():
 
 def test_scores_in_another_order_are_not_paired_by_place():
     one = pd.Series([1.0, 0.0], index=["a", "b"])
-    with pytest.raises(ValueError, match="other ids; use stats.difference"):
+    with pytest.raises(ValueError, match="other ids; join the tables"):
         stats.gain(one, one[::-1])
-    assert stats.difference(one, one[::-1]).value == 0
+    assert estimates.difference(one, one[::-1]).value == 0
 
 
 def test_a_sample_that_stands_twice_is_not_paired():
     twice = pd.Series([1.0, 0.0], index=["a", "a"])
     with pytest.raises(ValueError, match="each id once"):
-        stats.difference(twice, twice)
+        estimates.difference(twice, twice)
 
 
 def test_runs_on_other_data_are_not_compared(write_run):

@@ -173,11 +173,3 @@ def test_interval_of_nothing_excludes_nothing():
 
 def test_estimate_in_another_unit_keeps_its_n():
     assert Estimate(0.5, 0.4, 0.6, 9).times(100) == Estimate(50, 40, 60, 9)
-
-
-def test_difference_is_of_the_samples_that_both_have():
-    before = pd.Series({"a": 0.0, "b": 1.0, "c": np.nan, "d": 0.0})
-    after = pd.Series({"d": 1.0, "b": 1.0, "c": 1.0, "x": 0.0})
-    found = stats.difference(before, after)
-    assert (found.value, found.n) == (0.5, 2)
-    assert found == stats.gain([1.0, 0.0], [1.0, 1.0])

@@ -14,12 +14,9 @@ SIZE_GROUPS = {"small": (0.0, 0.005), "medium": (0.005, 0.05), "large": (0.05, 1
 
 def find(*models: str) -> list[RunFolder]:
     """All finished runs, by name; only those of ``models`` if any are given."""
-    folders = sorted(file.parent for file in paths.runs().glob(f"*/{META}"))
-    runs = [RunFolder(folder) for folder in folders]
-    finished = [run for run in runs if run.meta().get("finished")]
-    if not models:
-        return finished
-    return [run for run in finished if run.config().model in models]
+    runs = [RunFolder(file.parent) for file in sorted(paths.runs().glob(f"*/{META}"))]
+    made = [run for run in runs if run.meta().get("finished")]
+    return [run for run in made if not models or run.config().model in models]
 
 
 def table(run: RunFolder) -> pd.DataFrame:

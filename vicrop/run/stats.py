@@ -187,7 +187,7 @@ def _pair(before: ArrayLike, after: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         )
     ids = [one.index for one in (before, after) if isinstance(one, pd.Series)]
     if len(ids) == 2 and not ids[0].equals(ids[1]):
-        raise ValueError("paired scores have other ids; use stats.difference for them")
+        raise ValueError("paired scores have other ids; join the tables first")
     return made
 
 
@@ -204,27 +204,6 @@ def gain(before: ArrayLike, after: ArrayLike, images: Images = None) -> Estimate
     """
     was, now = _pair(before, after)
     return bootstrap(now - was, images=images)
-
-
-def difference(
-    before: pd.Series, after: pd.Series, images: pd.Series | None = None
-) -> Estimate:
-    """``gain`` of one column over another, on the samples that both have.
-
-    Args:
-        before: scores by sample id; missing ones are left out.
-        after: the same.
-        images: by sample id.
-    """
-    for one in (before, after):
-        if not isinstance(one, pd.Series) or not one.index.is_unique:
-            raise ValueError(
-                f"expected scores by id, each id once, got {type(one).__name__}; give "
-                "a table's column, as table['score']"
-            )
-    both = pd.concat([before, after], axis=1, join="inner").dropna()
-    there = None if images is None else images.reindex(both.index)
-    return gain(both.iloc[:, 0], both.iloc[:, 1], there)
 
 
 @dataclass(frozen=True)
