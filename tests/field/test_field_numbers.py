@@ -303,8 +303,8 @@ def test_two_hundred_thousand_questions_take_no_copies(rng):
 def test_score_draws_pictures(write_run):
     """Case 26: the same answers, each about its own picture, seem surer."""
     pairs = [("no", "yes")] * 8 + [("no", "no")] * 8
-    alone = scores.card(write_run("alone", answers(pairs)))[0]
-    four = scores.card(write_run("four", answers(pairs, each=4)))[0]
+    alone = scores.card(write_run("alone", answers(pairs))).iloc[0]
+    four = scores.card(write_run("four", answers(pairs, each=4))).iloc[0]
     assert (four.n, four.gain.value) == (alone.n, alone.gain.value) == (16, 0.5)
     for name in ("answer", "gain"):
         wide, narrow = getattr(four, name), getattr(alone, name)
@@ -316,7 +316,7 @@ def test_rates_of_yes_are_of_pictures_too(write_run):
     """Case 26: POPE asks six questions about each."""
     pairs = [("yes", "yes"), ("no", "yes"), ("no", "no"), ("yes", "no")] * 6
     same, apart = (
-        {one.metric: one for one in scores.card(run)}
+        {one.metric: one for one in scores.card(run).itertuples()}
         for run in (
             write_run("same", answers(pairs, each=6), "pope"),
             write_run("apart", answers(pairs), "pope"),
