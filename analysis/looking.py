@@ -153,7 +153,7 @@ def layer_maps(view: View, question: str, method: str = "rel-att") -> list[Map]:
     from vicrop import attribution  # torch
 
     kind = attribution.get(method)
-    if kind.of_prompts is not attribution.attention_to_image:
+    if kind.of_prompts is not attribution.paper.attention_to_image:
         raise ValueError(
             f"{method} is no attention map of one layer; use rel-att, raw-att or "
             "floor-att"
@@ -165,7 +165,7 @@ def layer_maps(view: View, question: str, method: str = "rel-att") -> list[Map]:
 
 def attention_by_layer(view: View, question: str) -> np.ndarray:
     """(layers, rows, cols) attention to what the model sees of the image."""
-    from vicrop.attribution import mean_of_heads  # torch
+    from vicrop.attribution.paper import mean_of_heads  # torch
 
     prompt = view.whole.prompt(question)
     (rows,) = view.vlm.attend([prompt], range(len(view.vlm.attention)))

@@ -62,17 +62,17 @@ def gradients(view: View, question: str) -> tuple[np.ndarray, np.ndarray, np.nda
         of where there is detail.
     """
     about, general = (
-        attribution.pixel_gradient(view.vlm, [view.whole.ask(text)])[0][0]
+        attribution.paper.pixel_gradient(view.vlm, [view.whole.ask(text)])[0][0]
         for text in (question, GENERAL_QUESTION)
     )
-    mask = attribution.detail_mask(view.whole.pictures[0], about.shape)
+    mask = attribution.paper.detail_mask(view.whole.pictures[0], about.shape)
     return about, general, mask
 
 
 def filter_steps(view: View, question: str) -> dict[str, Chosen]:
     """What pure-grad has in hand after each of its steps, the crop with the last."""
     about, general, mask = gradients(view, question)
-    ratio = attribution.relative(about, general)
+    ratio = attribution.paper.relative(about, general)
     detail = images.high_pass(view.whole.pictures[0], about.shape)
     pixels = {
         "1 |gradient|, question": about,
@@ -91,7 +91,7 @@ def filter_steps(view: View, question: str) -> dict[str, Chosen]:
 def filter_maps(view: View, question: str) -> dict[str, Map]:
     """The map of pure-grad, and what it is with fewer steps: all as means of cells."""
     about, general, mask = gradients(view, question)
-    ratio = attribution.relative(about, general)
+    ratio = attribution.paper.relative(about, general)
     kinds = {
         "gradient": about,
         "gradient × mask": about * mask,
@@ -102,4 +102,4 @@ def filter_maps(view: View, question: str) -> dict[str, Map]:
 
 
 def _cells(view: View, values: np.ndarray) -> np.ndarray:
-    return attribution.cell_means(values[None], view.whole.seen.grid)[0]
+    return attribution.paper.cell_means(values[None], view.whole.seen.grid)[0]

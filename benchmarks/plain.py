@@ -104,7 +104,7 @@ class Attended:
         values = row.mean(1)[0, -1, self.span]
         if cross is not None:
             values = values @ cross.mean(1)[0, : len(values), -rows * cols :]
-        return attribution.array(values.detach().float().reshape(rows, cols))
+        return attribution.paper.array(values.detach().float().reshape(rows, cols))
 
 
 def pixels_of(vlm: Adapter, picture: Image.Image) -> tuple[Tensor, tuple[int, int]]:
@@ -122,14 +122,14 @@ def attention(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
 def rel_att(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     """The question's attention over the general prompt's."""
     asked, general = (attention(vlm, picture, q) for q in (question, GENERAL_QUESTION))
-    return attribution.relative(asked, general)
+    return attribution.paper.relative(asked, general)
 
 
 def grad_att(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     """Attention times the positive part of the answer's gradient to it."""
     found = Attended(vlm, picture, question)
     steps = [step for step in (found.row, found.cross) if step is not None]
-    likelihood = attribution.log_likelihood(found.scores)
+    likelihood = attribution.paper.log_likelihood(found.scores)
     gradients = torch.autograd.grad(likelihood, steps)
     weighted = [a * g.relu() for a, g in zip(steps, gradients, strict=True)]
     return found.to_cells(*weighted, *([None] if found.cross is None else []))
@@ -140,16 +140,18 @@ def gradient(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     pixels, grid = pixels_of(vlm, picture)
     seen = vlm.see(pixels.requires_grad_(), grid, 1)
     output, _ = whole(vlm, [seen], vlm.words(question, [seen]))
-    likelihood = attribution.log_likelihood(vlm.logits(output.last_hidden_state)[:, -1])
+    likelihood = attribution.paper.log_likelihood(
+        vlm.logits(output.last_hidden_state)[:, -1]
+    )
     (found,) = torch.autograd.grad(likelihood, pixels)
-    return attribution.array(vlm.facts.picture(found.float(), grid).norm(dim=1))
+    return attribution.paper.array(vlm.facts.picture(found.float(), grid).norm(dim=1))
 
 
 def pure_grad(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     """Pixel gradients, question over general, where there is detail."""
     asked, general = (gradient(vlm, picture, q) for q in (question, GENERAL_QUESTION))
     _, grid = vlm.facts.pixels([picture])
-    return attribution.filtered(asked, general, [vlm.shown(picture)], grid)[0]
+    return attribution.paper.filtered(asked, general, [vlm.shown(picture)], grid)[0]
 
 
 MAPS: dict[str, Callable[[Adapter, Image.Image, str], np.ndarray]] = {

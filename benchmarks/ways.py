@@ -87,7 +87,7 @@ class Case:
 
     def _answers(self, view: View, question: str) -> tuple:
         plain = self.vlm.decode(self.vlm.run([view.whole.ask(question)]), TOKENS)
-        crop = self.vlm.look_at([view.part(self.crop)])
+        crop = [self.vlm.look_at([view.part(self.crop)])]
         prompts = self.vlm.follow([view.whole.case(question, crop)])
         return plain[0], self.vlm.decode(self.vlm.run(prompts), TOKENS)[0]
 
@@ -217,7 +217,7 @@ def in_turn(
 
 def real_flops(rounds: int) -> Rows:
     """FLOPs of all ways at real shapes, on the meta device."""
-    with mock.patch.object(attribution, "array", _numbers):
+    with mock.patch.object(attribution.paper, "array", _numbers):
         for family, sizes in tqdm(SIZES.items(), desc="real shapes"):
             pair = both(models.real, family)
             for size, side in sizes:
@@ -271,7 +271,7 @@ def memory(rounds: int) -> Rows:
     for family in models.KEYS:
         yield from _peaks(family, "mid", both(models.mid, family), counting.peak_bytes)
         pair, peak = both(models.real, family), counting.peak_bytes_on_meta
-        with mock.patch.object(attribution, "array", _numbers):
+        with mock.patch.object(attribution.paper, "array", _numbers):
             yield from _peaks(family, "real", pair, peak)
 
 

@@ -39,7 +39,7 @@ def inputs(processor, picture):
 
 def attention_by_layer(vlm, prompt):
     (rows,) = vlm.attend([prompt], range(len(vlm.attention)))
-    return np.stack([attribution.mean_of_heads(row, prompt) for row in rows])
+    return np.stack([attribution.paper.mean_of_heads(row, prompt) for row in rows])
 
 
 def test_attention_of_every_layer_equals_output_attentions(vlm, inputs):
@@ -52,7 +52,7 @@ def test_attention_of_every_layer_equals_output_attentions(vlm, inputs):
 
 def test_attention_of_the_maps_layer_is_that_layers(vlm, inputs):
     prompt = vlm.read(inputs[0])
-    (alone,) = attribution.attention_to_image(vlm, [prompt])
+    (alone,) = attribution.paper.attention_to_image(vlm, [prompt])
     among = attention_by_layer(vlm, prompt)
     assert alone.shape == (1, 12, 12)
     np.testing.assert_allclose(alone, among[vlm.layer], rtol=1e-5)
@@ -86,7 +86,7 @@ def test_compute_equals_the_views_map(vlm, view, inputs):
 
 
 def test_missing_general_prompt_is_asked_for(vlm, inputs):
-    with pytest.raises(ValueError, match="rel-att divides by a general prompt"):
+    with pytest.raises(ValueError, match="rel-att needs a general prompt too"):
         attribution.compute("rel-att", vlm, inputs[0])
 
 
@@ -103,19 +103,19 @@ def test_unknown_map_is_named(vlm, inputs, method):
 
 def test_relative_divides_cell_by_cell_without_an_epsilon():
     question, general = np.array([[1.0, 2], [0, 3]]), np.array([[2.0, 4], [1, 0]])
-    found = attribution.relative(question, general)
+    found = attribution.paper.relative(question, general)
     assert found.tolist() == [[0.5, 0.5], [0.0, np.inf]]
 
 
 def test_floored_divides_by_no_less_than_one_cells_share():
     question, general = np.array([[[1.0, 2], [0, 3]]]), np.array([[[0.5, 4], [1, 0]]])
-    found = attribution.floored(question, general)
+    found = attribution.paper.floored(question, general)
     assert found.tolist() == [[[2, 0.5], [0, 12]]]
 
 
 def test_cell_means_are_of_each_cells_pixels():
     values = np.arange(24.0).reshape(1, 4, 6)
-    found = attribution.cell_means(values, (2, 3))
+    found = attribution.paper.cell_means(values, (2, 3))
     wanted = [
         [values[0, y : y + 2, x : x + 2].mean() for x in (0, 2, 4)] for y in (0, 2)
     ]
@@ -123,7 +123,7 @@ def test_cell_means_are_of_each_cells_pixels():
 
 
 def test_half_of_a_picture_has_more_detail_than_its_median(picture):
-    mask = attribution.detail_mask(picture, (96, 96))
+    mask = attribution.paper.detail_mask(picture, (96, 96))
     assert mask.shape == (96, 96) and 0.4 < mask.mean() <= 0.5
 
 
@@ -148,7 +148,7 @@ def test_no_map_leaves_anything_behind(vlm, inputs, picture):
 
 def test_likelihood_is_one_tokens_even_where_several_are_likeliest():
     scores = torch.tensor([[9.0, 1.0, 9.0]], requires_grad=True)
-    (gradient,) = torch.autograd.grad(attribution.log_likelihood(scores), scores)
+    (gradient,) = torch.autograd.grad(attribution.paper.log_likelihood(scores), scores)
     chances = scores.detach().softmax(-1)
     torch.testing.assert_close(gradient, torch.tensor([[1.0, 0, 0]]) - chances)
 
@@ -156,10 +156,10 @@ def test_likelihood_is_one_tokens_even_where_several_are_likeliest():
 def test_masked_out_cells_may_be_infinite(picture):
     flat = Image.new("RGB", (8, 8), "teal")
     flat.paste(picture.crop((0, 0, 4, 8)), (0, 0))
-    mask = attribution.detail_mask(flat, (8, 8))
+    mask = attribution.paper.detail_mask(flat, (8, 8))
     assert mask.any() and not mask.all()
     general = np.where(mask, 2.0, 0.0)[None]
-    found = attribution.filtered(np.ones((1, 8, 8)), general, [flat], (1, 1))
+    found = attribution.paper.filtered(np.ones((1, 8, 8)), general, [flat], (1, 1))
     assert found[0, 0, 0] == pytest.approx(mask.mean() / 2)
 
 

@@ -9,8 +9,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
-from vicrop import cache as kept
 from vicrop import capture
+from vicrop.adapters import cache as kept
 
 HEADS, SIZE = 8, 16
 

@@ -208,9 +208,11 @@ def light(monkeypatch):
     def brightness(vlm, seen):
         # Above the padding, whose colour is normalised to 0.
         pixels = vlm.facts.picture(seen.pixels, seen.grid).mean(1).sub(0.3).relu()
-        return attribution.cell_means(pixels.numpy(), seen.grid)
+        return attribution.paper.cell_means(pixels.numpy(), seen.grid)
 
-    kind = attribution.Attribution(of_prompts, attribution.alone, needs_general=False)
+    kind = attribution.Attribution(
+        of_prompts, attribution.paper.alone, needs_general=False
+    )
     monkeypatch.setitem(attribution.MAPS, "light", kind)
 
 

@@ -93,7 +93,7 @@ def test_every_question_and_length_has_its_own_plain_answer(vlm, picture, fresh)
 def test_every_kind_of_map_divides_by_its_own_general_map(fresh, monkeypatch):
     flat = attribution.Attribution(
         lambda vlm, prompts: [np.ones((1, 12, 12), np.float32) for _ in prompts],
-        attribution.relative,
+        attribution.paper.relative,
     )
     monkeypatch.setitem(attribution.MAPS, "flat", flat)
     first = fresh.importance(QUESTION).values
@@ -145,7 +145,7 @@ def test_unknown_map_is_named(view, method):
 
 def test_map_that_divides_by_nothing_is_refused(fresh, monkeypatch):
     nothing = np.zeros((1, 12, 12), np.float32)
-    fresh.whole._general[attribution.attention_to_image] = nothing
+    fresh.whole._general[attribution.paper.attention_to_image] = nothing
     with pytest.raises(ValueError, match="NaN or infinite.*divided by zero"):
         fresh.importance(QUESTION)
 

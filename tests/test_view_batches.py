@@ -11,7 +11,7 @@ from twins import prompt_of
 
 from embedded import idefics3
 from vicrop import adapters, attribution, capture
-from vicrop import cache as kept
+from vicrop.adapters import cache as kept
 from vicrop.attribution import GENERAL_QUESTION
 from vicrop.view import Pictures, answer, describe, see
 

@@ -28,6 +28,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
 from vicrop import adapters
 from vicrop.adapters import FAMILIES, MODELS
 from vicrop.adapters.qwen2_5_vl import Qwen2_5_VLProcessor
+from vicrop.types import Shown
 from vicrop.view import _prompts
 
 REAL = json.loads((Path(__file__).parent / "real_configs.json").read_text())
@@ -93,7 +94,7 @@ def make(key: str):
 
 def prompt_of(view, question, crop=None):
     """A question about a view's image, or about it and a crop of it; not run yet."""
-    (prompt,) = _prompts([(view, question, crop)])
+    (prompt,) = _prompts([(view, question, Shown.of(crop))])
     return prompt
 
 

@@ -64,6 +64,117 @@ def select_box(
     return square(center, crop_px * ratio, image_size)
 
 
+# Further crops, or others than the sharpest window. Each begins with the main one.
+
+
+def funnel(amap: Map, image_size: tuple[int, int], crop_px: int) -> list[Box]:
+    """The window in two wider ones, each around the importance inside the one before.
+
+    Source: Visual Funnel (2512.10362): sides S, (1.2 + 0.6 H) S and (1.6 + 1.2 H) S,
+    where H is the map's entropy over its largest, ln N.
+    """
+    box = select_box(amap, image_size, crop_px)
+    shares = amap.values.ravel() / amap.values.sum(dtype=float)
+    found, made = shares[shares > 0], [box]
+    spread = -(found * np.log(found)).sum() / math.log(max(shares.size, 2))
+    for wider in (1.2 + 0.6 * spread, 1.6 + 1.2 * spread):
+        side = max(box.width, box.height) * float(wider)
+        made.append(square(centroid(amap, made[-1], image_size), side, image_size))
+    return made
+
+
+def centroid(amap: Map, box: Box, image_size: tuple[int, int]) -> tuple[float, float]:
+    """(x, y) of the importance inside a box, by cells' middles; its own without any."""
+    x, y = middles(amap, image_size)
+    inside = within(amap, box, image_size) * amap.values
+    total = inside.sum(dtype=float)
+    if not total:
+        return box.center
+    return float(inside.sum(0) @ x / total), float(inside.sum(1) @ y / total)
+
+
+def middles(amap: Map, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(cols,) x and (rows,) y of the cells' middles, pixels of the original image."""
+    left, top, right, bottom = amap.region or (0, 0, *image_size)
+    rows, cols = amap.shape
+    x = left + (np.arange(cols) + 0.5) * (right - left) / cols
+    y = top + (np.arange(rows) + 0.5) * (bottom - top) / rows
+    return x, y
+
+
+def within(amap: Map, box: Box, image_size: tuple[int, int]) -> np.ndarray:
+    """(rows, cols) whether a cell's middle lies in a box."""
+    x, y = middles(amap, image_size)
+    across = (x >= box[0]) & (x < box[2])
+    return ((y >= box[1]) & (y < box[3]))[:, None] & across
+
+
+def top_k(
+    amap: Map, image_size: tuple[int, int], crop_px: int, k: int = 2
+) -> list[Box]:
+    """The window, then that of what is left of the map once it is zeroed, k in all.
+
+    Raises:
+        ValueError: if fewer windows than k hold all of the map.
+    """
+    made = [select_box(amap, image_size, crop_px)]
+    values = amap.values.copy()
+    while len(made) < k:
+        values[within(amap, made[-1], image_size)] = 0
+        if not values.any():
+            raise ValueError(
+                f"k is {k}, but {len(made)} windows hold all of the map's importance; "
+                "take fewer"
+            )
+        made.append(select_box(Map(values, amap.region), image_size, crop_px))
+    return made
+
+
+def components(
+    amap: Map,
+    image_size: tuple[int, int],
+    crop_px: int,
+    k: int = 2,
+    share: float = 0.5,
+) -> list[Box]:
+    """Squares around the k regions that hold most, fewer if there are fewer.
+
+    Args:
+        amap: importance map.
+        image_size: (width, height), pixels.
+        crop_px: least side, pixels.
+        k: at most so many.
+        share: of the map's peak; connected cells from there on are a region.
+    """
+    from scipy import ndimage
+
+    numbers, count = ndimage.label(
+        amap.values >= share * amap.values.max(), np.ones((3, 3))
+    )
+    held = ndimage.sum_labels(amap.values, numbers, range(1, count + 1))
+    left, top, right, bottom = amap.region or (0, 0, *image_size)
+    wide, high = (right - left) / amap.shape[1], (bottom - top) / amap.shape[0]
+    found = ndimage.find_objects(numbers)
+    made = []
+    for number in np.argsort(-held, kind="stable")[:k]:
+        rows, cols = found[number]
+        x = left + wide * cols.start, left + wide * cols.stop
+        y = top + high * rows.start, top + high * rows.stop
+        made.append(around((x[0], y[0], x[1], y[1]), image_size, crop_px))
+    return made
+
+
+def union(
+    amap: Map, image_size: tuple[int, int], crop_px: int, k: int = 2
+) -> list[Box]:
+    """The smallest square around the ``top_k`` windows."""
+    lefts, tops, rights, bottoms = zip(
+        *top_k(amap, image_size, crop_px, k), strict=True
+    )
+    both = min(lefts), min(tops), max(rights), max(bottoms)
+    return [around(both, image_size)]
+
+
 def window_size(
     shape: tuple[int, int], region: Region, side_px: float
 ) -> tuple[int, int]:

@@ -94,8 +94,21 @@ def last_row(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) ->
     return weights(query[:, :, -1:], key, mask, scaling)[:, :, 0]
 
 
+def all_rows(query: Tensor, key: Tensor, mask: Tensor | None, scaling: float) -> Tensor:
+    """What each query attends to, mean over heads: (batch, queries, keys).
+
+    Keys that come after a query are none of its; queries are the last of the keys.
+    """
+    if mask is None or mask.ndim == 2:
+        count, keys = query.shape[2], key.shape[2]
+        before = torch.ones(count, keys, dtype=torch.bool, device=query.device)
+        causal = before.tril(keys - count)[None, None]
+        mask = causal if mask is None else causal & mask[:, None, None].bool()
+    return weights(query, key, mask, scaling).mean(1)
+
+
 class Rows(dict[int, Tensor]):
-    """Weights by the module's number: of the last query, or a connector's of all."""
+    """Weights by the module's number: of some queries, or a connector's of all."""
 
     def __missing__(self, number: int) -> Tensor:
         """Raise a RuntimeError: the model never called that module's attention."""
@@ -106,19 +119,21 @@ class Rows(dict[int, Tensor]):
 
 
 @contextmanager
-def read_rows(modules: Sequence[nn.Module], stop: bool = True) -> Iterator[Rows]:
+def read_rows(
+    modules: Sequence[nn.Module], stop: bool = True, row: Callable = last_row
+) -> Iterator[Rows]:
     """Record the last query's row in each of ``modules`` during the body.
 
     Args:
         modules: attention modules, in the order in which the model calls them.
         stop: end the body once the last one has been read; what the model would
             have computed above it is not computed.
+        row: ``all_rows`` to record those of all queries.
     """
     rows, numbers = Rows(), {module: n for n, module in enumerate(modules)}
 
     def attend(module, query, key, value, mask, scaling=None, **kwargs):
-        row = last_row(query.detach(), key.detach(), mask, scaling)
-        rows[numbers[module]] = row
+        rows[numbers[module]] = row(query.detach(), key.detach(), mask, scaling)
         if stop and module is modules[-1]:
             raise Stop
         own = owns[numbers[module]]

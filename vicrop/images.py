@@ -297,6 +297,53 @@ def crop(image: Image.Image, box: Box) -> Image.Image:
     return image.crop(box)
 
 
+GREY = (128, 128, 128)
+
+
+def blank(image: Image.Image, box: Box) -> Image.Image:
+    """A grey picture of the crop's size."""
+    return Image.new("RGB", (box[2] - box[0], box[3] - box[1]), GREY)
+
+
+def shuffled(image: Image.Image, box: Box, parts: int = 6) -> Image.Image:
+    """The crop's ``parts`` × ``parts`` pieces in an order drawn from its place."""
+    whole = crop(image, box)
+    across, down = (np.linspace(0, side, parts + 1, dtype=int) for side in whole.size)
+    places = [
+        (int(across[col]), int(down[row]), int(across[col + 1]), int(down[row + 1]))
+        for row in range(parts)
+        for col in range(parts)
+    ]
+    made = whole.copy()
+    order = np.random.default_rng(tuple(box)).permutation(len(places))
+    for place, other in zip(places, order, strict=True):
+        left, top, right, bottom = place
+        if left < right and top < bottom and not _empty(places[other]):
+            piece = whole.crop(places[other]).resize((right - left, bottom - top))
+            made.paste(piece, (left, top))
+    return made
+
+
+def _empty(box: tuple[int, int, int, int]) -> bool:
+    return box[0] == box[2] or box[1] == box[3]
+
+
+def masked(image: Image.Image, box: Box) -> Image.Image:
+    """The whole image, all outside of the crop greyed."""
+    made = Image.new("RGB", image.size, GREY)
+    made.paste(crop(image, box), (box[0], box[1]))
+    return made
+
+
+CHANGES: dict[str, Callable[[Image.Image, Box], Image.Image]] = {
+    "none": crop,
+    "blank": blank,
+    "shuffled": shuffled,
+    "masked": masked,
+}
+"""What may be made of a crop before it is shown: controls tell what it gives."""
+
+
 def fit(image: Image.Image, how: str, color: tuple[int, int, int]) -> Image.Image:
     """A square image: ``pad`` (with ``color``), ``squash`` or ``centre-crop``.
 

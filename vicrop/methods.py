@@ -5,7 +5,7 @@ from vicrop.types import known
 PAPER = ("rel-att", "grad-att", "pure-grad")
 """The paper's maps (sections 4 and 5)."""
 
-MAPS = (*PAPER, "raw-att", "floor-att")
+MAPS = (*PAPER, "word-att", "raw-att", "floor-att")
 """All maps; ``attribution.MAPS`` says how each is made."""
 
 HIGH = "-high"
@@ -22,6 +22,28 @@ METHODS = (*MAPS, *(name + HIGH for name in MAPS), *CONTROLS)
 
 ALIASES = {key.replace("-", "_"): key for key in (*PAPER, *(k + HIGH for k in PAPER))}
 """The authors' short keys."""
+
+
+POLICIES = (
+    *("single", "funnel", "top-k", "components", "union", "mask"),
+    *("swapped", "blank", "shuffled", "alone", "first", "same-tokens"),
+)
+"""How a crop is shown; ``pipeline.POLICIES`` says what each does."""
+
+OF_ANSWER = ("probability", "margin", "certainty")
+OF_MAP = ("map-entropy", "map-spread")
+FEATURES = (*OF_ANSWER, *OF_MAP)
+"""What a gate may go by; ``gate`` says how each is computed."""
+
+
+def policy(name: str) -> str:
+    """A crop policy's key; a ValueError with those that are known."""
+    return known(name, POLICIES, "crop policy")
+
+
+def gate_feature(name: str) -> str:
+    """A feature's key; a ValueError with those that are known."""
+    return known(name, FEATURES, "feature")
 
 
 def resolve(method: str) -> str:

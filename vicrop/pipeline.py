@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.random import Generator
 
 from vicrop import boxes, geometry, images, methods
-from vicrop.types import Answer, Box, Map, check_question, whole
+from vicrop.gate import Gate, of_map
+from vicrop.types import Answer, Box, Map, Part, Shown, check_question, known, whole
 from vicrop.view import View, Views
 
 if TYPE_CHECKING:
@@ -94,6 +96,40 @@ HIGH_RES_PX = 1024
 """With ``high_res="auto"``, images with a longer side are cut (paper, section 5)."""
 
 
+@dataclass(frozen=True)
+class Policy:
+    """What is shown of a crop or a map.
+
+    Attributes:
+        boxes: (map, image size, crop_px[, k]) -> crops; None for the method's own.
+        takes_k: whether that takes the number of crops.
+        change: of the crop (see ``images.CHANGES``).
+        order: see ``types.Shown``.
+    """
+
+    boxes: Callable[..., list[Box]] | None = None
+    takes_k: bool = False
+    change: str = "none"
+    order: str = "after"
+
+
+POLICIES = {
+    "single": Policy(),
+    "funnel": Policy(boxes.funnel),
+    "top-k": Policy(boxes.top_k, takes_k=True),
+    "components": Policy(boxes.components, takes_k=True),
+    "union": Policy(boxes.union, takes_k=True),
+    "mask": Policy(change="masked"),
+    "swapped": Policy(),  # the crop of another question, which the caller asks for
+    "blank": Policy(change="blank"),
+    "shuffled": Policy(change="shuffled"),
+    "alone": Policy(order="alone"),
+    "first": Policy(order="first"),
+    "same-tokens": Policy(order="same-tokens"),
+}
+"""How a crop is shown: the paper's single window, others' policies, and controls."""
+
+
 def crop_of(
     view: View, question: str, method: str, truth: Truth, rng: Generator
 ) -> tuple[Box | None, Map | None]:
@@ -113,6 +149,106 @@ def crop_of(
         return CONTROLS[method](view, truth, rng), None
     amap = view.importance(question, method)
     return boxes.select_box(amap, view.image.size, view.vlm.crop_px), amap
+
+
+def shown_of(
+    view: View, box: Box | None, amap: Map | None, policy: str = "single", k: int = 2
+) -> Shown | None:
+    """What is shown of a method's crop and map.
+
+    Args:
+        view: of the image.
+        box: the method's crop.
+        amap: that chose it; None for a control.
+        policy: key of ``POLICIES``.
+        k: crops of the policies that show several.
+
+    Raises:
+        ValueError: for a policy that is unknown, or that the method has nothing for.
+    """
+    how = POLICIES[known(policy, POLICIES, "crop policy")]
+    if box is None and policy != "single":
+        raise ValueError(f"crop policy {policy} needs a crop, and no-crop shows none")
+    if box is None:
+        return None
+    crops = [box]
+    if how.boxes is not None:
+        if amap is None:
+            raise ValueError(f"crop policy {policy} needs a map; take a map's method")
+        more = (k,) if how.takes_k else ()
+        crops = how.boxes(amap, view.image.size, view.vlm.crop_px, *more)
+    return Shown(tuple(Part(crop, how.change) for crop in crops), how.order)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is shown beside an image, and why.
+
+    Attributes:
+        shown: None for the image alone.
+        amap: that chose it; None for a control.
+        features: how clear the map is (see ``gate.of_map``).
+        gated: whether a gate kept the plain answer.
+    """
+
+    shown: Shown | None = None
+    amap: Map | None = None
+    features: Mapping[str, float] = field(default_factory=dict)
+    gated: bool = False
+
+
+def choose(
+    view: View,
+    question: str,
+    asked: str,
+    method: str,
+    truth: Truth,
+    rng: Generator,
+    policy: str = "single",
+    k: int = 2,
+    gate: Gate | None = None,
+) -> Chosen:
+    """What a method shows for a question; nothing where the gate keeps the answer.
+
+    Args:
+        view: of the image.
+        question: that is to be answered.
+        asked: that the map is made for.
+        method: key.
+        truth: ground-truth boxes.
+        rng: for ``random-crop``.
+        policy: key of ``POLICIES``.
+        k: crops of the policies that show several.
+        gate: a map is made only if it asks for one, or crops.
+
+    Raises:
+        ValueError: as ``crop_of`` and ``shown_of``; for a gate that asks for a map
+            where the method makes none.
+    """
+    if gate and gate.of_answer and not gate.crops(view.features(question)):
+        return Chosen(gated=True)
+    box, amap = crop_of(view, asked, method, truth, rng)
+    shown = shown_of(view, box, amap, policy, k)
+    features: dict[str, float] = {}
+    if box is not None and amap is not None:
+        features = of_map(amap, box, view.image.size)
+    if gate and not gate.of_answer:
+        if not features:
+            raise ValueError(
+                f"a gate by {gate.feature} needs a map; take a map's method"
+            )
+        if not gate.crops(features):
+            return Chosen(None, amap, features, gated=True)
+    return Chosen(shown, amap, features)
+
+
+def answer_chosen(
+    view: View, question: str, chosen: Chosen, max_new_tokens: int = 20
+) -> Answer:
+    """Both answers, with what was chosen beside the image."""
+    said = view.ask(question, chosen.shown, max_new_tokens)
+    features = {**said.features, **chosen.features}
+    return replace(said, amap=chosen.amap, features=features, gated=chosen.gated)
 
 
 class ViCrop:
@@ -143,6 +279,9 @@ class ViCrop:
         high_res: bool | str = False,
         fit: str | None = None,
         geometry: str = "exact",
+        policy: str = "single",
+        crops: int = 2,
+        gate: Gate | None = None,
     ) -> Answer:
         """Answer from the image and from [image, crop].
 
@@ -159,6 +298,9 @@ class ViCrop:
                 method's key; ``"auto"``: for images of more than 1024 pixels a side.
             fit: see ``Adapter.look``; of an image that is not a View yet.
             geometry: see ``Adapter.look``; the same.
+            policy: how the crop is shown, a key of ``POLICIES``.
+            crops: of the policies that show several.
+            gate: that tells, by what is known by then, whether to crop at all.
 
         Returns:
             Both answers, the box and the map.
@@ -182,9 +324,16 @@ class ViCrop:
             high_res = max(view.image.size) > HIGH_RES_PX
         if high_res and method in methods.MAPS:
             method += methods.HIGH
-        box, amap = crop_of(view, short_question or question, method, truth, rng)
-        said = view.ask(question, box, max_new_tokens)
-        return Answer(said.text, said.plain, box, amap, said.visible)
+        if policy == "swapped":
+            raise ValueError(
+                "crop policy swapped shows the crop of another question, which a run "
+                "over a data set takes; here ask with view.ask(question, crop=box)"
+            )
+        chosen = choose(
+            *(view, question, short_question or question, method, truth, rng),
+            *(policy, crops, gate),
+        )
+        return answer_chosen(view, question, chosen, max_new_tokens)
 
     def _look(self, image: images.ImageLike, fit: str | None, geometry: str) -> View:
         """An image's view; kept if it is a file that has not changed."""

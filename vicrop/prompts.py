@@ -92,13 +92,16 @@ class FirstToken:
         cache: of the whole prompt; never grown, only branched.
         place: position of the prompt's last token; None if the model counts them.
         row: (images, heads, keys) what the prompt's last token attends to in the
-            map's layer.
+            map's layer; the heads' mean alone where ``words`` are there.
+        words: (layers, images, tokens, image tokens) what all tokens behind the image
+            attend to, mean over heads; None if that was not asked for.
     """
 
     scores: Tensor
     cache: DynamicCache
     place: Tensor | None
     row: Tensor
+    words: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 import operator
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, NamedTuple, Self
 
@@ -115,6 +115,35 @@ class Map:
         return rows, cols
 
 
+class Part(NamedTuple):
+    """What of an image is shown beside it: a crop, perhaps changed.
+
+    ``change`` is a key of ``images.CHANGES``.
+    """
+
+    box: Box
+    change: str = "none"
+
+
+class Shown(NamedTuple):
+    """Pictures that are shown beside an image, or in its place.
+
+    ``order`` is ``after`` (the image comes first), ``first`` (the parts do), ``alone``
+    (no image) or ``same-tokens`` (the image alone, in as many visual tokens as it and
+    its parts would take).
+    """
+
+    parts: tuple[Part, ...]
+    order: str = "after"
+
+    @classmethod
+    def of(cls, crop: Any) -> Self | None:
+        """What is shown with a box; it or None as it is."""
+        if crop is None or isinstance(crop, cls):
+            return crop
+        return cls((Part(Box.of(crop)),))
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a model said, and what it was shown.
@@ -125,6 +154,9 @@ class Answer:
         box: the crop that was given beside the image; None if there was none.
         amap: the importance map that chose the box; None for plain and control boxes.
         visible: region of the original image that the model's preprocessing keeps.
+        further: crops that were given beside the first.
+        features: how sure the plain answer is, and how clear the map (see ``gate``).
+        gated: whether a gate kept the plain answer, so that nothing was cropped.
     """
 
     text: str
@@ -132,6 +164,9 @@ class Answer:
     box: Box | None = None
     amap: Map | None = None
     visible: Region | None = None
+    further: tuple[Box, ...] = ()
+    features: Mapping[str, float] = field(default_factory=dict)
+    gated: bool = False
 
 
 def check_question(question: str) -> str:

@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vicrop import attribution, geometry, images
-from vicrop import cache as kept
+from vicrop import attribution, gate, geometry, images
+from vicrop.adapters import cache as kept
 from vicrop.attribution import GENERAL_QUESTION, Attribution
 from vicrop.prompts import Prompt, Seen
-from vicrop.types import Answer, Box, Map, Region, check_question, known, whole
+from vicrop.types import Answer, Box, Map, Region, Shown, check_question, known, whole
 
 if TYPE_CHECKING:
     from vicrop.adapters.decoder import Case, Decoder
 
 GEOMETRIES = ("exact", "upstream")
+ORDERS = ("after", "first", "alone", "same-tokens")
 
 
 class View:
@@ -49,7 +50,8 @@ class View:
         self._fit = fit
         self.whole = Pictures(vlm, [self._fitted(image)], geometry)
         self._tiles: dict[int, list[tuple[list[int], Pictures]]] = {}
-        self._said: dict[tuple[str, tuple | None, int], str] = {}
+        self._said: dict[tuple[str, Shown | None, int], str] = {}
+        self._features: dict[str, dict[str, float]] = {}
         self._maps: dict[tuple[str, str], Map] = {}
 
     @property
@@ -62,9 +64,10 @@ class View:
         """Boxes that the high-resolution variants look at one by one."""
         return images.tile(self.image.size)
 
-    def part(self, crop: Box) -> Image.Image:
-        """A crop as it is given to the processor."""
-        return self._fitted(images.crop(self.image, crop))
+    def part(self, crop: Box, change: str = "none") -> Image.Image:
+        """A crop as it is given to the processor; ``change`` as in ``Part``."""
+        made = images.CHANGES[known(change, images.CHANGES, "change")]
+        return self._fitted(made(self.image, crop))
 
     def _fitted(self, image: Image.Image) -> Image.Image:
         fitted, facts = self.vlm.fitted(image, self._fit), self.vlm.facts
@@ -72,26 +75,38 @@ class View:
         return fitted
 
     def ask(
-        self, question: str, crop: Box | None = None, max_new_tokens: int = 20
+        self,
+        question: str,
+        crop: Box | Shown | None = None,
+        max_new_tokens: int = 20,
     ) -> Answer:
         """The model's greedy answer from the image, or from [image, crop].
 
         Args:
             question: the question, without the prompt around it.
-            crop: a box in pixels of the original image.
+            crop: a box in pixels of the original image; or other pictures beside it.
             max_new_tokens: at most so many.
 
         Raises:
             ValueError: for a question that is empty or longer than the model reads, a
                 box that leaves the image, or no token to answer with.
         """
-        crop = None if crop is None else Box.of(crop)
+        shown = Shown.of(crop)
         # One after the other: in half precision a batch rounds otherwise, and the
         # plain answer must not depend on the crop. What may be too long comes first.
-        (text,) = answer([(self, question, crop)], max_new_tokens)
+        (text,) = answer([(self, question, shown)], max_new_tokens)
         (plain,) = answer([(self, question, None)], max_new_tokens)
         visible = self.vlm.visible(self.image.size, self._fit)
-        return Answer(text, plain, crop, visible=visible)
+        crops = tuple(part.box for part in shown.parts) if shown else ()
+        first, features = crops[0] if crops else None, self.features(question)
+        return Answer(text, plain, first, None, visible, crops[1:], features)
+
+    def features(self, question: str) -> dict[str, float]:
+        """How sure the plain answer's first token is (see ``gate.of_scores``)."""
+        if question not in self._features:
+            (first,) = self.vlm.run([self.whole.ask(question)])
+            self._features[question] = gate.of_scores(first.scores[0])
+        return self._features[question]
 
     def importance(self, question: str, method: str = "rel-att") -> Map:
         """Where the model looks for the answer.
@@ -187,7 +202,7 @@ class View:
     def close(self) -> None:
         """Free all that is kept; what is asked next is looked at anew."""
         self.whole.close()
-        self._said, self._maps, self._tiles = {}, {}, {}
+        self._said, self._maps, self._tiles, self._features = {}, {}, {}, {}
 
     def __enter__(self) -> View:
         return self
@@ -196,29 +211,30 @@ class View:
         self.close()
 
 
-Asked = tuple[View, str, Box | None]
-"""A question about a view's image, or about the image and a crop of it."""
+Asked = tuple[View, str, Box | Shown | None]
+"""A question about a view's image, or about it and what is shown beside it."""
 
 
 def answer(asked: Sequence[Asked], max_new_tokens: int = 20) -> list[str]:
     """Greedy answers to several questions at once.
 
     Args:
-        asked: a view, a question, and a crop of its image or None, any of which may
-            come several times; what was said already is not said again.
+        asked: a view, a question, and what is shown beside its image or None; any may
+            come several times, and what was said already is not said again.
         max_new_tokens: at most so many each.
 
     Raises:
         ValueError: for views of several models, or what can be no question.
     """
     most = whole(max_new_tokens, "max_new_tokens", 1)
+    cases = [(view, question, Shown.of(crop)) for view, question, crop in asked]
     keys = [
-        (view, (check_question(question), crop and tuple(crop), most))
-        for view, question, crop in asked
+        (view, (check_question(question), shown, most))
+        for view, question, shown in cases
     ]
     left = {
         key: case
-        for key, case in zip(keys, asked, strict=True)
+        for key, case in zip(keys, cases, strict=True)
         if key[1] not in key[0]._said
     }
     if left:
@@ -230,27 +246,50 @@ def answer(asked: Sequence[Asked], max_new_tokens: int = 20) -> list[str]:
 
 
 @torch.no_grad()
-def _prompts(asked: Sequence[Asked]) -> list[Prompt]:
+def _prompts(asked: Sequence[tuple[View, str, Shown | None]]) -> list[Prompt]:
     """Prompts of several views, all images and crops looked at, each once."""
-    wholes = [view.whole for view, _, _ in asked]
+    wholes = [view.whole for view, _, shown in asked if not _replaces(shown)]
     see(wholes)
-    parts = {(v, tuple(crop)): v.part(crop) for v, _, crop in asked if crop is not None}
-    vlm = wholes[0].vlm
-    seen = vlm.look_apart([*parts.values()]) if parts else []
-    crops = dict(zip(parts, seen, strict=True))
-    cropped = iter(
+    vlm = asked[0][0].vlm
+    parts = {
+        (view, part): view.part(*part)
+        for view, _, shown in asked
+        if shown
+        for part in shown.parts
+    }
+    seen = dict(zip(parts, vlm.look_apart([*parts.values()]), strict=True))
+    made = iter(
         vlm.follow(
             [
-                view.whole.case(question, crops[view, tuple(crop)])
-                for view, question, crop in asked
-                if crop is not None
+                _case(view, question, shown, [seen[view, part] for part in shown.parts])
+                for view, question, shown in asked
+                if shown is not None
             ]
         )
     )
     return [
-        view.whole.ask(question) if crop is None else next(cropped)
-        for view, question, crop in asked
+        view.whole.ask(question) if shown is None else next(made)
+        for view, question, shown in asked
     ]
+
+
+def _replaces(shown: Shown | None) -> bool:
+    """Whether the image itself is not shown as it is."""
+    return shown is not None and shown.order in ("alone", "same-tokens")
+
+
+def _case(view: View, question: str, shown: Shown, parts: list[Seen]) -> Case:
+    """What a prompt with pictures beside an image, or in its place, is made from."""
+    whole, vlm = view.whole, view.vlm
+    known(shown.order, ORDERS, "order")
+    if shown.order == "after":
+        return whole.case(question, parts)
+    if shown.order == "same-tokens":
+        count = sum(vlm.token_count(one) for one in (whole.seen, *parts))
+        parts = [vlm.look_at(whole.pictures, tokens=count)]
+    after = [whole.seen] if shown.order == "first" else []
+    words = vlm.words(question, [*parts, *after])
+    return words, [*parts, *after], vlm.begin(words, parts[0])
 
 
 class Pictures:
@@ -302,10 +341,10 @@ class Pictures:
         return prompt
 
     def case(
-        self, question: str, crop: Seen | None = None, answered: bool = True
+        self, question: str, parts: Sequence[Seen] = (), answered: bool = True
     ) -> Case:
-        """What a prompt about the pictures, or one and a crop of it, is made from."""
-        shown = [self.seen] if crop is None else [self.seen, crop]
+        """What a prompt about the pictures, or one and parts of it, is made from."""
+        shown = [self.seen, *parts]
         words = self.vlm.words(question, shown)
         prefixes = self.seen.prefixes
         if words.key not in prefixes:

@@ -234,16 +234,16 @@ def ratios(vlm: Adapter, dataset: str, samples: Iterable[Sample]) -> pd.DataFram
 def _ratios(vlm: Adapter, view: View, sample: Sample) -> Iterator[tuple[str, float]]:
     target, size = sample.boxes[0], view.image.size
     about, general, *others = (
-        attribution.attention_to_image(vlm, [view.whole.ask(text)])[0][0]
+        attribution.paper.attention_to_image(vlm, [view.whole.ask(text)])[0][0]
         for text in (looking.asked(sample), GENERAL_QUESTION, *PROMPTS)
     )
-    ours = view.placed(attribution.relative(about, general))
+    ours = view.placed(attribution.paper.relative(about, general))
     yield DEFINED, looking.attention_ratio(ours, target, size)
     yield ROUNDED, cell_ratio(ours, target, size, np.sum)
     yield POOLED, cell_ratio(ours, target, size, np.max)
     yield RAW, looking.attention_ratio(view.placed(about), target, size)
     for text, other in zip(PROMPTS, others, strict=True):
-        amap = view.placed(attribution.relative(about, other))
+        amap = view.placed(attribution.paper.relative(about, other))
         yield f"“{text}”", looking.attention_ratio(amap, target, size)
 
 

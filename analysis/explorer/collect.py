@@ -217,7 +217,7 @@ def by_head(vlm: Decoder, prompt: Prompt) -> np.ndarray:
 
     Returns:
         (layers, heads, rows, cols) float32. Its mean over heads is what
-        ``attribution.attention_to_image`` gives: a connector's heads are averaged
+        ``attribution.paper.attention_to_image`` gives: a connector's heads are averaged
         before it is multiplied in, as there.
     """
     (read,) = vlm.attend([prompt], range(len(vlm.attention)))
@@ -225,4 +225,6 @@ def by_head(vlm: Decoder, prompt: Prompt) -> np.ndarray:
     # Heads and layers take the place of images, so that each is folded by itself.
     chain, step = [read.reshape(-1, keys)], prompt.prefix.connector
     chain += [] if step is None else [step.mean(1)]
-    return attribution.to_image(chain, prompt).reshape(layers, heads, *prompt.grid)
+    return attribution.paper.to_image(chain, prompt).reshape(
+        layers, heads, *prompt.grid
+    )

@@ -110,8 +110,8 @@ def _with_mean(heads: np.ndarray) -> np.ndarray:
 def relative(about: np.ndarray, described: np.ndarray) -> np.ndarray:
     """The question's attention over the general prompt's, cell by cell.
 
-    Differs from ``attribution.relative``: a single head may give a cell nothing at all
-    for the general prompt, and the cell is then left at 0.
+    Differs from ``paper.relative``: a single head may give a cell nothing at all for
+    the general prompt, and the cell is then left at 0.
     """
     return np.divide(about, described, np.zeros_like(about), where=described > 0)
 

@@ -336,9 +336,9 @@ def plain_pure(vlm, picture):
         (gradient,) = torch.autograd.grad(score, pixels)
         grid = vlm.look_at([picture]).grid
         norms.append(vlm.facts.picture(gradient, grid).norm(dim=1)[0].numpy())
-    mask = attribution.detail_mask(vlm.fitted(picture), norms[0].shape)
+    mask = attribution.paper.detail_mask(vlm.fitted(picture), norms[0].shape)
     cells = norms[0] / norms[1] * mask
-    return attribution.cell_means(cells[None], grid)
+    return attribution.paper.cell_means(cells[None], grid)
 
 
 @pytest.mark.parametrize("method", PLAIN_MAPS)

@@ -73,7 +73,7 @@ def test_pixel_gradient_is_that_of_autograd_through_the_stock_model(vlm, picture
     logits.log_softmax(-1).max().backward()
     wanted = pixels.grad[0, 0].norm(dim=0)
     prompt = prompt_of(vlm.look(picture), QUESTION)
-    (found,) = attribution.pixel_gradient(vlm, [prompt])
+    (found,) = attribution.paper.pixel_gradient(vlm, [prompt])
     np.testing.assert_allclose(
         found[0], wanted, rtol=1e-3, atol=1e-6 * float(wanted.max())
     )

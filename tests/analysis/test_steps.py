@@ -40,10 +40,10 @@ def test_steps_of_pure_grad_lead_to_its_map(vlm, view, picture):
     about, general, ratio, detail, mask, masked, last = (
         amap.values for amap, _ in made.values()
     )
-    asked = attribution.pixel_gradient(vlm, [view.whole.ask(QUESTION)])[0][0]
-    described = attribution.pixel_gradient(vlm, [view.whole.ask(GENERAL_QUESTION)])[0][
-        0
-    ]
+    asked = attribution.paper.pixel_gradient(vlm, [view.whole.ask(QUESTION)])[0][0]
+    described = attribution.paper.pixel_gradient(
+        vlm, [view.whole.ask(GENERAL_QUESTION)]
+    )[0][0]
     np.testing.assert_allclose(about, asked, rtol=1e-5)
     np.testing.assert_allclose(general, described, rtol=1e-5)
     np.testing.assert_allclose(ratio, asked / described, rtol=1e-5)
@@ -67,7 +67,7 @@ def test_fewer_steps_are_cell_means_of_fewer_factors(view):
         ("ratio", made["ratio"]),
         ("ratio × mask", made["ratio"] * made["mask"]),
     ):
-        expected = attribution.cell_means(pixels[None], grid)[0]
+        expected = attribution.paper.cell_means(pixels[None], grid)[0]
         np.testing.assert_allclose(maps.pop(name).values, expected, rtol=1e-4)
     assert not maps
 

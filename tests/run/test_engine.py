@@ -9,9 +9,9 @@ from twins import prompt_of
 
 from vicrop import methods
 from vicrop.adapters import FAMILIES
+from vicrop.adapters.cache import branch
 from vicrop.adapters.decoder import Decoder
 from vicrop.attribution import GENERAL_QUESTION
-from vicrop.cache import branch
 from vicrop.pipeline import ViCrop
 from vicrop.run import datasets, loop
 from vicrop.run.batches import cheapest_first

@@ -21,7 +21,7 @@ from transformers import DynamicCache, GenerationConfig
 
 from vicrop import images
 from vicrop.adapters.adapter import Adapter
-from vicrop.attribution import attention_to_image, log_likelihood
+from vicrop.attribution.paper import attention_to_image, log_likelihood
 from vicrop.prompts import Prompt, Seen
 
 QUESTION = "What is in the image?"

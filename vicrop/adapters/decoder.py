@@ -10,7 +10,7 @@ Memory that runs out (``torch.OutOfMemoryError``) is the caller's to see. A prom
 prefix is given only what is finished, so that smaller batches can be asked next.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -21,8 +21,8 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
-from vicrop import cache as kept
 from vicrop import capture, geometry, images
+from vicrop.adapters import cache as kept
 from vicrop.adapters.facts import Facts
 from vicrop.prompts import (
     FirstToken,
@@ -49,6 +49,7 @@ class Decoder:
         text_model: its language model without the head.
         attention: the language model's self-attention modules, lowest first.
         layer: of the map, counted from 0.
+        heads: (layer, head) of ``gaze-heads``; empty where nobody has chosen any.
         image_token_id: the placeholder's.
         work: what the language model has done so far.
     """
@@ -60,6 +61,7 @@ class Decoder:
         self.text_model = self.model.get_decoder()
         self.head = self.model.get_output_embeddings()
         self.attention = [one.self_attn for one in self.text_model.layers]
+        self.heads: tuple[tuple[int, int], ...] = ()
         self.work = Work()
 
     @property
@@ -111,14 +113,21 @@ class Decoder:
         return picture.crop((left, top, right, bottom))
 
     @torch.no_grad()
-    def look_at(self, pictures: Sequence[Image.Image], graph: bool = False) -> Seen:
+    def look_at(
+        self, pictures: Sequence[Image.Image], graph: bool = False, tokens: int = 0
+    ) -> Seen:
         """Images of one size through the processor and the vision tower.
 
         Args:
             pictures: as they are given to the processor.
             graph: whether the way from the pixels is kept for gradients.
+            tokens: that each is to be worth, more than the processor would take; 0
+                for as many as it takes.
+
+        Raises:
+            ValueError: for ``tokens`` of a model that takes one size only.
         """
-        pixels, grid = self._pixels(pictures)
+        pixels, grid = self._pixels(pictures, tokens)
         with torch.set_grad_enabled(graph):
             seen = self.see(pixels.requires_grad_(graph), grid, len(pictures))
         if not graph:
@@ -128,6 +137,8 @@ class Decoder:
     @torch.no_grad()
     def look_apart(self, pictures: Sequence[Image.Image]) -> list[Seen]:
         """Images of any sizes as ``look_at`` sees each, the tower run once for all."""
+        if not pictures:
+            return []
         made = [self._pixels([one]) for one in pictures]
         grids = [grid for _, grid in made]
         features = self.facts.see(torch.cat([pixels for pixels, _ in made]), grids)
@@ -137,8 +148,13 @@ class Decoder:
             for (pixels, grid), own in zip(made, features, strict=True)
         ]
 
-    def _pixels(self, pictures: Sequence[Image.Image]) -> tuple[Tensor, tuple]:
-        pixels, grid = self.facts.pixels(pictures)
+    def _pixels(
+        self, pictures: Sequence[Image.Image], tokens: int = 0
+    ) -> tuple[Tensor, tuple]:
+        if tokens:
+            pixels, grid = self.facts.enlarged(pictures, tokens)
+        else:
+            pixels, grid = self.facts.pixels(pictures)
         return pixels.to(self.device, self.dtype), grid
 
     def see(self, pixels: Tensor, grid: tuple[int, int], count: int) -> Seen:
@@ -420,39 +436,80 @@ class Decoder:
     # Where prompts look, and what they say.
 
     @torch.no_grad()
-    def run(self, prompts: Sequence[Prompt]) -> list[FirstToken]:
+    def run(self, prompts: Sequence[Prompt], words: bool = False) -> list[FirstToken]:
         """Run prompts to their first answer tokens, for their maps and their answers.
 
         Args:
             prompts: about any images, or images and crops, of any lengths; what was
                 run already is not run again.
+            words: whether what all words look at is read along, in every layer.
         """
-        waiting = [one for one in dict.fromkeys(prompts) if one.first is None]
+        waiting = [
+            one
+            for one in dict.fromkeys(prompts)
+            if one.first is None or (words and one.first.words is None)
+        ]
         if waiting:
-            for prompt, first in zip(waiting, self._first(waiting), strict=True):
+            made = self._first(waiting, words=words)
+            for prompt, first in zip(waiting, made, strict=True):
                 prompt.first = first
         return [not_none(one.first) for one in prompts]
 
     def _first(
-        self, prompts: Sequence[Prompt], traced: bool = False
+        self, prompts: Sequence[Prompt], traced: bool = False, words: bool = False
     ) -> list[FirstToken]:
         """``run``, nothing kept; ``traced``: the map's row is one with a gradient."""
         self._fill(prompts, len(self.attention))
         module, top = self.attention[self.layer], self.text_model.layers[-1]
-        read = (
-            capture.trace_row(module) if traced else capture.read_rows([module], False)
-        )
+        if words:
+            read = capture.read_rows(self.attention, False, capture.all_rows)
+        elif traced:
+            read = capture.trace_row(module)
+        else:
+            read = capture.read_rows([module], False)
         # Nobody reads the other tokens of the last layer.
         with read as rows, capture.last_token_only([top.self_attn.o_proj, top.mlp]):
             hidden, cache = self._suffixes(prompts)
         cuts, counts = _cuts(prompts), [len(one.suffix) for one in prompts]
+        looked = self._words(prompts, rows) if words else [None] * len(prompts)
+        # Of the last token, heads are not told apart where all words were read.
+        last = rows[self.layer][:, -1:] if words else rows[0]
         scores = _each(self.logits(hidden[:, -1]), counts)
-        caches, own = kept.apart(cache, cuts), kept.parted(rows[0], cuts)
+        caches, own = kept.apart(cache, cuts), kept.parted(last, cuts)
         places = [
             None if one.positions is None else one.positions[..., -1:]
             for one in prompts
         ]
-        return list(map(FirstToken, scores, caches, places, own))
+        return list(map(FirstToken, scores, caches, places, own, looked))
+
+    def _words(
+        self, prompts: Sequence[Prompt], rows: Mapping[int, Tensor]
+    ) -> list[Tensor]:
+        """Each prompt's own of what was read of a batch (see ``attend_all``)."""
+        read = [
+            kept.parted(self.finite(rows[number], "attention weights"), _cuts(prompts))
+            for number in range(len(self.attention))
+        ]
+        return [
+            torch.stack([row[:, -len(one.suffix[0]) :, one.prefix.span] for row in own])
+            for one, *own in zip(prompts, *read, strict=True)
+        ]
+
+    @torch.no_grad()
+    def attend_all(self, prompts: Sequence[Prompt]) -> list[Tensor]:
+        """What every token behind the image attends to, in every layer.
+
+        Of prompts that will be answered, read on the answer's own pass.
+
+        Returns:
+            (layers, images, tokens, image tokens) of each prompt, mean over heads.
+        """
+        if all(prompt.answered for prompt in prompts):
+            return [not_none(one.words) for one in self.run(prompts, words=True)]
+        self._fill(prompts, len(self.attention))
+        with capture.read_rows(self.attention, row=capture.all_rows) as rows:
+            self._suffixes(prompts)
+        return self._words(prompts, rows)
 
     @torch.no_grad()
     def attend(self, prompts: Sequence[Prompt], layers: Sequence[int]) -> list[Tensor]:
@@ -507,6 +564,19 @@ class Decoder:
         prefix = self.begin(prompt.words, graph)
         prefix = graph.prefixes.setdefault(prompt.words.key, prefix)
         return self._anew(prompt, graph, prefix).scores, graph.pixels
+
+    def trace_features(self, prompt: Prompt) -> tuple[Tensor, Tensor]:
+        """Scores of the first answer token, and the features that they were made from.
+
+        Returns:
+            (images, vocabulary), and (images, tokens, hidden) of the vision tower, a
+            leaf of their graph.
+        """
+        seen = prompt.seen[0]
+        features = seen.features.detach().requires_grad_()
+        leaf = Seen(seen.pixels, features, seen.grid)
+        prefix = self.begin(prompt.words, leaf)
+        return self._anew(prompt, leaf, prefix).scores, features
 
     def _anew(
         self, prompt: Prompt, seen: Seen, prefix: Prefix, traced: bool = False

@@ -122,6 +122,20 @@ class Facts(ABC):
 
     # What most families say alike.
 
+    def enlarged(
+        self, pictures: Sequence[Image.Image], tokens: int
+    ) -> tuple[Tensor, Grid]:
+        """``pixels`` of pictures that are each worth about so many image tokens.
+
+        Raises:
+            ValueError: for a family that takes one size only.
+        """
+        raise ValueError(
+            f"family {self.family!r} takes pictures of one size, so none can be worth "
+            f"{tokens} tokens; same-tokens is for models of free resolution, and "
+            "full-twice is its kin"
+        )
+
     def positions(self, ids: Tensor, grids: Sequence[Grid]) -> Tensor | None:
         """(axes, 1, tokens) of a prompt's tokens; None if the model just counts."""
         return None

@@ -101,7 +101,9 @@ def _adapter(spec: ModelSpec, model: nn.Module, processor: Any) -> Adapter:
             "load it from the model's own folder"
         )
     _check_weights(model)
-    return Adapter(kind(model, processor, **spec.options), spec.layer)
+    made = Adapter(kind(model, processor, **spec.options), spec.layer)
+    made.heads = tuple((layer, head) for layer, head in spec.heads)
+    return made
 
 
 def _family_of(classes: Sequence[str], said: str) -> str:

@@ -1,6 +1,6 @@
 """Qwen2.5-VL: an image at its own ratio, its tokens placed by row and column."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -61,8 +61,23 @@ class Qwen25VL(Facts):
         Raises:
             ValueError: for images that do not come out in the same shape.
         """
+        return self._processed(pictures, self._bounds)
+
+    def enlarged(
+        self, pictures: Sequence[Image.Image], tokens: int
+    ) -> tuple[Tensor, Grid]:
+        """At most so many tokens, as many as rows of the pictures' ratio give."""
+        width, height = pictures[0].size
+        rows = min(max(1, round((tokens * height / width) ** 0.5)), tokens)
+        cols, side = tokens // rows, self.patch_px
+        larger = [one.resize((cols * side, rows * side)) for one in pictures]
+        return self._processed(larger, {"longest_edge": tokens * side**2})
+
+    def _processed(
+        self, pictures: Sequence[Image.Image], bounds: Mapping[str, int]
+    ) -> tuple[Tensor, Grid]:
         process = self.processor.image_processor
-        size = {**dict(process.size), **self._bounds}
+        size = {**dict(process.size), **bounds}
         made = process(images=[*pictures], size=size, return_tensors="pt")
         shapes = {tuple(shape) for shape in made["image_grid_thw"].tolist()}
         if len(shapes) > 1:

@@ -71,6 +71,7 @@ class ModelSpec:
         size_gb: of the download, safetensors alone.
         parameters: of the model.
         grid: (rows, cols) of its map; for a square image where that depends on it.
+        heads: (layer, head) of ``gaze-heads``, chosen on validation data.
         options: of the family, where not its defaults.
         reads: the only data sets that it has learnt to read, by how their keys begin.
     """
@@ -83,6 +84,7 @@ class ModelSpec:
     size_gb: float = 0.0
     parameters: float = 0.0
     grid: tuple[int, int] | None = None
+    heads: tuple[tuple[int, int], ...] = ()
     options: Mapping[str, int] = field(default_factory=dict)
     reads: str = ""
 

@@ -19,11 +19,13 @@ import torch
 from PIL import Image
 
 from vicrop import attribution, geometry, images, pipeline
+from vicrop.gate import Gate
+from vicrop.pipeline import Chosen
 from vicrop.run import datasets
 from vicrop.run.folder import RunFolder
 from vicrop.run.progress import ASKED_TO_END
 from vicrop.run.records import RunConfig, Sample
-from vicrop.types import Box, Map
+from vicrop.types import Box, Shown
 from vicrop.view import View, Views, answer, describe, see
 
 if TYPE_CHECKING:
@@ -182,11 +184,11 @@ class Batches:
                 if not kind.traced:
                     describe(looks, kind)
             asked = [v.whole.ask(s.short_question or s.question) for s, v in seen]
-            self.look.vlm.run(asked)
+            self.look.vlm.run(asked, words=any(kind.words for kind in self._kinds()))
         wanted = dict.fromkeys(
             (view, sample.question, box)
             for sample, view in seen
-            for box in (None, *self._boxes(sample, view))
+            for box in (None, *self._shown(sample, view))
         )
         answer(list(wanted), self.order[0].config.max_new_tokens)
 
@@ -209,10 +211,10 @@ class Batches:
             kind.from_pixels or (kind.traced and whole) for kind in self._kinds()
         )
 
-    def _boxes(self, sample: Sample, view: View) -> list:
-        """What each run that has yet to answer a sample will crop."""
+    def _shown(self, sample: Sample, view: View) -> list[Shown | None]:
+        """What each run that has yet to answer a sample will show beside its image."""
         tasks = [task for task in self.order if task.lacks(sample)]
-        return [choose(view, sample, task.config)[0] for task in tasks]
+        return [choose(view, sample, task.config).shown for task in tasks]
 
 
 def _size(task: Task) -> int:
@@ -229,25 +231,86 @@ def _size(task: Task) -> int:
 def cheapest_first(method: str) -> int:
     """Sorts the methods that are asked about one image so that least is run twice."""
     kind = attribution.MAPS.get(method)
-    if kind is None or not kind.traced:
-        return 2
-    return 0 if kind.from_pixels else 1
+    if kind is None or not (kind.traced or kind.words):
+        return 3
+    return 0 if kind.from_pixels else 1 if kind.traced else 2
 
 
-def choose(
-    view: View, sample: Sample, config: RunConfig
-) -> tuple[Box | None, Map | None]:
-    """A run's crop for a sample, and the map that chose it.
+def choose(view: View, sample: Sample, config: RunConfig) -> Chosen:
+    """What a run shows for a sample, and why.
 
     Raises:
-        ValueError: as ``crop_of``; or if the run whose boxes are taken has none.
+        ValueError: as ``pipeline.choose``; or if the run has none whose are taken.
     """
     if config.boxes_from is not None:
-        return recorded_box(config.boxes_from, sample), None
+        return Chosen(Shown.of(recorded_box(config.boxes_from, sample)))
+    about = (
+        partner(sample, config.dataset) if config.crop_policy == "swapped" else sample
+    )
     # A sample's random box depends on the seed and its id, not on its place in the run.
     rng = np.random.default_rng((config.seed, zlib.crc32(sample.id.encode())))
-    question = sample.short_question or sample.question
-    return pipeline.crop_of(view, question, config.method, sample.boxes, rng)
+    return pipeline.choose(
+        view,
+        sample.question,
+        about.short_question or about.question,
+        config.method,
+        about.boxes,
+        rng,
+        config.crop_policy,
+        config.crops,
+        gate_of(config),
+    )
+
+
+def partner(sample: Sample, dataset: str) -> Sample:
+    """The next question about the same image, whose crop is shown in its place.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    alike = _by_image(dataset)[sample.image_path]
+    place = [one.id for one in alike].index(sample.id)
+    if len(alike) < 2:
+        raise ValueError(
+            f"sample {sample.id} is the only question about {sample.image_path}, so "
+            "there is no other's crop to swap in; use a data set with several an image"
+        )
+    return alike[(place + 1) % len(alike)]
+
+
+@lru_cache(maxsize=4)
+def _by_image(dataset: str) -> dict[str, list[Sample]]:
+    found: dict[str, list[Sample]] = {}
+    for sample in datasets.load(dataset):
+        found.setdefault(sample.image_path, []).append(sample)
+    return found
+
+
+def gate_of(config: RunConfig) -> Gate | None:
+    """A run's gate, if it has one.
+
+    Raises:
+        ValueError: for calibration on other methods, or on what is judged.
+    """
+    if config.gate is None:
+        return None
+    return _calibrated(config.gate, config.gate_feature, config.gate_alpha)
+
+
+@lru_cache(maxsize=8)
+def _calibrated(folder: str, feature: str, alpha: float) -> Gate:
+    records = RunFolder(Path(folder)).records()
+    repaired = [
+        record.features[feature]
+        for record in records
+        if not _right(record.plain_score) and _right(record.score)
+        if feature in record.features
+    ]
+    return Gate.calibrated(feature, repaired, alpha)
+
+
+def _right(score: float | None) -> bool:
+    return score is not None and score >= 0.5
 
 
 def recorded_box(folder: str, sample: Sample) -> Box:

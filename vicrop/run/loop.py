@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from vicrop import boxes, scoring
+from vicrop.pipeline import answer_chosen
 from vicrop.run import datasets, provenance
 from vicrop.run.batches import Batches, Looker, cheapest_first, choose
 from vicrop.run.folder import RunFolder
@@ -182,9 +182,8 @@ def answer_one(
 
 def answer_sample(view: View, config: RunConfig, sample: Sample) -> Answer:
     """One sample's answers, box and map."""
-    box, amap = choose(view, sample, config)
-    said = view.ask(sample.question, box, config.max_new_tokens)
-    return replace(said, amap=amap)
+    chosen = choose(view, sample, config)
+    return answer_chosen(view, sample.question, chosen, config.max_new_tokens)
 
 
 def _record(
@@ -196,7 +195,8 @@ def _record(
     )
     covered = None
     if answer.box is not None and sample.boxes:
-        covered = round(boxes.coverage(answer.box, sample.boxes[0]), 6)
+        crops, target = (answer.box, *answer.further), sample.boxes[0]
+        covered = round(max(boxes.coverage(crop, target) for crop in crops), 6)
     return Record(
         id=sample.id,
         question=sample.question,
@@ -210,6 +210,9 @@ def _record(
         size=datasets.object_size(sample, size),
         coverage=covered,
         meta=sample.meta,
+        further=answer.further,
+        features=dict(answer.features),
+        gated=answer.gated,
     )
 
 

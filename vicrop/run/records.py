@@ -164,6 +164,16 @@ class RunConfig(_Strict):
     """KEY=VALUE of the model's family, e.g. max_pixels=200704."""
     boxes_from: Annotated[str | None, AfterValidator(_resolved)] = None
     """Crop the boxes of this run's folder again; no map is made."""
+    crop_policy: Annotated[str, AfterValidator(methods.policy)] = "single"
+    """How the crop is shown, e.g. single, funnel, top-k, mask, blank."""
+    crops: Annotated[int, Field(ge=1)] = 2
+    """Of top-k, components and union, at most."""
+    gate: Annotated[str | None, AfterValidator(_resolved)] = None
+    """Folder of a run on validation data; crop only where its gate says so."""
+    gate_feature: Annotated[str, AfterValidator(methods.gate_feature)] = "probability"
+    """What the gate goes by: of the plain answer, or map-entropy, map-spread."""
+    gate_alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of repairable answers that the gate may miss."""
     shard: Annotated[int, Field(ge=0)] = 0
     """Which part, from 0."""
     shards: Annotated[int, Field(ge=1)] = 1
@@ -201,6 +211,9 @@ class RunConfig(_Strict):
             "" if self.dtype == "float32" else self.dtype,
             "" if self.max_new_tokens == 20 else f"tokens{self.max_new_tokens}",
             f"boxes-of-{Path(self.boxes_from).name}" if self.boxes_from else "",
+            "" if self.crop_policy == "single" else self.crop_policy,
+            "" if self.crops == 2 else f"crops{self.crops}",
+            self._gated,
             *(f"{key}{value}" for key, value in sorted(self.options.items())),
         ]
         name = re.sub(r"[^\w.-]", "-", "__".join(filter(None, parts)))
@@ -208,6 +221,13 @@ class RunConfig(_Strict):
             return name
         short = name.encode()[: LONGEST_NAME - 9].decode(errors="ignore")
         return f"{short}-{_digest(name, 8)}"
+
+    @property
+    def _gated(self) -> str:
+        if self.gate is None:
+            return ""
+        name = Path(self.gate).name
+        return f"gate-{self.gate_feature}-{self.gate_alpha:g}-{_digest(name, 6)}"
 
     def identity(self) -> dict[str, Any]:
         """What the records depend on, by parameter; shards of a run share it."""
@@ -267,8 +287,12 @@ class Record(_Sealed):
         score: of ``answer``, in [0, 1].
         box: the crop; None if there was none.
         size: object size S, area of the first ground-truth box over the image's area.
-        coverage: share of the first ground-truth box that lies in the crop.
+        coverage: share of the first ground-truth box that lies in the crop; of several
+            crops, in the one that holds most.
         meta: the sample's, category and the like, so that records can be read alone.
+        further: crops that were given beside the first.
+        features: how sure the plain answer is, and how clear the map (see ``gate``).
+        gated: whether a gate kept the plain answer.
         error: why the sample failed; None if it did not.
     """
 
@@ -284,6 +308,9 @@ class Record(_Sealed):
     size: float | None = None
     coverage: float | None = None
     meta: dict[str, Any] = {}
+    further: tuple[Box, ...] = ()
+    features: dict[str, float] = {}
+    gated: bool = False
     error: str | None = None
 
 

@@ -163,11 +163,37 @@ def check(config: RunConfig, weights: str | None = None) -> None:
     for one in (config, whole):
         RunFolder.of(one).check_identity(identity)
     _check_maps(config)
+    _check_gate(config)
     taken = config.boxes_from and RunFolder(config.boxes_from)
     if taken and not any(line.record and line.record.box for line in taken.lines()):
         raise ValueError(
             f"boxes_from is {config.boxes_from!r}, which holds no {RECORDS} with "
             "boxes; give the folder of a run that crops, as `vicrop run` prints it"
+        )
+
+
+def _check_gate(config: RunConfig) -> None:
+    """Refuse a gate that was calibrated on what it is judged by, or otherwise."""
+    if config.gate is None:
+        return
+    meta = RunFolder(config.gate).meta()
+    if not meta.get("finished"):
+        raise ValueError(
+            f"gate is {config.gate!r}, which holds no finished run to calibrate on; "
+            "give the folder of a run of the same model and method on validation data"
+        )
+    other = RunConfig(**meta["config"])
+    for name in ("model", "method", "crop_policy"):
+        mine, theirs = getattr(config, name), getattr(other, name)
+        if mine != theirs:
+            raise ValueError(
+                f"the gate's run has {name} {theirs!r}, this run {mine!r}; calibrate "
+                "with the same"
+            )
+    if other.dataset == config.dataset:
+        raise ValueError(
+            f"the gate was calibrated on {other.dataset}, which this run is judged by; "
+            "calibrate on other data, such as a validation split"
         )
 
 

@@ -1,14 +1,11 @@
-"""The paper's maps: where a model looks for the answer to a question.
+"""The paper's maps: what prompts say about their images, and how that is combined.
 
-A map is what prompts say about their images (``of_prompts``), and how the question's
-and the general prompt's are put together (``combine``). A new map is one such pair
-and one line in ``MAPS``. All arrays are of several images at once: (images, …).
+All arrays are of several images at once: (images, …).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vicrop import images, methods
+from vicrop import images
 from vicrop.prompts import Grid, Prompt
-from vicrop.types import known
 
 if TYPE_CHECKING:
     from vicrop.adapters.decoder import Decoder
@@ -190,93 +186,3 @@ def cell_means(values: np.ndarray, grid: Grid) -> np.ndarray:
     rows, cols = grid
     cells = values.reshape(count, rows, height // rows, cols, width // cols)
     return cells.mean((2, 4)).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Attribution:
-    """One kind of map.
-
-    Attributes:
-        of_prompts: (vlm, prompts) -> (images, …) of each.
-        combine: (question's array, general prompt's or None, pictures, grid) ->
-            (images, rows, cols).
-        needs_general: whether the general prompt is asked too.
-        tiles: most that are run as one batch. One where the whole graph is kept for
-            its gradient, some 5 GB a tile of a 7B model (estimate).
-        from_pixels: whether gradients go down to the pixels.
-        traced: whether the pass is made for a gradient. Where several methods are
-            asked, these come first: plain answers go on from their passes.
-    """
-
-    of_prompts: Callable[[Decoder, Sequence[Prompt]], list[np.ndarray]]
-    combine: Callable[..., np.ndarray]
-    needs_general: bool = True
-    tiles: int = 8
-    from_pixels: bool = False
-    traced: bool = False
-
-
-MAPS = {
-    "rel-att": Attribution(attention_to_image, relative),
-    "grad-att": Attribution(
-        weighted_attention, alone, needs_general=False, traced=True
-    ),
-    "pure-grad": Attribution(
-        pixel_gradient, filtered, tiles=1, from_pixels=True, traced=True
-    ),
-    "raw-att": Attribution(attention_to_image, alone, needs_general=False),
-    "floor-att": Attribution(attention_to_image, floored),
-}
-
-
-def get(method: str) -> Attribution:
-    """A kind of map by its key.
-
-    Raises:
-        ValueError: for an unknown key.
-    """
-    return MAPS[known(method, MAPS, "map")]
-
-
-def split(method: str) -> tuple[str, bool]:
-    """A map's key without ``-high``, and whether it had that."""
-    kind = str(method).removesuffix(methods.HIGH)
-    get(kind)
-    return kind, kind != method
-
-
-def compute(
-    method: str,
-    vlm: Decoder,
-    question: Any,
-    general: Any = None,
-    image: Image.Image | None = None,
-) -> np.ndarray:
-    """A map from ready-made inputs, without a View.
-
-    Args:
-        method: key of ``MAPS``.
-        vlm: the model.
-        question: what its processor returns for the image and the question
-            (``input_ids``, ``pixel_values``, …).
-        general: the same for the image and the general question, where needed.
-        image: the image itself, all of which the model saw, for pure-grad's high-pass.
-
-    Returns:
-        (rows, cols) float32.
-
-    Raises:
-        ValueError: for an unknown method, or a general prompt or image that is missing.
-    """
-    kind = get(method)
-    if kind.needs_general and general is None:
-        raise ValueError(f"{method} divides by a general prompt; pass general=")
-    if kind.combine is filtered and image is None:
-        raise ValueError(f"{method} filters by the image's detail; pass image=")
-    asked, described = vlm.read(question), None
-    (about,) = kind.of_prompts(vlm, [asked])
-    if kind.needs_general:
-        prompt = vlm.read(general, prefix=asked.prefix)
-        (described,) = kind.of_prompts(vlm, [prompt])
-    pictures = [] if image is None else [images.to_rgb(image)]
-    return kind.combine(about, described, pictures, asked.grid)[0]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from vicrop import cache as kept
+from vicrop.adapters import cache as kept
 
 IDS = torch.arange(22).reshape(2, 11)
 
