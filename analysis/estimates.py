@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from vicrop.run import stats
-from vicrop.run.stats import Estimate, summary
+from vicrop.run.stats import Estimate
+from workflow.tables import summary
 
 UNTOLD = "cannot be told"
 """The verdict on an estimate without an interval."""

@@ -15,7 +15,7 @@ import pandas as pd
 import typer
 
 from vicrop import paths
-from vicrop.run import jsonl, stats
+from vicrop.run import jsonl
 from vicrop.run.stats import Estimate
 from workflow import tables
 
@@ -61,7 +61,7 @@ def measured() -> Numbers:
 
 
 def _of_model(runs: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    made = {name: stats.summary(runs[name]) for name in (PLAIN, *METHODS)}
+    made = {name: tables.summary(runs[name]) for name in (PLAIN, *METHODS)}
     return {
         "plain": _plain(made[PLAIN].score),
         "gains": {name: _plain(made[name].gain) for name in METHODS},

@@ -76,7 +76,7 @@ class Evidence:
     @cached_property
     def runs(self) -> dict[tuple[str, str, str], RunFolder]:
         """By model, method and data set: the run over most samples."""
-        made = [(RunConfig(**run.meta()["config"]), run) for run in results.find()]
+        made = [(RunConfig(**run.meta()["config"]), run) for run in tables.find()]
         made.sort(key=lambda one: -(one[0].limit or sys.maxsize))
         found: dict[tuple[str, str, str], RunFolder] = {}
         for config, run in reversed(made):  # of equals the first stays

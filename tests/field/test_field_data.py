@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from analysis import failures
 from vicrop.cli import app
-from vicrop.run import checks, datasets, loop, results, scores, shards, stats
+from vicrop.run import checks, datasets, loop, results, scores, shards
 from vicrop.run.folder import RunFolder
 from vicrop.run.progress import Tally
 from vicrop.run.records import Record, RunConfig, Sample
 from vicrop.types import Answer
-from workflow import replay
+from workflow import replay, tables
 
 PLAIN = {"id": "a", "question": "où?", "labels": ["4"], "image_path": "0.png"}
 NAN = float("nan")
@@ -551,7 +551,7 @@ def test_run_of_unlabelled_questions_ends_well_on_the_command_line(config):
 def test_summary_leaves_unscored_answers_out(config):
     """Case 14: of a run's table, they are no errors."""
     frame = results.table(of_run(config, [0, 3]))
-    made = stats.summary(frame)
+    made = tables.summary(frame)
     assert (made.n, made.errors) == (4, 0)
     assert made.score.value == frame["score"].mean()
 

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from vicrop.run import results, stats
+from vicrop.run import results
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import Record, RunConfig
 from vicrop.types import Box
@@ -39,20 +39,6 @@ def write(run, *records):
     run.records_file.write_text("".join(one.line() for one in records))
 
 
-def test_find_lists_finished_runs_of_the_models_asked_for(results_folder):
-    for name, model, finished in (("b", "x", 1), ("a", "y", 1), ("c", "x", 0)):
-        folder = RunFolder(results_folder / "runs" / name)
-        write(folder)
-        folder.write_meta({"config": {"model": model}, "finished": bool(finished)})
-    assert [run.folder.name for run in results.find()] == ["a", "b"]
-    assert [run.folder.name for run in results.find("x")] == ["b"]
-    assert results.find("z") == []
-
-
-def test_find_without_any_run_is_empty(results_folder):
-    assert results.find() == []
-
-
 def test_table_has_a_row_a_sample_and_keeps_failures(run):
     write(run, record("a", size=0.004), failed("b"))
     frame = results.table(run)
@@ -73,8 +59,8 @@ def test_table_of_failures_only_has_no_scores(run):
 def test_a_failed_sample_counts_in_its_size_group(run):
     write(run, record("ok", size=0.1), failed("failed", size=0.001), failed("no box"))
     groups = results.by_group(results.table(run))
-    made = {name: stats.summary(rows) for name, rows in groups.items()}
-    counted = {name: (one.n, one.errors) for name, one in made.items()}
+    made = {name: rows["error"].isna() for name, rows in groups.items()}
+    counted = {name: (one.sum(), (~one).sum()) for name, one in made.items()}
     assert counted == {"small": (0, 1), "large": (1, 0)}
 
 

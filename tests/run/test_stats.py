@@ -1,7 +1,6 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,26 +129,6 @@ def test_five_fixed_and_one_broken_has_the_p_of_a_table():
 def test_a_score_counts_as_right_from_a_half_on():
     changes = stats.changes([0.49, 0.5, 0.3], [0.5, 0.4, 0.4])
     assert (changes.fixed, changes.broken) == (1, 1)
-
-
-def frame(rows):
-    made = pd.DataFrame(rows, columns=["plain_score", "score", "error"])
-    return made.assign(image=made.index)
-
-
-def test_summary_leaves_failed_samples_out():
-    rows = [(0.0, 1.0, None), (1.0, 1.0, None), (None, None, "ValueError: x")]
-    summary = stats.summary(frame(rows))
-    assert (summary.n, summary.errors) == (2, 1)
-    assert (summary.plain.value, summary.score.value) == (0.5, 1.0)
-    assert summary.gain.value == 0.5
-    assert summary.changes.fixed == 1
-
-
-def test_summary_of_failures_only_is_empty():
-    summary = stats.summary(frame([(None, None, "ValueError: x")]))
-    assert (summary.n, summary.errors) == (0, 1)
-    assert math.isnan(summary.gain.value) and summary.changes.p == 1
 
 
 def test_estimate_is_written_with_its_interval():

@@ -1,3 +1,7 @@
+import math
+
+import pandas as pd
+
 from vicrop import methods
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import Record, RunConfig
@@ -51,3 +55,37 @@ def test_of_group_keeps_one_group_and_drops_empty_runs(results_folder):
     small = tables.of_group(runs, "small")
     assert [list(rows.index) for rows in small.values()] == [["a"]]
     assert tables.of_group(runs, "medium") == {}
+
+
+def test_find_lists_finished_runs_of_the_models_asked_for(results_folder):
+    for name, model, finished in (("b", "x", 1), ("a", "y", 1), ("c", "x", 0)):
+        folder = RunFolder(results_folder / "runs" / name)
+        folder.folder.mkdir(parents=True)
+        folder.write_meta({"config": {"model": model}, "finished": bool(finished)})
+    assert [run.folder.name for run in tables.find()] == ["a", "b"]
+    assert [run.folder.name for run in tables.find("x")] == ["b"]
+    assert tables.find("z") == []
+
+
+def test_find_without_any_run_is_empty(results_folder):
+    assert tables.find() == []
+
+
+def frame(rows):
+    made = pd.DataFrame(rows, columns=["plain_score", "score", "error"])
+    return made.assign(image=made.index)
+
+
+def test_summary_leaves_failed_samples_out():
+    rows = [(0.0, 1.0, None), (1.0, 1.0, None), (None, None, "ValueError: x")]
+    summary = tables.summary(frame(rows))
+    assert (summary.n, summary.errors) == (2, 1)
+    assert (summary.plain.value, summary.score.value) == (0.5, 1.0)
+    assert summary.gain.value == 0.5
+    assert summary.changes.fixed == 1
+
+
+def test_summary_of_failures_only_is_empty():
+    summary = tables.summary(frame([(None, None, "ValueError: x")]))
+    assert (summary.n, summary.errors) == (0, 1)
+    assert math.isnan(summary.gain.value) and summary.changes.p == 1

@@ -4,19 +4,11 @@ from typing import Any
 
 import pandas as pd
 
-from vicrop import paths
-from vicrop.run.folder import META, RunFolder
+from vicrop.run.folder import RunFolder
 from vicrop.run.records import Record, RunConfig
 
 SIZE_GROUPS = {"small": (0.0, 0.005), "medium": (0.005, 0.05), "large": (0.05, 1.01)}
 """The paper's groups of object size S (section 3), from (inclusive) to."""
-
-
-def find(*models: str) -> list[RunFolder]:
-    """All finished runs, by name; only those of ``models`` if any are given."""
-    runs = [RunFolder(file.parent) for file in sorted(paths.runs().glob(f"*/{META}"))]
-    made = [run for run in runs if run.meta().get("finished")]
-    return [run for run in made if not models or run.config().model in models]
 
 
 def table(run: RunFolder) -> pd.DataFrame:

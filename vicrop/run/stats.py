@@ -240,34 +240,3 @@ def flips(net: np.ndarray) -> float:
     chances = reduce(np.convolve, parts)
     apart = abs(2 * np.arange(len(chances)) - len(chances) + 1)
     return min(1.0, float(chances[apart >= abs(net.sum())].sum()))
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A run in numbers: its answers against the plain ones of the same samples."""
-
-    n: int
-    errors: int
-    plain: Estimate
-    score: Estimate
-    gain: Estimate
-    changes: Changes
-
-
-def summary(frame: pd.DataFrame) -> Summary:
-    """What a run's table says (see ``results.table``).
-
-    Args:
-        frame: one row a sample, with ``score``, ``plain_score``, ``error`` and
-            ``image``; samples that failed or have no score are left out.
-    """
-    kept = frame.dropna(subset=["plain_score", "score"])
-    before, after, images = kept["plain_score"], kept["score"], kept["image"]
-    return Summary(
-        n=len(kept),
-        errors=int(frame["error"].notna().sum()),
-        plain=accuracy(before, images),
-        score=accuracy(after, images),
-        gain=gain(before, after, images),
-        changes=changes(before, after, images),
-    )
