@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from itertools import takewhile, zip_longest
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -106,13 +106,11 @@ class Case:
         vlm: a model of the family.
         image: upright RGB.
         question: the question.
-        inputs: what the stock processor returns for them, if the caller gave it.
     """
 
     vlm: Adapter
     image: Image.Image
     question: str
-    inputs: Any = None
 
     @cached_property
     def seen(self) -> Seen:
@@ -492,18 +490,12 @@ def two_images(case: Case) -> str:
 @relied_on
 def stock_answer(case: Case) -> str:
     """The tokens are those of the stock model's own ``generate``."""
-    vlm, inputs = case.vlm, case.inputs
-    prompt = case.prompt if inputs is None else vlm.read(inputs)
+    vlm, prompt = case.vlm, case.prompt
     try:
-        found = stock_tokens(vlm, inputs or stock_inputs(case))
+        found = stock_tokens(vlm, stock_inputs(case))
     except Exception as error:  # each family's generate asks for inputs of its own
-        if inputs is not None:
-            raise
-        raise Found(
-            "not possible",
-            f"the stock model wants other inputs ({told(error)}); pass the processor's "
-            "as inputs=",
-        ) from error
+        note = f"the stock model wants other inputs ({told(error)})"
+        raise Found("not possible", note) from error
     ours = tokens_of(vlm, prompt)
     same_tokens(case, prompt, ours, found)
     return f"{len(ours)} tokens"
@@ -531,7 +523,6 @@ def check(
     vlm: Adapter,
     image: images.ImageLike | None = None,
     question: str = QUESTION,
-    inputs: Any = None,
 ) -> Report:
     """Look whether a family's facts are what the method relies on.
 
@@ -542,16 +533,13 @@ def check(
         vlm: a model of the family, with its processor.
         image: to look at; None for a drawn one.
         question: to ask.
-        inputs: what the stock processor returns for the family's prompt with this
-            image and question, to hold the stock model's own answer against; None to
-            build them from the facts' tokens and pixels.
 
     Raises:
         RuntimeError: if the model was wrapped without a processor.
     """
     vlm.processor  # noqa: B018 (raises where there is none)
     picture = default_image() if image is None else images.load(image)
-    case = Case(vlm, picture, question, inputs)
+    case = Case(vlm, picture, question)
     return Report(type(vlm.facts).__name__, tuple(_rows(case)))
 
 
