@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -21,6 +22,29 @@ def find(*models: str) -> list[RunFolder]:
     runs = [RunFolder(file.parent) for file in sorted(paths.runs().glob(f"*/{META}"))]
     made = [run for run in runs if run.meta().get("finished")]
     return [run for run in made if not models or run.config().model in models]
+
+
+def load(model: str, method: str, dataset: str, **changes: Any) -> pd.DataFrame:
+    """The table of a finished run over the whole data set.
+
+    Args:
+        model: key.
+        method: key.
+        dataset: key.
+        **changes: what else of its ``RunConfig`` is not the default, such as ``fit``.
+
+    Raises:
+        FileNotFoundError: if there is none, naming the command that makes it.
+    """
+    config = RunConfig(model=model, method=method, dataset=dataset, **changes)
+    run = RunFolder.of(config)
+    if not run.meta().get("finished"):
+        asked = {"model": model, "method": method, "dataset": dataset, **changes}
+        words = " ".join(f"--{key} {value}" for key, value in asked.items())
+        raise FileNotFoundError(
+            f"no finished run in {run.folder}; make it with `vicrop run {words}`"
+        )
+    return results.table(run)
 
 
 def label(config: RunConfig) -> str:

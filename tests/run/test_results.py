@@ -4,7 +4,7 @@ import pytest
 
 from vicrop.run import results
 from vicrop.run.folder import RunFolder
-from vicrop.run.records import Record, RunConfig
+from vicrop.run.records import Record
 from vicrop.types import Box
 
 
@@ -88,38 +88,3 @@ def test_size_groups_are_the_papers(size, group):
 def test_every_line_of_the_file_is_json(run):
     write(run, record("a"))
     assert json.loads(run.records_file.read_text())["box"] == [0, 0, 5, 5]
-
-
-def finish(model="tiny-llava", method="rel-att", dataset="plates", **changes):
-    """A finished run of two records on the disk."""
-    config = RunConfig(model=model, method=method, dataset=dataset, **changes)
-    run = RunFolder.of(config)
-    write(run, record("a", size=0.001), record("b", size=0.1))
-    meta = {"config": json.loads(config.model_dump_json()), "finished": True}
-    run.write_meta(meta | {"seconds": 3.0, "answered": 2, "peak_memory_mb": 500})
-    return run
-
-
-def test_finished_run_is_loaded_by_its_keys(results_folder):
-    finish()
-    assert list(results.load("tiny-llava", "rel-att", "plates").index) == ["a", "b"]
-
-
-def test_missing_run_names_the_command_that_makes_it(results_folder):
-    with pytest.raises(FileNotFoundError, match="`vicrop run --model tiny-llava --met"):
-        results.load("tiny-llava", "rel-att", "plates")
-
-
-def test_unfinished_run_is_not_loaded(results_folder):
-    run = finish()
-    run.write_meta({**run.meta(), "finished": False})
-    with pytest.raises(FileNotFoundError, match="no finished run"):
-        results.load("tiny-llava", "rel-att", "plates")
-
-
-def test_run_of_another_fit_or_geometry_is_loaded_by_it(results_folder):
-    finish(geometry="upstream")
-    keys = ("tiny-llava", "rel-att", "plates")
-    assert len(results.load(*keys, geometry="upstream")) == 2
-    with pytest.raises(FileNotFoundError, match="__squash; .* --dataset plates --fit"):
-        results.load(*keys, fit="squash")

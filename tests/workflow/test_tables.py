@@ -1,6 +1,7 @@
 import math
 
 import pandas as pd
+import pytest
 
 from vicrop import methods
 from vicrop.run.folder import RunFolder
@@ -20,6 +21,32 @@ def finish(model="tiny-llava", method="rel-att", dataset="plates", **changes):
     made = (record("a", 0.001), record("b", 0.1))
     run.records_file.write_text("".join(one.line() for one in made))
     run.write_meta({"config": config.model_dump(mode="json"), "finished": True})
+    return run
+
+
+def test_finished_run_is_loaded_by_its_keys(results_folder):
+    finish()
+    assert list(tables.load("tiny-llava", "rel-att", "plates").index) == ["a", "b"]
+
+
+def test_missing_run_names_the_command_that_makes_it(results_folder):
+    with pytest.raises(FileNotFoundError, match="`vicrop run --model tiny-llava --met"):
+        tables.load("tiny-llava", "rel-att", "plates")
+
+
+def test_unfinished_run_is_not_loaded(results_folder):
+    run = finish()
+    run.write_meta({**run.meta(), "finished": False})
+    with pytest.raises(FileNotFoundError, match="no finished run"):
+        tables.load("tiny-llava", "rel-att", "plates")
+
+
+def test_run_of_another_fit_or_geometry_is_loaded_by_it(results_folder):
+    finish(geometry="upstream")
+    keys = ("tiny-llava", "rel-att", "plates")
+    assert len(tables.load(*keys, geometry="upstream")) == 2
+    with pytest.raises(FileNotFoundError, match="__squash; .* --dataset plates --fit"):
+        tables.load(*keys, fit="squash")
 
 
 def test_every_method_has_its_place():

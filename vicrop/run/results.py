@@ -1,11 +1,9 @@
 """Records of finished runs, read as tables."""
 
-from typing import Any
-
 import pandas as pd
 
 from vicrop.run.folder import RunFolder
-from vicrop.run.records import Record, RunConfig
+from vicrop.run.records import Record
 
 SIZE_GROUPS = {"small": (0.0, 0.005), "medium": (0.005, 0.05), "large": (0.05, 1.01)}
 """The paper's groups of object size S (section 3), from (inclusive) to."""
@@ -20,29 +18,6 @@ def table(run: RunFolder) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(Record.model_fields)).set_index("id")
     frame["group"] = frame["size"].map(size_group)
     return frame.astype({"score": float, "plain_score": float, "coverage": float})
-
-
-def load(model: str, method: str, dataset: str, **changes: Any) -> pd.DataFrame:
-    """The table of a finished run over the whole data set.
-
-    Args:
-        model: key.
-        method: key.
-        dataset: key.
-        **changes: what else of its ``RunConfig`` is not the default, such as ``fit``.
-
-    Raises:
-        FileNotFoundError: if there is none, naming the command that makes it.
-    """
-    config = RunConfig(model=model, method=method, dataset=dataset, **changes)
-    run = RunFolder.of(config)
-    if not run.meta().get("finished"):
-        asked = {"model": model, "method": method, "dataset": dataset, **changes}
-        words = " ".join(f"--{key} {value}" for key, value in asked.items())
-        raise FileNotFoundError(
-            f"no finished run in {run.folder}; make it with `vicrop run {words}`"
-        )
-    return table(run)
 
 
 def by_group(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
