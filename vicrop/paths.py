@@ -42,16 +42,6 @@ def runs() -> Path:
     return results() / "runs"
 
 
-def executed() -> Path:
-    """Folder of the executed notebooks that the book shows."""
-    return ROOT / "book" / "executed"
-
-
-def notebooks() -> Path:
-    """Folder of the notebooks' sources."""
-    return ROOT / "notebooks"
-
-
 def dataset(name: str) -> str:
     """A data set's one name: its key, else its folder from the root on.
 

@@ -14,6 +14,7 @@ import typer
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+import workflow
 from vicrop import paths
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import HOW, RunConfig
@@ -48,7 +49,7 @@ class Page:
     @property
     def notebook(self) -> Path:
         """The source."""
-        return paths.notebooks() / f"{self.source}.ipynb"
+        return workflow.notebooks() / f"{self.source}.ipynb"
 
     @property
     def kept(self) -> Path:
@@ -58,7 +59,7 @@ class Page:
     @property
     def shown(self) -> Path:
         """What the book shows."""
-        return paths.executed() / f"{self.target}.ipynb"
+        return workflow.executed() / f"{self.target}.ipynb"
 
     @property
     def half(self) -> Path:
@@ -73,7 +74,7 @@ def kept() -> Path:
 
 def unfinished() -> Path:
     """Folder of the notebooks in which a cell failed."""
-    return paths.executed() / "unfinished"
+    return workflow.executed() / "unfinished"
 
 
 def of_run(config: RunConfig) -> Page:

@@ -21,6 +21,7 @@ from scipy.stats import permutation_test
 from statsmodels.stats.contingency_tables import mcnemar
 from typer.testing import CliRunner
 
+import workflow
 from analysis import estimates, failures, figures, looking
 from analysis.claims import open_questions, readings
 from vicrop import paths
@@ -517,7 +518,7 @@ def test_check_reads_the_kernels_cells_whatever_else_ran_there(monkeypatch):
     parameters.check()
 
 
-SOURCES = sorted(paths.notebooks().glob("*.ipynb"))
+SOURCES = sorted(workflow.notebooks().glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.stem)
