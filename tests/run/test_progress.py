@@ -64,7 +64,7 @@ def test_log_gets_a_line_every_30_seconds_a_first_and_a_last_one(clock):
     bar.close()
     told = "rel-att 75.0 % [30.1, 95.4]"
     assert out.getvalue().splitlines() == [
-        "a run: 2/10; ? left",
+        "a run: 2/10, rel-att 100.0 % [20.7, 100.0]; 1 errors; 321 MB; ? left",
         f"a run: 5/10, {told}; 1 errors; 321 MB; 00:50 left",
         f"a run: 6/10, {told}; 2 errors; 321 MB; 00:31 left",
     ]

@@ -79,6 +79,7 @@ class Progress:
         self.memory_mb, out = memory_mb, out or sys.stderr
         self.tallies = {label: Tally(records) for label, records in before.items()}
         how: dict[str, Any] = {}
+        quiet = not shown or in_notebook()
         if not out.isatty():
             line = "{desc}: {n_fmt}/{total_fmt}{postfix}; {remaining} left"
             how = {"mininterval": LOG_SECONDS, "bar_format": line, "leave": False}
@@ -87,7 +88,8 @@ class Progress:
             total=total,
             initial=sum(tally.records for tally in self.tallies.values()),
             file=out,
-            disable=not shown or in_notebook(),
+            disable=quiet,
+            postfix="" if quiet else self.said(),
             miniters=1,
             smoothing=0,
             **how,
