@@ -21,8 +21,8 @@ from transformers import DynamicCache, GenerationConfig
 
 from vicrop import images
 from vicrop.adapters.adapter import Adapter
-from vicrop.attribution.paper import attention_to_image, log_likelihood
-from vicrop.prompts import Prompt, Seen
+from vicrop.attribution.paper import attention_to_image
+from vicrop.prompts import Prompt, Seen, log_likelihood
 
 QUESTION = "What is in the image?"
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
