@@ -129,7 +129,7 @@ def test_every_notebook_can_be_followed(page):
 def test_pages_of_runs_use_nothing_of_the_analyses():
     found = sources.sources_of(workflow.notebooks() / "run.ipynb")
     assert {file.split("/")[0] for file in found} == {"vicrop", "workflow"}
-    for used in ("run/loop.py", "run/scores.py", "plots.py", "attribution.py"):
+    for used in ("run/loop.py", "run/scores.py", "plots.py", "attribution/paper.py"):
         assert f"vicrop/{used}" in found
     own = [file for file in found if file.startswith("workflow/")]
     assert own == [f"workflow/{n}.py" for n in ("__init__", "parameters", "replay")]
