@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -302,36 +303,35 @@ GREY = (128, 128, 128)
 
 def blank(image: Image.Image, box: Box) -> Image.Image:
     """A grey picture of the crop's size."""
-    return Image.new("RGB", (box[2] - box[0], box[3] - box[1]), GREY)
+    return Image.new("RGB", crop(image, box).size, GREY)
 
 
 def shuffled(image: Image.Image, box: Box, parts: int = 6) -> Image.Image:
-    """The crop's ``parts`` × ``parts`` pieces in an order drawn from its place."""
-    whole = crop(image, box)
-    across, down = (np.linspace(0, side, parts + 1, dtype=int) for side in whole.size)
+    """The crop's pieces, ``parts`` a side, in an order drawn from its place.
+
+    Where they are not all of one size, a piece is stretched by a pixel to its place.
+    """
+    whole, made = crop(image, box), crop(image, box)
+    across, down = (
+        np.linspace(0, side, min(parts, side) + 1, dtype=int).tolist()
+        for side in whole.size
+    )
     places = [
-        (int(across[col]), int(down[row]), int(across[col + 1]), int(down[row + 1]))
-        for row in range(parts)
-        for col in range(parts)
+        (left, top, right, bottom)
+        for top, bottom in pairwise(down)
+        for left, right in pairwise(across)
     ]
-    made = whole.copy()
-    order = np.random.default_rng(tuple(box)).permutation(len(places))
+    order = np.random.default_rng(box).permutation(len(places))
     for place, other in zip(places, order, strict=True):
-        left, top, right, bottom = place
-        if left < right and top < bottom and not _empty(places[other]):
-            piece = whole.crop(places[other]).resize((right - left, bottom - top))
-            made.paste(piece, (left, top))
+        piece = whole.crop(places[other])
+        made.paste(piece.resize((place[2] - place[0], place[3] - place[1])), place)
     return made
-
-
-def _empty(box: tuple[int, int, int, int]) -> bool:
-    return box[0] == box[2] or box[1] == box[3]
 
 
 def masked(image: Image.Image, box: Box) -> Image.Image:
     """The whole image, all outside of the crop greyed."""
     made = Image.new("RGB", image.size, GREY)
-    made.paste(crop(image, box), (box[0], box[1]))
+    made.paste(crop(image, box), box)
     return made
 
 

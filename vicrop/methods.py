@@ -23,10 +23,12 @@ METHODS = (*MAPS, *(name + HIGH for name in MAPS), *CONTROLS)
 ALIASES = {key.replace("-", "_"): key for key in (*PAPER, *(k + HIGH for k in PAPER))}
 """The authors' short keys."""
 
+MAPS_POLICIES = ("funnel", "top-k", "components", "union")
+"""Crop policies that take other boxes of a map than its sharpest."""
 
 POLICIES = (
-    *("single", "funnel", "top-k", "components", "union", "mask"),
-    *("swapped", "blank", "shuffled", "alone", "first", "same-tokens"),
+    *("single", *MAPS_POLICIES, "mask", "swapped", "blank", "shuffled"),
+    *("alone", "first", "same-tokens"),
 )
 """How a crop is shown; ``pipeline.POLICIES`` says what each does."""
 
@@ -36,14 +38,31 @@ FEATURES = (*OF_ANSWER, *OF_MAP)
 """What a gate may go by; ``gate`` says how each is computed."""
 
 
-def policy(name: str) -> str:
-    """A crop policy's key; a ValueError with those that are known."""
-    return known(name, POLICIES, "crop policy")
+def check_policy(method: str, policy: str, feature: str | None = None) -> None:
+    """Refuse a crop policy, or a gate's feature, that a method has nothing for.
 
+    Args:
+        method: key; or another word for what chooses the crop, which is no map.
+        policy: key.
+        feature: key; None without a gate.
 
-def gate_feature(name: str) -> str:
-    """A feature's key; a ValueError with those that are known."""
-    return known(name, FEATURES, "feature")
+    Raises:
+        ValueError: for that, or an unknown policy.
+    """
+    known(policy, POLICIES, "crop policy")
+    if method == "no-crop" and (policy != "single" or feature):
+        what = f"crop policy {policy}" if policy != "single" else "a gate"
+        raise ValueError(f"{what} needs a crop, and no-crop shows none")
+    if method not in METHODS or method in CONTROLS:
+        for what, key, needing in (
+            ("crop policy", policy, MAPS_POLICIES),
+            ("a gate by", feature, OF_MAP),
+        ):
+            if key in needing:
+                raise ValueError(
+                    f"{what} {key} needs a map, and {method} makes none; take a map's "
+                    "method, such as rel-att"
+                )
 
 
 def resolve(method: str) -> str:

@@ -116,16 +116,17 @@ class Map:
 
 
 class Part(NamedTuple):
-    """What of an image is shown beside it: a crop, perhaps changed.
-
-    ``change`` is a key of ``images.CHANGES``.
-    """
+    """A crop, perhaps changed: ``change`` is a key of ``images.CHANGES``."""
 
     box: Box
     change: str = "none"
 
 
-class Shown(NamedTuple):
+ORDERS = ("after", "first", "alone", "same-tokens")
+
+
+@dataclass(frozen=True)
+class Shown:
     """Pictures that are shown beside an image, or in its place.
 
     ``order`` is ``after`` (the image comes first), ``first`` (the parts do), ``alone``
@@ -135,6 +136,9 @@ class Shown(NamedTuple):
 
     parts: tuple[Part, ...]
     order: str = "after"
+
+    def __post_init__(self):
+        known(self.order, ORDERS, "order of pictures")
 
     @classmethod
     def of(cls, crop: Any) -> Self | None:
