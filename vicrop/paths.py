@@ -43,6 +43,12 @@ def runs() -> Path:
     return results() / "runs"
 
 
+def run(name: Path) -> Path:
+    """A run's folder; what is only a name is looked for among the runs."""
+    is_name = len(name.parts) == 1 and not name.is_dir()
+    return runs() / name if is_name else name
+
+
 def executed() -> Path:
     """Folder of the executed notebooks that the book shows."""
     return ROOT / "book" / "executed"

@@ -211,7 +211,7 @@ def choose(
     box, amap = find()
     if box is None:
         return Chosen()
-    features = of_map(amap, box, view.image.size) if amap else {}
+    features = {} if amap is None else of_map(amap, box, view.image.size)
     if gate and not gate.of_answer and not gate.crops(features):
         return Chosen(None, amap, features, gated=True)
     return Chosen(shown_of(view, (box, amap), policy, k), amap, features)
@@ -301,7 +301,7 @@ class ViCrop:
             high_res = max(view.image.size) > HIGH_RES_PX
         if high_res and method in methods.MAPS:
             method += methods.HIGH
-        methods.check_policy(method, policy, gate and gate.feature)
+        methods.check_policy(method, policy, gate.feature if gate else None)
         whole(crops, "crops", 1)
         if policy == "swapped":
             raise ValueError(
