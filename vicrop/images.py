@@ -323,8 +323,9 @@ def shuffled(image: Image.Image, box: Box, parts: int = 6) -> Image.Image:
     ]
     order = np.random.default_rng(box).permutation(len(places))
     for place, other in zip(places, order, strict=True):
-        piece = whole.crop(places[other])
-        made.paste(piece.resize((place[2] - place[0], place[3] - place[1])), place)
+        size = place[2] - place[0], place[3] - place[1]
+        piece = whole.crop(places[other]).resize(size, Image.Resampling.NEAREST)
+        made.paste(piece, place)
     return made
 
 

@@ -171,7 +171,7 @@ class RunConfig(_Strict):
     gate: Annotated[str | None, AfterValidator(_resolved)] = None
     """Run on validation data, its name or folder: crop where its gate says so."""
     gate_feature: str = "probability"
-    """What the gate goes by: probability, margin, certainty, map-entropy, map-spread."""
+    """What it goes by: probability, margin, certainty, map-entropy or map-spread."""
     gate_alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of repairable answers that the gate may miss."""
     shard: Annotated[int, Field(ge=0)] = 0
@@ -221,7 +221,9 @@ class RunConfig(_Strict):
             f"boxes-of-{Path(self.boxes_from).name}" if self.boxes_from else "",
             "" if self.crop_policy == "single" else self.crop_policy,
             "" if self.crops == 2 else f"crops{self.crops}",
-            self._gated,
+            f"gate-of-{Path(self.gate).name}" if self.gate else "",
+            "" if self.gate_feature == "probability" else self.gate_feature,
+            "" if self.gate_alpha == 0.1 else f"alpha{self.gate_alpha}",
             *(f"{key}{value}" for key, value in sorted(self.options.items())),
         ]
         name = re.sub(r"[^\w.-]", "-", "__".join(filter(None, parts)))
@@ -229,13 +231,6 @@ class RunConfig(_Strict):
             return name
         short = name.encode()[: LONGEST_NAME - 9].decode(errors="ignore")
         return f"{short}-{_digest(name, 8)}"
-
-    @property
-    def _gated(self) -> str:
-        if self.gate is None:
-            return ""
-        name = Path(self.gate).name
-        return f"gate-{self.gate_feature}-{self.gate_alpha:g}-{_digest(name, 6)}"
 
     def identity(self) -> dict[str, Any]:
         """What the records depend on, by parameter; shards of a run share it."""
