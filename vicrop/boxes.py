@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from vicrop.types import Box, Map, Region, known, whole
+from vicrop.types import Box, Map, Region, Size, known, whole
 
 RATIOS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 """Window sides tried, over the model's input resolution (paper, section 5)."""
@@ -70,9 +70,7 @@ WIDER = ((1.2, 0.6), (1.6, 1.2))
 """Sides of Visual Funnel's wider windows over the first's: this + that · entropy."""
 
 
-def funnel(
-    amap: Map, image_size: tuple[int, int], crop_px: int, k: int = 2
-) -> list[Box]:
+def funnel(amap: Map, image_size: Size, crop_px: int, k: int = 2) -> list[Box]:
     """The window in k wider ones (at most 2), each centred on what the last one holds.
 
     Source: Visual Funnel (2512.10362); H is the map's ``entropy``.
@@ -91,27 +89,27 @@ def entropy(amap: Map) -> float:
     return float(-(shares * np.log(shares)).sum() / math.log(max(amap.values.size, 2)))
 
 
-def edges(amap: Map, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def edges(amap: Map, image_size: Size) -> tuple[np.ndarray, np.ndarray]:
     """(cols + 1,) x and (rows + 1,) y of the cells' edges, pixels of the image."""
     left, top, right, bottom = amap.region or (0, 0, *image_size)
     rows, cols = amap.shape
     return np.linspace(left, right, cols + 1), np.linspace(top, bottom, rows + 1)
 
 
-def middles(amap: Map, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def middles(amap: Map, image_size: Size) -> tuple[np.ndarray, np.ndarray]:
     """(cols,) x and (rows,) y of the cells' middles, pixels of the image."""
     x, y = edges(amap, image_size)
     return (x[:-1] + x[1:]) / 2, (y[:-1] + y[1:]) / 2
 
 
-def within(amap: Map, box: Box, image_size: tuple[int, int]) -> np.ndarray:
+def within(amap: Map, box: Box, image_size: Size) -> np.ndarray:
     """(rows, cols) whether a cell's middle lies in a box."""
     x, y = middles(amap, image_size)
     down = (y >= box.top) & (y < box.bottom)
     return down[:, None] & (x >= box.left) & (x < box.right)
 
 
-def centroid(amap: Map, box: Box, image_size: tuple[int, int]) -> tuple[float, float]:
+def centroid(amap: Map, box: Box, image_size: Size) -> tuple[float, float]:
     """(x, y) of the importance inside a box, by cells' middles; its own without any."""
     x, y = middles(amap, image_size)
     inside = within(amap, box, image_size) * amap.values.astype(float)
@@ -121,9 +119,7 @@ def centroid(amap: Map, box: Box, image_size: tuple[int, int]) -> tuple[float, f
     return float(inside.sum(0) @ x / held), float(inside.sum(1) @ y / held)
 
 
-def top_k(
-    amap: Map, image_size: tuple[int, int], crop_px: int, k: int = 2
-) -> list[Box]:
+def top_k(amap: Map, image_size: Size, crop_px: int, k: int = 2) -> list[Box]:
     """The window, then that of what is left of the map once it is zeroed, k in all.
 
     Raises:
@@ -142,11 +138,7 @@ def top_k(
 
 
 def components(
-    amap: Map,
-    image_size: tuple[int, int],
-    crop_px: int,
-    k: int = 2,
-    share: float = 0.5,
+    amap: Map, image_size: Size, crop_px: int, k: int = 2, share: float = 0.5
 ) -> list[Box]:
     """Squares around the k regions that hold most, fewer if there are fewer.
 
@@ -157,17 +149,16 @@ def components(
     high = amap.values >= share * amap.values.max()
     numbers, count = ndimage.label(high, np.ones((3, 3)))
     held = ndimage.sum_labels(amap.values, numbers, range(1, count + 1))
-    (x, y), found = edges(amap, image_size), ndimage.find_objects(numbers)
-    most = [found[number] for number in np.argsort(-held, kind="stable")[:k]]
-    return [
-        around((x[c.start], y[r.start], x[c.stop], y[r.stop]), image_size, crop_px)
-        for r, c in most
-    ]
+    (x, y), found, made = edges(amap, image_size), ndimage.find_objects(numbers), []
+    for rows, cols in (
+        found[number] for number in np.argsort(-held, kind="stable")[:k]
+    ):
+        corners = x[cols.start], y[rows.start], x[cols.stop], y[rows.stop]
+        made.append(around(corners, image_size, crop_px))
+    return made
 
 
-def union(
-    amap: Map, image_size: tuple[int, int], crop_px: int, k: int = 2
-) -> list[Box]:
+def union(amap: Map, image_size: Size, crop_px: int, k: int = 2) -> list[Box]:
     """The smallest square around the ``top_k`` windows."""
     found = np.array(top_k(amap, image_size, crop_px, k))
     return [around((*found[:, :2].min(0), *found[:, 2:].max(0)), image_size)]

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import pairwise
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -309,24 +308,15 @@ def blank(image: Image.Image, box: Box) -> Image.Image:
 def shuffled(image: Image.Image, box: Box, parts: int = 6) -> Image.Image:
     """The crop's pieces, ``parts`` a side, in an order drawn from its place.
 
-    Where they are not all of one size, a piece is stretched by a pixel to its place.
+    For pieces of one size, single rows and columns are doubled, then left out again.
     """
-    whole, made = crop(image, box), crop(image, box)
-    across, down = (
-        np.linspace(0, side, min(parts, side) + 1, dtype=int).tolist()
-        for side in whole.size
-    )
-    places = [
-        (left, top, right, bottom)
-        for top, bottom in pairwise(down)
-        for left, right in pairwise(across)
-    ]
-    order = np.random.default_rng(box).permutation(len(places))
-    for place, other in zip(places, order, strict=True):
-        size = place[2] - place[0], place[3] - place[1]
-        piece = whole.crop(places[other]).resize(size, Image.Resampling.NEAREST)
-        made.paste(piece, place)
-    return made
+    whole, near = crop(image, box), Image.Resampling.NEAREST
+    wide, high = (math.ceil(side / parts) * parts for side in whole.size)
+    pixels = np.asarray(whole.resize((wide, high), near))
+    rows = pixels.reshape(parts, high // parts, parts, wide // parts, 3).swapaxes(1, 2)
+    pieces = np.random.default_rng(box).permutation(rows.reshape(-1, *rows.shape[2:]))
+    mixed = pieces.reshape(rows.shape).swapaxes(1, 2).reshape(pixels.shape)
+    return Image.fromarray(mixed).resize(whole.size, near)
 
 
 def masked(image: Image.Image, box: Box) -> Image.Image:

@@ -42,27 +42,18 @@ def check_policy(method: str, policy: str, feature: str | None = None) -> None:
     """Refuse a crop policy, or a gate's feature, that a method has nothing for.
 
     Args:
-        method: key; or another word for what chooses the crop, which is no map.
-        policy: key.
+        method: key, or what else chooses crops without a map.
+        policy: key; a ValueError with those that are known, if it is none.
         feature: key; None without a gate.
-
-    Raises:
-        ValueError: for that, or an unknown policy.
     """
-    known(policy, POLICIES, "crop policy")
+    shown = f"crop policy {known(policy, POLICIES, 'crop policy')}"
     if method == "no-crop" and (policy != "single" or feature):
-        what = f"crop policy {policy}" if policy != "single" else "a gate"
+        what = "a gate" if policy == "single" else shown
         raise ValueError(f"{what} needs a crop, and no-crop shows none")
-    if method not in METHODS or method in CONTROLS:
-        for what, key, needing in (
-            ("crop policy", policy, MAPS_POLICIES),
-            ("a gate by", feature, OF_MAP),
-        ):
-            if key in needing:
-                raise ValueError(
-                    f"{what} {key} needs a map, and {method} makes none; take a map's "
-                    "method, such as rel-att"
-                )
+    of_map = shown if policy in MAPS_POLICIES else ""
+    of_map = f"a gate by {feature}" if feature in OF_MAP else of_map
+    if of_map and method.removesuffix(HIGH) not in MAPS:
+        raise ValueError(f"{of_map} needs a map, as of rel-att; {method} makes none")
 
 
 def resolve(method: str) -> str:

@@ -14,7 +14,7 @@ from numpy.random import Generator
 from vicrop import boxes, geometry, images, methods
 from vicrop.gate import Gate, of_map
 from vicrop.prompts import not_none
-from vicrop.types import Answer, Box, Map, Part, Shown, check_question, whole
+from vicrop.types import Answer, Box, Map, Part, Shown, Size, check_question, whole
 from vicrop.view import View, Views
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Policy(NamedTuple):
         order: see ``types.Shown``.
     """
 
-    boxes: Callable[[Map, tuple[int, int], int, int], list[Box]] | None = None
+    boxes: Callable[[Map, Size, int, int], list[Box]] | None = None
     change: str = "none"
     order: str = "after"
 
@@ -135,14 +135,7 @@ Crop = tuple[Box | None, Map | None]
 def crop_of(
     view: View, question: str, method: str, truth: Truth, rng: Generator
 ) -> Crop:
-    """A method's crop for a question.
-
-    Args:
-        view: of the image.
-        question: that the map is made for.
-        method: key.
-        truth: ground-truth boxes.
-        rng: for ``random-crop``.
+    """A method's crop, by a map for a question, ground-truth boxes or chance.
 
     Raises:
         ValueError: for a map that is not finite, or a box that is needed and missing.
@@ -153,17 +146,9 @@ def crop_of(
     return boxes.select_box(amap, view.image.size, view.vlm.crop_px), amap
 
 
-def shown_of(view: View, crop: Crop, policy: str = "single", k: int = 2) -> Shown:
-    """What is shown of a crop, or of the map that chose it.
-
-    Args:
-        view: of the image.
-        crop: with a map for the policies that take boxes of one.
-        policy: key of ``POLICIES``.
-        k: crops of the policies that show several.
-    """
-    (box, amap), how = crop, POLICIES[policy]
-    found = [not_none(box)]
+def shown_of(view: View, box: Box, amap: Map | None, policy: str, k: int) -> Shown:
+    """What a policy shows of a crop, or k of the map that chose it."""
+    how, found = POLICIES[policy], [box]
     if how.boxes is not None:
         found = how.boxes(not_none(amap), view.image.size, view.vlm.crop_px, k)
     return Shown(tuple(Part(one, how.change) for one in found), how.order)
@@ -198,13 +183,13 @@ def choose(
     Args:
         view: of the image.
         question: that is to be answered.
-        find: its crop; not called where the gate can tell without it.
-        policy: key of ``POLICIES``, which ``methods.check_policy`` has let through.
+        find: gives its crop; not called where the gate can tell without it.
+        policy: that ``methods.check_policy`` has let through, as the gate's feature.
         k: crops of the policies that show several.
-        gate: the same.
+        gate: None to crop always.
 
     Raises:
-        ValueError: as ``find`` and ``POLICIES``.
+        ValueError: as ``find``; for more crops than the map has.
     """
     if gate and gate.of_answer and not gate.crops(view.features(question)):
         return Chosen(gated=True)
@@ -214,7 +199,7 @@ def choose(
     features = {} if amap is None else of_map(amap, box, view.image.size)
     if gate and not gate.of_answer and not gate.crops(features):
         return Chosen(None, amap, features, gated=True)
-    return Chosen(shown_of(view, (box, amap), policy, k), amap, features)
+    return Chosen(shown_of(view, box, amap, policy, k), amap, features)
 
 
 def answer_chosen(

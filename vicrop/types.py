@@ -12,6 +12,9 @@ import numpy as np
 Stock = Any
 """A transformers model or a part of one: what attributes it has is its own business."""
 
+Size = tuple[int, int]
+"""(width, height) of an image, pixels."""
+
 Region = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels of the original image; may be fractional."""
 

@@ -243,15 +243,15 @@ def no_model(monkeypatch):
         (["--method=no-crop", "--gate=x"], "a gate needs a crop, and no-crop shows"),
         (
             ["--method=center-crop", "--crop-policy=union"],
-            "union needs a map, and cent",
+            "union needs a map, as of rel-att; cent",
         ),
         (
             ["--boxes-from=x", "--crop-policy=top-k"],
-            "top-k needs a map, and boxes_from",
+            "top-k needs a map, as of rel-att; boxes_from",
         ),
         (
             ["--method=full-twice", "--gate=x", "--gate-feature=map-entropy"],
-            "a gate by map-entropy needs a map, and full-twice makes none",
+            "a gate by map-entropy needs a map, as of rel-att; full-twice makes none",
         ),
         (["--crop-policy=zoom"], "unknown crop policy 'zoom'; known: single, funnel"),
         (["--gate-feature=mood"], "unknown gate_feature 'mood'; known: probability"),
