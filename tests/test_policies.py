@@ -11,7 +11,6 @@ from vicrop import boxes, images, methods, pipeline
 from vicrop.gate import Gate
 from vicrop.pipeline import POLICIES, ViCrop, choose
 from vicrop.types import ORDERS, Box, Map, Part, Shown
-from vicrop.view import View
 
 SIZE, CROP = (120, 90), 20
 REGIONS = [None, (10.0, 5.0, 100.0, 85.0)]
@@ -283,8 +282,3 @@ def test_plain_answers_features_cost_no_pass(vlm, picture):
     before = vlm.work
     view.features(QUESTION)
     assert vlm.work == before
-
-
-def test_question_of_unknown_words_has_a_map(vlm, picture):
-    for method in ("rel-att", "word-att"):
-        assert isinstance(View(vlm, picture).importance("zq xyzzy", method), Map)

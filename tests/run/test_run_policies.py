@@ -7,7 +7,7 @@ import pytest
 
 from vicrop import boxes, methods
 from vicrop.gate import Gate
-from vicrop.run import batches, datasets, loop, provenance
+from vicrop.run import batches, datasets, loop
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig, Sample
 
@@ -113,40 +113,7 @@ def test_next_question_goes_round_and_needs_no_boxes(write_data, row):
     assert [batches.asked_about(one, usual) for one in samples] == samples
 
 
-def test_another_runs_boxes_are_shown_as_the_policy_says(data):
-    usual = go(data)
-    masked = go(data, crop_policy="mask")
-    again = go(data, crop_policy="mask", boxes_from=str(usual.folder))
-    pairs = list(zip(masked.records(), again.records(), strict=True))
-    assert all((a.answer, a.box) == (b.answer, b.box) for a, b in pairs)
-
-
 # Gates.
-
-
-def calibrated(folder, repaired=9):
-    """A run on other data, finished, of which so many answers were repaired."""
-    run = RunFolder(folder)
-    records = list(run.records())
-    lines = []
-    for number in range(3 * repaired + 1):
-        record = records[number % len(records)]
-        wrong = number < repaired
-        features = {key: round(0.01 * (number + 1), 4) for key in methods.FEATURES}
-        scores = {"plain_score": 0.0 if wrong else 1.0, "score": 1.0}
-        made = {"id": str(number), "features": features, **scores}
-        lines.append(record.model_copy(update=made).line())
-    run.records_file.write_text("".join(lines))
-    return run
-
-
-@pytest.fixture
-def validation(data, tmp_path):
-    """Data of other bytes, and a run on them that gates may be calibrated on."""
-    other = shutil.copytree(data, tmp_path / "val")
-    rows = json.loads((other / "data.json").read_text())
-    (other / "data.json").write_text(json.dumps(rows[:-1]))
-    return other, calibrated(go(other).folder)
 
 
 @pytest.fixture
@@ -223,70 +190,6 @@ def test_closed_gate_by_the_answer_spends_no_pass_on_maps(
         assert all(record.gated for record in made.records())
         assert made.meta()["passes"] <= plain
         shutil.rmtree(made.folder)
-
-
-# What is refused, before a model is loaded.
-
-
-@pytest.fixture
-def no_model(monkeypatch):
-    def load(config):
-        raise AssertionError("a model is loaded")
-
-    monkeypatch.setattr(provenance, "load", load)
-
-
-@pytest.mark.parametrize(
-    ("asked", "told"),
-    [
-        (["--method=no-crop", "--crop-policy=mask"], "mask needs a crop, and no-crop"),
-        (["--method=no-crop", "--gate=x"], "a gate needs a crop, and no-crop shows"),
-        (
-            ["--method=center-crop", "--crop-policy=union"],
-            "union needs a map, as of rel-att; cent",
-        ),
-        (
-            ["--boxes-from=x", "--crop-policy=top-k"],
-            "top-k needs a map, as of rel-att; boxes_from",
-        ),
-        (
-            ["--method=full-twice", "--gate=x", "--gate-feature=map-entropy"],
-            "a gate by map-entropy needs a map, as of rel-att; full-twice makes none",
-        ),
-        (["--crop-policy=zoom"], "unknown crop policy 'zoom'; known: single, funnel"),
-        (["--gate-feature=mood"], "unknown gate_feature 'mood'; known: probability"),
-        (["--gate-alpha=1"], "gate_alpha is 1.0: Input should be less than 1"),
-        (["--gate=nowhere"], "holds no finished run to calibrate on; give the folder"),
-    ],
-)
-@pytest.mark.usefixtures("no_model")
-def test_what_fits_nothing_is_one_sentence(vicrop, data, asked, told):
-    """Case: a policy or a gate that the method has nothing for."""
-    status, out, err = vicrop("run", "--dataset", data, *FEW, *asked)
-    assert (status, out) == (2, "") and err.count("\n") == 1 and told in err
-
-
-def test_gate_of_another_method_or_of_what_is_judged_is_refused(
-    vicrop, data, validation, request
-):
-    """Case: a gate calibrated on other settings, too few samples or the test data."""
-    other, run = validation
-    request.getfixturevalue("no_model")
-
-    def refused(folder, *asked):
-        status, _, err = vicrop("run", "--dataset", folder, *FEW, *asked)
-        assert status == 2 and err.count("\n") == 1
-        return err
-
-    gate = ("--gate", run.folder)
-    said = refused(data, *gate, "--method", "raw-att")
-    assert "the gate's run has method 'rel-att', this run 'raw-att'" in said
-    assert "has crop_policy 'single'" in refused(data, *gate, "--crop-policy", "mask")
-    assert f"calibrated on {other}, which this run is judged" in refused(other, *gate)
-    copied = shutil.copytree(other, other.parent / "copied")
-    assert "which this run is judged by" in refused(copied, *gate)
-    said = refused(data, *gate, "--gate-alpha", "0.05")
-    assert "needs 19 calibration samples that a crop repaired, got 9" in said
 
 
 def test_gate_of_a_gated_run_is_refused(data, validation, monkeypatch):
