@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 OF_ANSWER = (
     *("model", "family", "layer", "method", "device", "dtype"),
-    *("fit", "geometry", "options"),
+    *("fit", "geometry", "options", "crop_policy", "crops"),
 )
 """Fields of RunConfig that ``answer`` takes."""
 
@@ -73,12 +73,15 @@ def answer(
         high_res={"yes": True, "no": False}.get(high_res, "auto"),
         fit=config.fit,
         geometry=config.geometry,
+        policy=config.crop_policy,
+        crops=config.crops,
     )
     runcli.say(f"without a crop: {said.plain}")
     runcli.warn(registry.unread(config.model, image))
     runcli.warn(runcli.of_layer(config, vlm.layer))
     if said.box is not None:
-        runcli.say(f"with the crop {tuple(said.box)}: {said.text}")
+        crops = ", ".join(str(tuple(box)) for box in (said.box, *said.further))
+        runcli.say(f"with the crop {crops}: {said.text}")
     if figure is not None:
         from vicrop import plots
 

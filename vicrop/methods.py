@@ -23,10 +23,12 @@ METHODS = (*MAPS, *(name + HIGH for name in MAPS), *CONTROLS)
 ALIASES = {key.replace("-", "_"): key for key in (*PAPER, *(k + HIGH for k in PAPER))}
 """The authors' short keys."""
 
+MAPS_POLICIES = ("funnel", "top-k", "components", "union")
+"""Crop policies that take other boxes of a map than its sharpest."""
 
 POLICIES = (
-    *("single", "funnel", "top-k", "components", "union", "mask"),
-    *("swapped", "blank", "shuffled", "alone", "first", "same-tokens"),
+    *("single", *MAPS_POLICIES, "mask", "swapped", "blank", "shuffled"),
+    *("alone", "first", "same-tokens"),
 )
 """How a crop is shown; ``pipeline.POLICIES`` says what each does."""
 
@@ -36,14 +38,22 @@ FEATURES = (*OF_ANSWER, *OF_MAP)
 """What a gate may go by; ``gate`` says how each is computed."""
 
 
-def policy(name: str) -> str:
-    """A crop policy's key; a ValueError with those that are known."""
-    return known(name, POLICIES, "crop policy")
+def check_policy(method: str, policy: str, feature: str | None = None) -> None:
+    """Refuse a crop policy, or a gate's feature, that a method has nothing for.
 
-
-def gate_feature(name: str) -> str:
-    """A feature's key; a ValueError with those that are known."""
-    return known(name, FEATURES, "feature")
+    Args:
+        method: key, or what else chooses crops without a map.
+        policy: key; a ValueError with those that are known, if it is none.
+        feature: key; None without a gate.
+    """
+    shown = f"crop policy {known(policy, POLICIES, 'crop policy')}"
+    if method == "no-crop" and (policy != "single" or feature):
+        what = "a gate" if policy == "single" else shown
+        raise ValueError(f"{what} needs a crop, and no-crop shows none")
+    of_map = shown if policy in MAPS_POLICIES else ""
+    of_map = f"a gate by {feature}" if feature in OF_MAP else of_map
+    if of_map and method.removesuffix(HIGH) not in MAPS:
+        raise ValueError(f"{of_map} needs a map, as of rel-att; {method} makes none")
 
 
 def resolve(method: str) -> str:

@@ -42,6 +42,12 @@ def runs() -> Path:
     return results() / "runs"
 
 
+def run(name: Path) -> Path:
+    """A run's folder; what is only a name is looked for among the runs."""
+    is_name = len(name.parts) == 1 and not name.is_dir()
+    return runs() / name if is_name else name
+
+
 def dataset(name: str) -> str:
     """A data set's one name: its key, else its folder from the root on.
 
