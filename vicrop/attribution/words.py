@@ -7,11 +7,13 @@ question's words first and the last token later (Zhang et al., 2411.18620).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
+from vicrop.attribution import paper
 from vicrop.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -25,18 +27,43 @@ def attention_of_words(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarr
     connector's mean heads, where it made the image tokens.
     """
     pairs = zip(vlm.attend_all(prompts), prompts, strict=True)
-    return [_on_image(*pair) for pair in pairs]
+    return [to_cells(read.transpose(0, 1), prompt) for read, prompt in pairs]
 
 
-def _on_image(read: Tensor, prompt: Prompt) -> np.ndarray:
-    layers, count, tokens, _ = read.shape
-    values, (rows, cols) = read.transpose(0, 1), prompt.grid
+def to_cells(values: Tensor, prompt: Prompt) -> np.ndarray:
+    """(images, …, rows, cols) float32 from (images, …, image tokens).
+
+    Through the mean heads of a connector that made the image tokens.
+    """
+    lead, (rows, cols) = values.shape[:-1], prompt.grid
     if prompt.prefix.connector is not None:
-        step = prompt.prefix.connector.mean(1)[
-            ..., -rows * cols :
-        ]  # class tokens first
-        values = (values.flatten(1, 2) @ step).unflatten(1, (layers, tokens))
-    return prompt.array(values.float()).reshape(count, layers, tokens, rows, cols)
+        step = prompt.prefix.connector.mean(1)
+        patches = step[..., -rows * cols :]  # class tokens come first
+        values = values.flatten(1, -2) @ patches
+    return prompt.array(values.float()).reshape(*lead, rows, cols)
+
+
+OTHERS = (paper.GENERAL_QUESTION, "1 or 2")
+"""Other questions, which neither begin nor end alike."""
+
+
+def own_words(vlm: Decoder, prompt: Prompt) -> slice:
+    """Which of the tokens behind the image are the question's own.
+
+    The prompt's fixed words are those that it begins and ends with whatever is asked.
+    """
+    ids = prompt.words.ids[0].tolist()
+    others = [vlm.words(other, prompt.seen).ids[0].tolist() for other in OTHERS]
+    first = min(_alike(ids, other) for other in others)
+    last = min(_alike(ids[::-1], other[::-1]) for other in others)
+    behind = prompt.prefix.ids.shape[1]
+    return slice(first - behind, len(ids) - last - behind)
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two sequences have in common before they part."""
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return sum(1 for _ in pairs)
 
 
 def most_of_words(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
