@@ -76,7 +76,7 @@ MAPS = {
     "grad-cam": Attribution(
         peers.grad_cam, paper.alone, needs_general=False, tiles=1, traced=True
     ),
-    "sink-free": Attribution(peers.attention_without_sinks, peers.relative_but_sinks),
+    "sink-free": Attribution(peers.attention_but_sinks, peers.relative_but_sinks),
     "kv-similarity": Attribution(
         peers.value_similarity, peers.local_means, needs_general=False
     ),

@@ -1,7 +1,7 @@
 """Maps that peers of the paper have, or that people try first.
 
-What each asks of prompts, and how it is combined; formulas in words at each. Chosen
-numbers are the sources'; where there is none, ours.
+As the paper's: what prompts say, of each an array of all of its images, and how that is
+combined. Arrays are (images, rows, cols) where nothing else is said.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 BEST = 3
 """Heads that are enough to find a thing (Kang et al., CVPR 2025)."""
 SINK = 20.0
-"""From here on a dimension over its token's root mean square makes the token a sink.
+"""A dimension that is so many times its token's root mean square makes it a sink.
 
-No dimension is more than the root of the width: below a width of 400 there is none.
+None is more than the root of the width: below a width of 400 there can be no sink.
 """
 AT_ONCE = 16
 """Occluded copies of an image that are run as one batch."""
@@ -38,22 +38,13 @@ def middle(layers: int) -> slice:
     return slice(layers // 4, layers - layers // 4)
 
 
-# Layers.
-
-
 def last_of_words(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
-    """Attention from the prompt's last token to the image, in every layer.
-
-    Of each prompt (images, layers, rows, cols), mean over heads.
-    """
+    """(images, layers, rows, cols) attention from the last token, mean over heads."""
     return [found[:, :, -1] for found in attention_of_words(vlm, prompts)]
 
 
 def mean_of_layers(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
-    """Mean of all layers' rel-att.
-
-    Source: paper, Table 3.
-    """
+    """Mean of all layers' rel-att (paper, Table 3)."""
     return paper.relative(question, general).mean(1)
 
 
@@ -64,36 +55,22 @@ def most_of_layers(question: np.ndarray, general: np.ndarray, *_: Any) -> np.nda
         return (layers / layers.max((2, 3), keepdims=True)).max(1)
 
 
-# Heads.
-
-
 def heads_to_image(
     vlm: Decoder, prompts: Sequence[Prompt], layers: Sequence[int]
 ) -> list[np.ndarray]:
-    """Attention from the prompt's last token to the image, head by head.
-
-    Of each prompt (images, layers, heads, rows, cols).
-    """
-    read = vlm.attend(prompts, layers)
-    return [
-        to_cells(own[..., prompt.prefix.span].transpose(0, 1), prompt)
-        for own, prompt in zip(read, prompts, strict=True)
-    ]
+    """(images, layers, heads, rows, cols) attention from the last token."""
+    pairs = zip(vlm.attend(prompts, layers), prompts, strict=True)
+    return [to_cells(row[..., p.prefix.span].transpose(0, 1), p) for row, p in pairs]
 
 
 def upper_heads(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
-    """``heads_to_image`` of all layers but the first two."""
-    return heads_to_image(vlm, prompts, range(2, len(vlm.attention)))
+    """``heads_to_image`` of all layers but the first two, where there are more."""
+    layers = range(len(vlm.attention))
+    return heads_to_image(vlm, prompts, layers[2:] or layers)
 
 
 def local_heads(question: np.ndarray, *_: Any) -> np.ndarray:
     """Sum of the heads that look at the image most and at the fewest places.
-
-    Args:
-        question: (images, layers, heads, rows, cols).
-
-    Returns:
-        (images, rows, cols).
 
     Source: Kang et al., CVPR 2025: of the heads whose sum over the image is above the
     elbow, those of lowest spatial entropy; heads that light the bottom row come last.
@@ -103,10 +80,7 @@ def local_heads(question: np.ndarray, *_: Any) -> np.ndarray:
 
 def _local(heads: np.ndarray) -> np.ndarray:
     sums = heads.sum((1, 2))
-    kept = heads[sums >= elbow(sums)]
-    entropies = [spatial_entropy(one) for one in kept]
-    order = np.lexsort((entropies, [is_lit_below(one) for one in kept]))
-    return kept[order[:BEST]].sum(0)
+    return np.sum(sorted(heads[sums >= elbow(sums)], key=scatter)[:BEST], 0)
 
 
 def elbow(values: np.ndarray) -> float:
@@ -116,43 +90,29 @@ def elbow(values: np.ndarray) -> float:
     return rising[np.abs(rising - chord).argmax()]
 
 
-def above_mean(attention: np.ndarray) -> np.ndarray:
-    """What is above a map's mean, and by how much; (rows, cols)."""
-    return np.maximum(attention - attention.mean(), 0)
+def scatter(attention: np.ndarray) -> tuple[bool, float]:
+    """Whether the bottom row has its even share or more; then the spatial entropy.
 
-
-def spatial_entropy(attention: np.ndarray) -> float:
-    """Entropy of the shares that connected regions have of what is above the mean.
-
-    Cells that touch at a corner are connected. Infinite of an even map.
+    Both of what is above the mean; the entropy is of the shares of its regions, which
+    connect at corners too.
     """
-    lit = above_mean(attention)
-    if not lit.any():
-        return np.inf
+    lit = np.maximum(attention - attention.mean(), 0)
     regions, count = ndimage.label(lit, np.ones((3, 3)))
     shares = ndimage.sum_labels(lit, regions, range(1, count + 1)) / lit.sum()
-    return float(-(shares * np.log(shares)).sum())
-
-
-def is_lit_below(attention: np.ndarray) -> bool:
-    """Whether the bottom row has more than its even share of what is above the mean."""
-    lit = above_mean(attention)
-    return bool(lit[-1].sum() * len(lit) > lit.sum())
+    below = lit[-1].sum() * len(lit) >= lit.sum()
+    return bool(below), float(-(shares * np.log(shares)).sum())
 
 
 def gaze_heads(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Sum of the heads that were chosen on validation data (``vlm.heads``).
-
-    Of each prompt (images, rows, cols).
 
     Raises:
         ValueError: if nobody has chosen any.
     """
     if not vlm.heads:
         raise ValueError(
-            "gaze-heads sums heads that were chosen on validation data, and this "
-            "model has none; set vlm.heads to what analysis.looking.best_heads finds, "
-            "or take local-heads, which needs no choice"
+            "gaze-heads needs heads that were chosen on validation data; set vlm.heads "
+            "to what analysis.looking.best_heads finds, or take local-heads"
         )
     layers = sorted({layer for layer, _ in vlm.heads})
     return [
@@ -161,20 +121,15 @@ def gaze_heads(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     ]
 
 
-# The question's words against the prompt's.
-
-
 def words_over_prompt(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Where the question's words look, less where the prompt's first words look.
 
-    Of each prompt (images, rows, cols): of a word, attention to the image, mean over
-    layers and heads, over its sum; means of words.
-
-    Source: HiDe (2510.00054), which takes the first words of the prompt for what any
-    text looks at, in the same pass.
+    Means of words, each one's attention, mean over layers and heads, over its sum.
 
     Raises:
         ValueError: if the prompt has no fixed words between image and question.
+
+    Source: HiDe (2510.00054).
     """
     pairs = zip(attention_of_words(vlm, prompts), prompts, strict=True)
     return [_over(found.mean(1), own_words(vlm, prompt)) for found, prompt in pairs]
@@ -183,9 +138,8 @@ def words_over_prompt(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarra
 def _over(rows: np.ndarray, own: slice) -> np.ndarray:
     if not own.start:
         raise ValueError(
-            "prefix-att needs fixed words of the prompt between the image and the "
-            "question to compare with, and this model's prompt has none there; take "
-            "word-att"
+            "prefix-att compares with fixed words between the image and the question, "
+            "and this model's prompt has none; take word-att"
         )
     shares = rows / rows.sum((2, 3), keepdims=True)
     return shares[:, own].mean(1) - shares[:, : own.start].mean(1)
@@ -196,20 +150,13 @@ def positive(question: np.ndarray, *_: Any) -> np.ndarray:
     return np.maximum(question, 0)
 
 
-# Gradients to the features.
-
-
 def entropy_gradient(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
-    """Norm of the first token's entropy's gradient to each feature of the image.
-
-    Of each prompt (images, rows, cols).
+    """Norm of the gradient of the first token's entropy to each cell's features.
 
     Source: entropy-gradient grounding (2604.08456).
     """
-    return [
-        _cells(_feature_gradient(vlm, prompt, entropy)[1].norm(dim=-1), prompt)
-        for prompt in prompts
-    ]
+    each = [_gradient(vlm, prompt, entropy)[1] for prompt in prompts]
+    return [Prompt.array(gradient.norm(dim=-1)) for gradient in each]
 
 
 def entropy(scores: Tensor) -> Tensor:
@@ -220,41 +167,30 @@ def entropy(scores: Tensor) -> Tensor:
 def grad_cam(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Features weighted by their channels' mean gradients, negatives cut.
 
-    Of each prompt (images, rows, cols).
-
     Source: Selvaraju et al., ICCV 2017, at what the tower gives the rest of the model.
     """
-    return [_cam(*_feature_gradient(vlm, one, log_likelihood), one) for one in prompts]
+    pairs = [_gradient(vlm, prompt, log_likelihood) for prompt in prompts]
+    return [Prompt.array((f * g.mean((1, 2), True)).sum(-1).relu()) for f, g in pairs]
 
 
-def _cam(features: Tensor, gradient: Tensor, prompt: Prompt) -> np.ndarray:
-    weighted = (features * gradient.mean(1, keepdim=True)).sum(-1)
-    return _cells(weighted.relu(), prompt)
-
-
-def _feature_gradient(
+def _gradient(
     vlm: Decoder, prompt: Prompt, score: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Features of the cells and a score's gradient to them: (images, cells, hidden)."""
+) -> list[Tensor]:
+    """Cells' features, a score's gradient to them: (images, rows, cols, hidden) both.
+
+    Class tokens, which come first where a connector reads them, are left out.
+    """
     scores, features = vlm.trace_features(prompt)
     (gradient,) = torch.autograd.grad(score(scores), features)
-    gradient, cells = vlm.finite(gradient, "gradients"), prompt.grid[0] * prompt.grid[1]
-    # Of patches that a connector reads, class tokens come first.
-    return features.detach()[:, -cells:].float(), gradient[:, -cells:].float()
+    pair = features.detach(), vlm.finite(gradient, "gradients")
+    patches = slice(-prompt.grid[0] * prompt.grid[1], None)
+    return [one[:, patches].float().unflatten(1, prompt.grid) for one in pair]
 
 
-def _cells(values: Tensor, prompt: Prompt) -> np.ndarray:
-    return prompt.array(values).reshape(-1, *prompt.grid)
-
-
-# Sinks.
-
-
-def attention_without_sinks(vlm: Decoder, prompts: Sequence[Prompt]) -> list[Any]:
+def attention_but_sinks(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Attention as rel-att reads it, without sinks and the heads that look at them.
 
-    Of each prompt (images, rows, cols); 0 at sinks. Heads that give sinks more than
-    half of what they give the image are left out.
+    Those give sinks more than half of what they give the image. 0 at sinks.
 
     Source: Kang et al. (2503.03321).
     """
@@ -276,7 +212,7 @@ def sinks(vlm: Decoder, prompt: Prompt) -> Tensor:
     seen, prefix = prompt.seen[0], prompt.prefix
     count, tokens = len(seen.features), prefix.span.stop - prefix.span.start
     if vlm.text_model.config.hidden_size < SINK**2:
-        return torch.zeros(count, tokens, dtype=torch.bool, device=vlm.device)
+        return torch.zeros(count, tokens, device=vlm.device).bool()
     ((made, _),) = vlm.connect([seen], [prompt.words], False)
     places = vlm.facts.positions(prefix.ids, [seen.grid])
     vlm.work += Work(1, count * prefix.ids.shape[1])
@@ -290,23 +226,17 @@ def sinks(vlm: Decoder, prompt: Prompt) -> Tensor:
     return (hidden.abs() / hidden.square().mean(-1, True).sqrt()).amax(-1) > SINK
 
 
-def relative_but_sinks(
-    question: np.ndarray, general: np.ndarray, *_: Any
-) -> np.ndarray:
+def relative_but_sinks(question: np.ndarray, general: np.ndarray, *_: Any) -> Any:
     """As rel-att; 0 where neither looks, which is at sinks."""
-    nothing = (question == 0) & (general == 0)
-    return np.where(nothing, 0, paper.relative(question, general))
-
-
-# Cached values.
+    looked = (question != 0) | (general != 0)
+    return np.where(looked, paper.relative(question, general), 0)
 
 
 def value_similarity(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Cosine of the question's words' and the image's cached values.
 
-    Of each prompt (images, rows, cols): mean over the question's own words and the
-    middle half of the layers, all heads as one vector; through a connector's attention
-    where it made the image tokens.
+    Mean over the question's own words and the middle half of the layers, all heads as
+    one vector; through a connector's attention where it made the image tokens.
 
     Source: FOCUS (NeurIPS 2025).
     """
@@ -330,57 +260,42 @@ def local_means(question: np.ndarray, *_: Any) -> np.ndarray:
     return positive(means)
 
 
-# Without the model's insides.
-
-
 @torch.no_grad()
 def occlusion(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
-    """What the likeliest first token's log-probability loses by a grey window.
-
-    Of each prompt (images, rows, cols): by a window of 3 × 3 cells around each cell.
+    """What a window of 3 × 3 grey cells costs the likeliest token's log-probability.
 
     Source: Zeiler and Fergus, ECCV 2014. A pass a cell: the causal reference.
     """
-    return [
-        _occluded(vlm, *pair) for pair in zip(vlm.run(prompts), prompts, strict=True)
-    ]
+    pairs = zip(vlm.run(prompts), prompts, strict=True)
+    return [_occluded(vlm, *pair) for pair in pairs]
 
 
 def _occluded(vlm: Decoder, first: FirstToken, prompt: Prompt) -> np.ndarray:
     chances = first.scores.float().log_softmax(-1)
-    each = prompt.seen[0].pixels.chunk(len(chances))
-    return np.stack(
-        [_losses(vlm, *pair, prompt) for pair in zip(each, chances, strict=True)]
-    )
+    each = zip(prompt.seen[0].pixels.chunk(len(chances)), chances, strict=True)
+    lost = [own.max() - _without(vlm, p, prompt)[:, own.argmax()] for p, own in each]
+    return prompt.array(torch.stack(lost)).reshape(-1, *prompt.grid)
 
 
-def _losses(
-    vlm: Decoder, pixels: Tensor, chances: Tensor, prompt: Prompt
-) -> np.ndarray:
-    """(rows, cols) of one image."""
-    said, windows = chances.argmax(), windows_of(vlm, pixels, prompt.grid)
+def _without(vlm: Decoder, pixels: Tensor, prompt: Prompt) -> Tensor:
+    """(cells, vocabulary) log-probabilities of an image without what is around each."""
+    windows = windows_of(vlm, pixels, prompt.grid)
     batches = [windows[n : n + AT_ONCE] for n in range(0, len(windows), AT_ONCE)]
-    left = torch.cat([_chances(vlm, pixels, one, prompt)[:, said] for one in batches])
-    return prompt.array(chances[said] - left).reshape(prompt.grid)
+    return torch.cat([_greyed(vlm, pixels, batch, prompt) for batch in batches])
 
 
 def windows_of(vlm: Decoder, pixels: Tensor, grid: Grid) -> list[Tensor]:
     """Of each cell, which numbers of an image's flat vision input are around it."""
     places = torch.arange(pixels.numel(), device=pixels.device).reshape(pixels.shape)
     picture, (rows, cols) = vlm.facts.picture(places, grid)[0], grid
-    high, wide = picture.shape[1] // rows, picture.shape[2] // cols
+    cells = picture.unflatten(2, (cols, -1)).unflatten(1, (rows, -1))
     return [
-        picture[
-            :,
-            max(row - 1, 0) * high : (row + 2) * high,
-            max(col - 1, 0) * wide : (col + 2) * wide,
-        ].flatten()
-        for row in range(rows)
-        for col in range(cols)
+        cells[:, max(row - 1, 0) : row + 2, :, max(col - 1, 0) : col + 2]
+        for row, col in np.ndindex(*grid)
     ]
 
 
-def _chances(
+def _greyed(
     vlm: Decoder, pixels: Tensor, windows: Sequence[Tensor], prompt: Prompt
 ) -> Tensor:
     """(windows, vocabulary) log-probabilities, each window at its input's mean: 0."""
@@ -393,10 +308,7 @@ def _chances(
 
 
 def center(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
-    """A Gaussian around the middle, a quarter of each side wide, whatever is shown.
-
-    Of each prompt (images, rows, cols). People put in the middle what they show.
-    """
+    """A Gaussian around the middle, its deviation a quarter of a side; no model."""
     return [np.stack([gaussian(p.grid)] * len(p.seen[0].features)) for p in prompts]
 
 
