@@ -61,14 +61,14 @@ MAPS = {
         paper.pixel_gradient, paper.filtered, tiles=1, from_pixels=True, traced=True
     ),
     "word-att": Attribution(words.most_of_words, words.more_than_general, words=True),
-    "max-layers": Attribution(peers.last_of_words, peers.most_of_layers, words=True),
-    "mean-layers": Attribution(peers.last_of_words, peers.mean_of_layers, words=True),
+    "max-layers": Attribution(words.last_of_words, paper.most_of_layers, words=True),
+    "mean-layers": Attribution(words.last_of_words, paper.mean_of_layers, words=True),
     "local-heads": Attribution(
         peers.upper_heads, peers.local_heads, needs_general=False
     ),
     "gaze-heads": Attribution(peers.gaze_heads, paper.alone, needs_general=False),
     "prefix-att": Attribution(
-        peers.words_over_prompt, peers.positive, needs_general=False, words=True
+        words.words_over_prompt, words.positive, needs_general=False, words=True
     ),
     "entropy-grad": Attribution(
         peers.entropy_gradient, paper.alone, needs_general=False, tiles=1, traced=True
@@ -78,9 +78,9 @@ MAPS = {
     ),
     "sink-free": Attribution(peers.attention_but_sinks, peers.relative_but_sinks),
     "kv-similarity": Attribution(
-        peers.value_similarity, peers.local_means, needs_general=False
+        words.value_similarity, words.local_means, needs_general=False
     ),
-    "occlusion": Attribution(peers.occlusion, peers.positive, needs_general=False),
+    "occlusion": Attribution(peers.occlusion, words.positive, needs_general=False),
     "center-prior": Attribution(peers.center, paper.alone, needs_general=False),
     "raw-att": Attribution(paper.attention_to_image, paper.alone, needs_general=False),
     "floor-att": Attribution(paper.attention_to_image, paper.floored),

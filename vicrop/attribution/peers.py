@@ -13,10 +13,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional
 
-from vicrop.attribution import paper
-from vicrop.attribution.words import attention_of_words, own_words, to_cells
 from vicrop.prompts import FirstToken, Grid, Prompt, Work, log_likelihood
 
 if TYPE_CHECKING:
@@ -33,34 +30,12 @@ AT_ONCE = 16
 """Occluded copies of an image that are run as one batch."""
 
 
-def middle(layers: int) -> slice:
-    """The middle half of so many layers."""
-    return slice(layers // 4, layers - layers // 4)
-
-
-def last_of_words(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
-    """(images, layers, rows, cols) attention from the last token, mean over heads."""
-    return [found[:, :, -1] for found in attention_of_words(vlm, prompts)]
-
-
-def mean_of_layers(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
-    """Mean of all layers' rel-att (paper, Table 3)."""
-    return paper.relative(question, general).mean(1)
-
-
-def most_of_layers(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
-    """Each layer's rel-att over its own maximum; the most of the middle half."""
-    layers = paper.relative(question, general)[:, middle(question.shape[1])]
-    with np.errstate(invalid="ignore"):  # what is not finite is refused by Map
-        return (layers / layers.max((2, 3), keepdims=True)).max(1)
-
-
 def heads_to_image(
     vlm: Decoder, prompts: Sequence[Prompt], layers: Sequence[int]
 ) -> list[np.ndarray]:
     """(images, layers, heads, rows, cols) attention from the last token."""
     pairs = zip(vlm.attend(prompts, layers), prompts, strict=True)
-    return [to_cells(row[..., p.prefix.span].transpose(0, 1), p) for row, p in pairs]
+    return [p.cells(row[..., p.prefix.span].transpose(0, 1)) for row, p in pairs]
 
 
 def upper_heads(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
@@ -121,35 +96,6 @@ def gaze_heads(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     ]
 
 
-def words_over_prompt(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
-    """Where the question's words look, less where the prompt's first words look.
-
-    Means of words, each one's attention, mean over layers and heads, over its sum.
-
-    Raises:
-        ValueError: if the prompt has no fixed words between image and question.
-
-    Source: HiDe (2510.00054).
-    """
-    pairs = zip(attention_of_words(vlm, prompts), prompts, strict=True)
-    return [_over(found.mean(1), own_words(vlm, prompt)) for found, prompt in pairs]
-
-
-def _over(rows: np.ndarray, own: slice) -> np.ndarray:
-    if not own.start:
-        raise ValueError(
-            "prefix-att compares with fixed words between the image and the question, "
-            "and this model's prompt has none; take word-att"
-        )
-    shares = rows / rows.sum((2, 3), keepdims=True)
-    return shares[:, own].mean(1) - shares[:, : own.start].mean(1)
-
-
-def positive(question: np.ndarray, *_: Any) -> np.ndarray:
-    """The question's own values, negatives cut."""
-    return np.maximum(question, 0)
-
-
 def entropy_gradient(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
     """Norm of the gradient of the first token's entropy to each cell's features.
 
@@ -202,8 +148,8 @@ def _unsunk(vlm: Decoder, read: Tensor, prompt: Prompt) -> np.ndarray:
     row = read[0][..., prompt.prefix.span]
     free = row * ~sinks(vlm, prompt)[:, None]
     kept = 2 * free.sum(-1, keepdim=True) >= row.sum(-1, keepdim=True)
-    mean = (free * kept).sum(1, keepdim=True) / kept.sum(1, keepdim=True)
-    return to_cells(mean, prompt)[:, 0]
+    mean = (free * kept).sum(1) / kept.sum(1)
+    return prompt.cells(mean)
 
 
 @torch.no_grad()
@@ -226,38 +172,13 @@ def sinks(vlm: Decoder, prompt: Prompt) -> Tensor:
     return (hidden.abs() / hidden.square().mean(-1, True).sqrt()).amax(-1) > SINK
 
 
-def relative_but_sinks(question: np.ndarray, general: np.ndarray, *_: Any) -> Any:
+def relative_but_sinks(
+    question: np.ndarray, general: np.ndarray, *_: Any
+) -> np.ndarray:
     """As rel-att; 0 where neither looks, which is at sinks."""
     looked = (question != 0) | (general != 0)
-    return np.where(looked, paper.relative(question, general), 0)
-
-
-def value_similarity(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
-    """Cosine of the question's words' and the image's cached values.
-
-    Mean over the question's own words and the middle half of the layers, all heads as
-    one vector; through a connector's attention where it made the image tokens.
-
-    Source: FOCUS (NeurIPS 2025).
-    """
-    pairs = zip(vlm.run(prompts), prompts, strict=True)
-    return [_similar(first, one, own_words(vlm, one)) for first, one in pairs]
-
-
-def _similar(first: FirstToken, prompt: Prompt, own: slice) -> np.ndarray:
-    layers: list[Any] = first.cache.layers  # all have values
-    values = torch.stack([layer.values for layer in layers[middle(len(layers))]])
-    units = functional.normalize(values.transpose(2, 3).flatten(3).float(), dim=-1)
-    words = units[:, :, prompt.prefix.ids.shape[1] :][:, :, own]
-    image = units[:, :, prompt.prefix.span]
-    found = (words @ image.transpose(2, 3)).mean((0, 2))
-    return to_cells(found[:, None], prompt)[:, 0]
-
-
-def local_means(question: np.ndarray, *_: Any) -> np.ndarray:
-    """Means of 3 × 3 cells, those at the edge repeated; negatives cut."""
-    means = ndimage.uniform_filter(question, (1, 3, 3), mode="nearest")
-    return positive(means)
+    with np.errstate(divide="ignore", invalid="ignore"):  # as rel-att
+        return np.divide(question, general, np.zeros_like(question), where=looked)
 
 
 @torch.no_grad()
