@@ -48,14 +48,16 @@ def local_heads(question: np.ndarray, *_: Any) -> np.ndarray:
     """Sum of the heads that look at the image most and at the fewest places.
 
     Source: Kang et al., CVPR 2025: of the heads whose sum over the image is above the
-    elbow, those of lowest spatial entropy; heads that light the bottom row come last.
+    elbow, those of lowest spatial entropy, of equals those that look most; heads that
+    light the bottom row come last.
     """
     return np.stack([_local(one.reshape(-1, *one.shape[2:])) for one in question])
 
 
 def _local(heads: np.ndarray) -> np.ndarray:
     sums = heads.sum((1, 2))
-    return np.sum(sorted(heads[sums >= elbow(sums)], key=scatter)[:BEST], 0)
+    most = np.argsort(-sums)[: np.sum(sums >= elbow(sums))]
+    return np.sum(sorted(heads[most], key=scatter)[:BEST], 0)
 
 
 def elbow(values: np.ndarray) -> float:
@@ -73,7 +75,8 @@ def scatter(attention: np.ndarray) -> tuple[bool, float]:
     """
     lit = np.maximum(attention - attention.mean(), 0)
     regions, count = ndimage.label(lit, np.ones((3, 3)))
-    shares = ndimage.sum_labels(lit, regions, range(1, count + 1)) / lit.sum()
+    sums = ndimage.sum_labels(lit, regions, range(1, count + 1))
+    shares = sums / sums.sum()  # of one region exactly 1
     below = lit[-1].sum() * len(lit) >= lit.sum()
     return bool(below), float(-(shares * np.log(shares)).sum())
 
