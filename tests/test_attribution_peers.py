@@ -93,7 +93,7 @@ def test_cells_that_touch_at_a_corner_are_one_region():
     attention[0, 0] = attention[1, 1] = 1
     assert peers.scatter(attention) == (False, 0)
     attention[0, 3] = 2
-    assert peers.scatter(attention)[1] == pytest.approx(np.log(2))
+    assert peers.scatter(attention) == pytest.approx(slow_scatter(attention))
 
 
 def test_heads_that_look_everywhere_alike_or_at_the_bottom_come_last():
@@ -178,7 +178,7 @@ def free_of_sinks(vlm, passed, edge):
     sinks = np.array(sinks)[passed.span]
     rows = passed.attentions[vlm.layer, :, -1, passed.span].detach().numpy()
     kept = [row * ~sinks for row in rows if row[sinks].sum() <= row.sum() / 2]
-    assert 0 < sinks.sum() < len(sinks) and kept
+    assert sinks.sum() < len(sinks) and kept
     return ((sum(kept) / len(kept)) @ passed.step).reshape(passed.grid)
 
 
@@ -191,8 +191,9 @@ def edge_between(vlm, passed):
 
 
 def test_sinks_and_heads_that_look_at_them_are_left_out(vlm, passes, monkeypatch):
-    edge = edge_between(vlm, passes[0])
+    edge, view = edge_between(vlm, passes[0]), vlm.look(noise())
     monkeypatch.setattr(peers, "SINK", edge)
+    assert peers.sinks(vlm, view.whole.prompt(QUESTION)).any()
     question, general = (free_of_sinks(vlm, one, edge) for one in passes)
     wanted = np.divide(question, general, np.zeros_like(question), where=general > 0)
     found = importance(vlm, "sink-free")
@@ -221,9 +222,10 @@ def cell_pixels(vlm, pixels, grid, cell):
 
 def test_occlusion_is_what_a_grey_window_costs(vlm, passes):
     seen, grid = vlm.look_at([vlm.fitted(noise())]), passes[0].grid
-    chances = passes[0].scores.log_softmax(-1)
-    wanted = np.zeros(grid)
-    for row, col in np.ndindex(*grid):
+    chances = passes[0].scores.detach().log_softmax(-1)
+    prompt = vlm.look(noise()).whole.prompt(QUESTION)
+    (found,) = peers.occlusion(vlm, [prompt])
+    for row, col in [(0, 0), (1, 1), (grid[0] - 1, 1), (1, grid[1] - 1)]:
         pixels = seen.pixels.clone()
         for y in range(row - 1, row + 2):
             for x in range(col - 1, col + 2):
@@ -231,11 +233,11 @@ def test_occlusion_is_what_a_grey_window_costs(vlm, passes):
                     inside = cell_pixels(vlm, pixels, grid, (y, x))
                     pixels.view(-1)[inside] = 0
         passed = plain_maps.run(vlm, QUESTION, noise(), pixels)
-        lost = chances.max() - passed.scores.log_softmax(-1)[chances.argmax()]
-        wanted[row, col] = float(lost)
-    prompt = vlm.look(noise()).whole.prompt(QUESTION)
-    (found,) = peers.occlusion(vlm, [prompt])
-    close(found[0], wanted, 1e-3)
+        left = passed.scores.detach().log_softmax(-1)[chances.argmax()]
+        wanted = float(chances.max() - left)
+        assert found[0, row, col] == pytest.approx(
+            wanted, abs=1e-3 * float(np.ptp(found))
+        )
     combined = attribution.MAPS["occlusion"].combine(found, None, [], grid)[0]
     assert (combined == np.clip(found[0], 0, None)).all()
 
@@ -258,9 +260,8 @@ def test_occluded_copies_come_in_batches(vlm, monkeypatch):
 
 
 def test_center_prior_is_a_gaussian_and_asks_no_model(vlm):
-    view = vlm.look(noise())
-    found = view.importance(QUESTION, "center-prior").values
-    assert vlm.work == vlm.work and found.dtype == np.float32
+    before, found = vlm.work.tokens, importance(vlm, "center-prior")
+    assert vlm.work.tokens == before and found.dtype == np.float32
     rows, cols = found.shape
     for row, col in np.ndindex(rows, cols):
         y, x = (row + 0.5) / rows - 0.5, (col + 0.5) / cols - 0.5
@@ -272,7 +273,9 @@ def test_center_prior_is_a_gaussian_and_asks_no_model(vlm):
 
 
 def test_a_map_of_zeros_is_refused(vlm, monkeypatch):
-    nothing = lambda vlm, prompts: [np.zeros((1, *p.grid), np.float32) for p in prompts]
+    def nothing(vlm, prompts):
+        return [np.zeros((1, *prompt.grid), np.float32) for prompt in prompts]
+
     kind = attribution.Attribution(nothing, attribution.words.positive, False)
     monkeypatch.setitem(attribution.MAPS, "nothing", kind)
     with pytest.raises(ValueError, match="is zero everywhere"):
