@@ -96,8 +96,10 @@ def write(weights: Path, curves: Path, subject: Subject, facts: dict[str, Any]) 
     """
     family, options = subject.family, subject.options
     vlm = adapters.load(str(weights), family=family, layer=0, **options)
-    looked = looking.by_layer(vlm, VALIDATION, datasets.load(VALIDATION), progress=True)
+    samples = datasets.load(VALIDATION)
+    looked = looking.by_layer(vlm, VALIDATION, samples, progress=True)
     small = looked[looked["size"].map(results.size_group) == "small"]
+    asked = [sample for sample in samples if sample.id in {*small["id"]}]
     stages = subject.stages
     history = {
         name: json.loads((curves / f"{name}.json").read_text()) for name in stages
@@ -119,6 +121,7 @@ def write(weights: Path, curves: Path, subject: Subject, facts: dict[str, Any]) 
         "schedules": {name: asdict(schedule) for name, schedule in stages.items()},
         "seconds": {name: rows[-1]["seconds"] for name, rows in history.items()},
         "layer": looking.best_layer(small),
+        "heads": looking.best_heads(vlm, VALIDATION, asked),
         "covered_by_layer": looking.covered_share(small).round(4).to_dict(),
         "covered_n": int(small["id"].nunique()),
         "validation": accuracy_by_group(vlm),

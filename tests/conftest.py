@@ -103,9 +103,11 @@ def processor():
 
 @pytest.fixture(scope="session")
 def vlm(random_llava, processor):
+    from twins import with_heads
+
     from vicrop import adapters
 
-    return adapters.wrap(random_llava(), processor, family="llava", layer=2)
+    return with_heads(adapters.wrap(random_llava(), processor, "llava", layer=2))
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,21 @@ from vicrop.types import known
 PAPER = ("rel-att", "grad-att", "pure-grad")
 """The paper's maps (sections 4 and 5)."""
 
-MAPS = (*PAPER, "word-att", "raw-att", "floor-att")
+WHOLE = ("occlusion", "center-prior")
+"""Maps of the whole image alone, not made tile by tile."""
+
+PEERS = (
+    *("word-att", "max-layers", "mean-layers", "local-heads", "gaze-heads"),
+    *("prefix-att", "entropy-grad", "grad-cam", "sink-free", "kv-similarity"),
+    *WHOLE,
+)
+"""Maps that others have, or that people try first."""
+
+MAPS = (*PAPER, *PEERS, "raw-att", "floor-att")
 """All maps; ``attribution.MAPS`` says how each is made."""
+
+TILED = tuple(name for name in MAPS if name not in WHOLE)
+"""Those that have a high-resolution variant."""
 
 HIGH = "-high"
 """Ends the keys of the high-resolution variants."""
@@ -17,7 +30,7 @@ NEEDS_TRUTH = ("human-crop", "human-crop-tight")
 CONTROLS = ("no-crop", *NEEDS_TRUTH, "random-crop", "center-crop", "full-twice")
 """Second images that no map chooses; ``pipeline.CONTROLS`` says how each is made."""
 
-METHODS = (*MAPS, *(name + HIGH for name in MAPS), *CONTROLS)
+METHODS = (*MAPS, *(name + HIGH for name in TILED), *CONTROLS)
 """All of them."""
 
 ALIASES = {key.replace("-", "_"): key for key in (*PAPER, *(k + HIGH for k in PAPER))}

@@ -284,7 +284,7 @@ class ViCrop:
         rng = np.random.default_rng(0) if rng is None else rng
         if high_res == "auto":
             high_res = max(view.image.size) > HIGH_RES_PX
-        if high_res and method in methods.MAPS:
+        if high_res and method in methods.TILED:
             method += methods.HIGH
         methods.check_policy(method, policy, gate.feature if gate else None)
         whole(crops, "crops", 1)

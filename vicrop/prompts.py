@@ -172,6 +172,17 @@ class Prompt:
             values = (values[:, None] @ patches)[:, 0]
         return self.array(values.reshape(-1, rows, cols).float())
 
+    def cells(self, values: Tensor) -> np.ndarray:
+        """(images, …, rows, cols) float32 from (images, …, image tokens).
+
+        Through the mean heads of a connector that made the image tokens.
+        """
+        lead, (rows, cols) = values.shape[:-1], self.grid
+        if self.prefix.connector is not None:
+            patches = self.prefix.connector.mean(1)[..., -rows * cols :]
+            values = values.reshape(len(values), -1, values.shape[-1]) @ patches
+        return self.array(values.float()).reshape(*lead, rows, cols)
+
     @staticmethod
     def array(values: Tensor) -> np.ndarray:
         """Values off the device, for all that is done with maps from here on."""

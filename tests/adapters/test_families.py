@@ -390,7 +390,8 @@ def test_pictures_looked_at_together_equal_one_by_one(vlm, pictures, method):
     for values, picture in zip(together, pictures[:3], strict=True):
         alone = Pictures(vlm, [picture]).maps(QUESTION, method)[0]
         assert np.abs(values - alone).max() < 1e-4 * np.ptp(alone)
-    assert np.abs(together[0] - together[1]).max() > 1e-3 * np.ptp(together[0])
+    if method != "center-prior":  # which is the same whatever is shown
+        assert np.abs(together[0] - together[1]).max() > 1e-3 * np.ptp(together[0])
 
 
 # Nothing is left behind.

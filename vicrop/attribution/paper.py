@@ -42,8 +42,7 @@ def attention_to_image(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarr
 
 def mean_of_heads(row: Tensor, prompt: Prompt) -> np.ndarray:
     """(images, rows, cols) from (images, heads, keys) of the prompt's last token."""
-    step = prompt.prefix.connector
-    return prompt.on_image([row.mean(1), *([] if step is None else [step.mean(1)])])
+    return prompt.cells(row.mean(1)[:, prompt.prefix.span])
 
 
 def weighted_attention(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
@@ -96,6 +95,19 @@ def relative(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return question / general
+
+
+def mean_of_layers(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
+    """Mean of all layers' rel-att (paper, Table 3)."""
+    return relative(question, general).mean(1)
+
+
+def most_of_layers(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
+    """Each layer's rel-att over its own maximum; the most of the middle half."""
+    layers, quarter = relative(question, general), question.shape[1] // 4
+    layers = layers[:, quarter : question.shape[1] - quarter]
+    with np.errstate(invalid="ignore"):  # what is not finite is refused by Map
+        return (layers / layers.max((2, 3), keepdims=True)).max(1)
 
 
 def floored(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
