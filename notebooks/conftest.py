@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data_prep import plates
 from vicrop.run.loop import run_together
-from workflow import matrix, plans
+from workflow import matrix, plans, remade
 from workflow.execute import pool
 
 
@@ -34,3 +34,4 @@ def make_smoke(folder: Path) -> None:
     with pool(os.cpu_count() or 1) as workers:
         answer = partial(run_together, progress=False)
         list(workers.map(answer, plans.grouped(configs).values()))
+    remade.main(count=0, day="")  # of other data than these
