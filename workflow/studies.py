@@ -29,7 +29,7 @@ from vicrop.run.folder import META, RECORDS, RunFolder
 from vicrop.run.records import RunConfig
 from workflow import matrix, plans
 
-SIZE = "studies"
+SIZE, LIST = "studies", "studies.json"
 LARGEST = 5_000_000
 """Bytes of all archives together."""
 KEPT = (
@@ -58,7 +58,7 @@ def listed() -> dict[str, dict[str, Any]]:
     Raises:
         FileNotFoundError: if nothing was.
     """
-    file = home() / "studies.json"
+    file = home() / LIST
     if not file.exists():
         raise FileNotFoundError(f"no {file}; make the studies: `make studies`")
     return json.loads(file.read_text(encoding="utf-8"))
@@ -78,7 +78,19 @@ def pack(model: str, runs: Iterable[RunFolder]) -> None:
         ValueError: for a run that is not as it was made, or not of the model and data
             that are here; or if the archives would become too large.
     """
-    runs = sorted(runs, key=lambda run: run.name)
+    packed, metas = _checked(model, sorted(runs, key=lambda run: run.name))
+    known = listed() if (home() / LIST).exists() else {}
+    known[model] = _entry(model, packed, metas)
+    total = sum(one["bytes"] for one in known.values())
+    if total > LARGEST:
+        raise ValueError(f"the archives take {total:,} bytes, more than {LARGEST:,}")
+    home().mkdir(parents=True, exist_ok=True)
+    (home() / known[model]["archive"]).write_bytes(packed)
+    jsonl.replace_json(home() / LIST, known)
+
+
+def _checked(model: str, runs: list[RunFolder]) -> tuple[bytes, list[dict[str, Any]]]:
+    """Runs that are as they were made, packed, and what is told of each."""
     wrong = [f"{run.name}: {said}" for run in runs for said in checks.verify(run)]
     weights = provenance.weights_hash(provenance.load(runs[0].config()))
     metas = [_meta(run) for run in runs]
@@ -89,15 +101,7 @@ def pack(model: str, runs: Iterable[RunFolder]) -> None:
     files = {f"{run.name}/{RECORDS}": run.records_file.read_bytes() for run in runs}
     for run, meta in zip(runs, metas, strict=True):
         files[f"{run.name}/{META}"] = json.dumps(meta, sort_keys=True).encode()
-    packed = _archive(files)
-    known = listed() if (home() / "studies.json").exists() else {}
-    known[model] = _entry(model, packed, metas)
-    total = sum(one["bytes"] for one in known.values())
-    if total > LARGEST:
-        raise ValueError(f"the archives take {total:,} bytes, more than {LARGEST:,}")
-    home().mkdir(parents=True, exist_ok=True)
-    (home() / known[model]["archive"]).write_bytes(packed)
-    jsonl.replace_json(home() / "studies.json", known)
+    return _archive(files), metas
 
 
 def _meta(run: RunFolder) -> dict[str, Any]:
@@ -147,8 +151,10 @@ def _commit() -> str:
     """Of this tree; empty where there is no git."""
     if not (paths.ROOT / ".git").exists():  # git would take a folder above for ours
         return ""
-    command = ["git", "-C", str(paths.ROOT), "rev-parse", "HEAD"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = "git describe --always --dirty --abbrev=12 --exclude=*".split()
+    told = subprocess.run(
+        command, cwd=paths.ROOT, capture_output=True, text=True, check=True
+    )
     return told.stdout.strip()
 
 
@@ -278,7 +284,7 @@ def tables(model: str, dataset: str) -> dict[str, pd.DataFrame]:
 def overview() -> pd.DataFrame:
     """A row a model: what was packed of it, when, and with what."""
     rows = [
-        {"model": model, **entry, **entry["versions"], "commit": entry["commit"][:8]}
+        {"model": model, **entry, **entry["versions"]}
         for model, entry in listed().items()
     ]
     return pd.DataFrame(rows).drop(columns=["archive", "sha256", "weights", "versions"])

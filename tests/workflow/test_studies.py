@@ -24,27 +24,25 @@ CONFIGS = [RunConfig(method=m, **PLAIN) for m in ("no-crop", "random-crop")]
 
 @pytest.fixture(scope="session")
 def answered(tmp_path_factory, drawn, saved_weights):
-    """A root with data and weights, and two runs made there."""
+    """A root with data, and two runs made there and packed."""
     root = tmp_path_factory.mktemp("studies")
     shutil.copytree(drawn, root / "data" / "plates")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VICROP_DATA", str(root / "data"))
         patch.setenv("VICROP_RESULTS", str(root / "made"))
         patch.setattr(paths, "WEIGHTS", saved_weights)
-        loop.run_together(CONFIGS, progress=False)
+        patch.setattr(paths, "ROOT", root)
+        studies.pack("tiny-llava", loop.run_together(CONFIGS, progress=False))
     return root
 
 
 @pytest.fixture
 def place(answered, saved_weights, tmp_path, monkeypatch):
-    """The same in a clone of its own, packed."""
+    """The same as a clone of its own."""
     root = shutil.copytree(answered, tmp_path / "clone")
-    weights = shutil.copytree(saved_weights, tmp_path / "weights")
     monkeypatch.setattr(paths, "ROOT", root)
-    monkeypatch.setattr(paths, "WEIGHTS", weights)
+    monkeypatch.setattr(paths, "WEIGHTS", saved_weights)
     monkeypatch.setenv("VICROP_DATA", str(root / "data"))
-    monkeypatch.setenv("VICROP_RESULTS", str(root / "made"))
-    studies.pack("tiny-llava", map(RunFolder.of, CONFIGS))
     monkeypatch.setenv("VICROP_RESULTS", str(root / "results"))
     return root
 
