@@ -60,7 +60,7 @@ studies: $(VENV)/ok  ## make the long studies anew that the book reads (half an 
 	$(BIN)/python $(DRAW)
 	export VICROP_RESULTS=$(MADE); $(PLANS) studies && \
 	  time $(SNAKEMAKE) runs --config size=studies $(if $(MODEL),model=$(MODEL)) && \
-	  $(BIN)/python -m workflow.studies --model "$(MODEL)" && rm -r $(MADE)
+	  $(BIN)/python -m workflow.studies.packing --model "$(MODEL)" && rm -r $(MADE)
 
 check: $(VENV)/ok  ## lint and types
 	$(BIN)/ruff check .

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from data_prep import plates
 from vicrop.run.loop import run_together
-from workflow import matrix, plans, remade
+from workflow import matrix, plans
 from workflow.execute import pool
+from workflow.studies import remade
 
 
 def pytest_collection_finish(session):

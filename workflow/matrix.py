@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 import workflow
-from vicrop import methods
+from vicrop import methods, paths
 from vicrop.adapters import registry
 from vicrop.run import datasets
 from vicrop.run.records import RunConfig

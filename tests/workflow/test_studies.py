@@ -1,6 +1,7 @@
 """The long studies: packed, refused if not whole, read and sampled again."""
 
 import datetime
+import hashlib
 import io
 import json
 import lzma
@@ -9,13 +10,15 @@ import shutil
 import tarfile
 
 import pytest
+import typer
 import yaml
 
 from vicrop import paths
 from vicrop.run import checks, loop, results
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
-from workflow import clean, matrix, plans, remade, studies
+from workflow import clean, matrix, plans, studies
+from workflow.studies import packing, remade
 
 DAY = datetime.date(2026, 11, 28)
 PLAIN = {"dataset": "plates", "max_new_tokens": 2}
@@ -32,7 +35,7 @@ def answered(tmp_path_factory, drawn, saved_weights):
         patch.setenv("VICROP_RESULTS", str(root / "made"))
         patch.setattr(paths, "WEIGHTS", saved_weights)
         patch.setattr(paths, "ROOT", root)
-        studies.pack("tiny-llava", loop.run_together(CONFIGS, progress=False))
+        packing.pack("tiny-llava", loop.run_together(CONFIGS, progress=False))
     return root
 
 
@@ -66,7 +69,7 @@ def replaced(place, **files):
         for name, entry in files.items():
             packed.addfile(entry, io.BytesIO(name.encode()))
     archive(place).write_bytes(stream.getvalue())
-    relist(place, sha256=studies.hashlib.sha256(stream.getvalue()).hexdigest())
+    relist(place, sha256=hashlib.sha256(stream.getvalue()).hexdigest())
 
 
 def test_what_was_packed_is_read_as_it_was_made(place, monkeypatch):
@@ -91,7 +94,7 @@ def test_pages_are_told_what_was_packed(place):
 def test_archive_is_the_same_bytes_again_and_tells_no_machine(place, monkeypatch):
     before = archive(place).read_bytes()
     monkeypatch.setenv("VICROP_RESULTS", str(place / "made"))
-    studies.pack("tiny-llava", map(RunFolder.of, reversed(CONFIGS)))
+    packing.pack("tiny-llava", map(RunFolder.of, reversed(CONFIGS)))
     assert archive(place).read_bytes() == before
     text = lzma.decompress(before).decode()
     assert str(place) not in text and "host" not in text and "/tmp" not in text
@@ -103,7 +106,7 @@ def test_names_of_other_runs_are_packed_without_their_folders(place, monkeypatch
     other = RunFolder.of(CONFIGS[1])
     config = RunConfig(method="no-crop", boxes_from=str(other.folder), **PLAIN)
     run = loop.run(config, progress=False)
-    studies.pack("tiny-llava", [run])
+    packing.pack("tiny-llava", [run])
     text = lzma.decompress(archive(place).read_bytes()).decode()
     assert str(place) not in text and f'"boxes_from": "{other.name}"' in text
 
@@ -114,19 +117,19 @@ def test_unfinished_or_changed_run_is_not_packed(place, monkeypatch):
     text = run.records_file.read_text()
     run.records_file.write_text(text[: text.index("\n") + 1])
     with pytest.raises(ValueError, match="cannot be packed: .*records.jsonl changed"):
-        studies.pack("tiny-llava", [run])
+        packing.pack("tiny-llava", [run])
     run.write_meta(run.meta() | {"finished": False})
     with pytest.raises(ValueError, match="it is not finished"):
-        studies.pack("tiny-llava", [run])
+        packing.pack("tiny-llava", [run])
     assert archive(place).read_bytes() == before
 
 
 def test_archives_that_become_too_large_are_not_written(place, monkeypatch):
     monkeypatch.setenv("VICROP_RESULTS", str(place / "made"))
-    monkeypatch.setattr(studies, "LARGEST", 10)
+    monkeypatch.setattr(packing, "LARGEST", 10)
     archive(place).unlink()
     with pytest.raises(ValueError, match=r"bytes, more than 10$"):
-        studies.pack("tiny-llava", map(RunFolder.of, CONFIGS))
+        packing.pack("tiny-llava", map(RunFolder.of, CONFIGS))
     assert not archive(place).exists()
 
 
@@ -226,7 +229,7 @@ def vicrop_exits(capsys):
     """What is said where a call ends with status 1."""
 
     def call(made):
-        with pytest.raises(studies.typer.Exit) as caught:
+        with pytest.raises(typer.Exit) as caught:
             made()
         assert caught.value.exit_code == 1
         return capsys.readouterr().err

@@ -1,6 +1,7 @@
 """A sample of the long studies' answers, made again at every build and compared.
 
-``python -m workflow.remade`` ends with status 1 where one differs from its record.
+``python -m workflow.studies.remade`` ends with status 1 where one differs from its
+record.
 """
 
 import datetime
