@@ -361,21 +361,22 @@ def priced(frame: pd.DataFrame) -> pd.DataFrame:
     return text.assign(front=["yes" if on[place] else "" for place in frame.index])
 
 
-def fronts(frame: pd.DataFrame, cost: str) -> Figure:
+def fronts(frame: pd.DataFrame, cost: str, ylabel: str = "accuracy, %") -> Figure:
     """Accuracy against a cost, a panel a model; the Pareto front as a line.
 
     Args:
         frame: of ``with_accuracy``.
-        cost: key of ``COSTS``.
+        cost: key of ``COSTS``, or another column that says what it is.
+        ylabel: of what stands for accuracy, with its unit.
     """
     groups = {str(model): rows for model, rows in frame.groupby("model", sort=False)}
     figure = figures.panels(
         groups,
-        lambda rows, ax: draw_front(rows, cost, ax).set_xlabel(COSTS[cost]),
+        lambda rows, ax: draw_front(rows, cost, ax).set_xlabel(COSTS.get(cost, cost)),
         (11, 3.6),
         sharey=True,
     )
-    return _legend(figure)
+    return _legend(figure, ylabel)
 
 
 def prices(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
@@ -412,10 +413,10 @@ def draw_front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
     return ax
 
 
-def _legend(figure: Figure) -> Figure:
+def _legend(figure: Figure, ylabel: str = "accuracy, %") -> Figure:
     """One for all panels: the panel with most methods has all."""
     most = max(figure.axes, key=lambda ax: len(ax.containers))
-    figure.axes[0].set_ylabel("accuracy, %")
+    figure.axes[0].set_ylabel(ylabel)
     handles, names = most.get_legend_handles_labels()
     figure.legend(
         handles,
