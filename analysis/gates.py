@@ -1,8 +1,12 @@
 """When to crop at all: what a gate's feature and threshold give, from records alone."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from analysis import figures
 from vicrop.gate import Gate
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
@@ -71,3 +75,33 @@ def outcomes(frame: pd.DataFrame, gate: Gate) -> dict[str, dict[str, Estimate]]:
         }
         for way, crop in ways.items()
     }
+
+
+def table(found: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> pd.DataFrame:
+    """Ways of several models or groups as a table to read, in percent and points."""
+    rows = []
+    for model, ways in found.items():
+        for way, one in ways.items():
+            named = {"model": model, "crops": way, "n": one["accuracy"].n}
+            for name in ("accuracy", "cropped", "missed"):
+                named[f"{name}, %"] = one[name].format(1, scale=100)
+            gain = one["gain"].format(1, sign=True, scale=100)
+            rows.append({**named, "over always, points": gain})
+    return pd.DataFrame(rows)
+
+
+def panels(
+    groups: Mapping[str, tuple[Mapping, Mapping]], xlabel: str, ylabel: str
+) -> Figure:
+    """Curves and marks of ``figures.lines``, a panel a model; one legend."""
+    figure = figures.panels(
+        groups,
+        lambda one, ax: figures.lines(one[0], ax, xlabel, "", one[1]),
+        (1 + 2.6 * len(groups), 3.4),
+        sharex=True,
+        sharey=True,
+    )
+    figure.axes[0].set_ylabel(ylabel)
+    names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*names, loc="outside lower center", ncols=5, frameon=False)
+    return figure

@@ -40,7 +40,10 @@ def label(config: RunConfig) -> str:
     own = "" if config.geometry == "exact" else config.geometry
     options = [f"{key} {value}" for key, value in sorted(config.options.items())]
     taken = "boxes taken" if config.boxes_from else ""
-    return ", ".join(filter(None, [config.method, config.fit, own, taken, *options]))
+    policy = "" if config.crop_policy == "single" else config.crop_policy
+    gate = f"gate {config.gate_feature}" if config.gate else ""
+    parts = [config.method, config.fit, own, taken, policy, gate, *options]
+    return ", ".join(filter(None, parts))
 
 
 def load(model: str, method: str, dataset: str, **changes: Any) -> pd.DataFrame:
