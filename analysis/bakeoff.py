@@ -77,15 +77,13 @@ def wide(found: pd.DataFrame, columns: Mapping[str, str], what: str) -> pd.DataF
         columns: run by heading.
         what: column of ``found``.
     """
-    chosen = found[what].unstack("run").reindex(found.index.unique("model"))
-    made = chosen.reindex(columns=list(columns.values())).set_axis(
+    rows, runs = found.index.unique("model"), list(columns.values())
+    made = found[what].unstack("run").reindex(rows, columns=runs)
+    made = made.map(lambda one: one if isinstance(one, Estimate) else NOTHING)
+    text = made.map(lambda one: one.format(1, scale=100)).set_axis(
         list(columns), axis=1
     )
-    counts = made.map(lambda one: one.n, na_action="ignore").max(axis=1)
-    text = made.map(lambda one: one.format(1, scale=100), na_action="ignore").fillna(
-        "–"
-    )
-    text.insert(0, "n", counts.astype(int))
+    text.insert(0, "n", made.map(lambda one: one.n).max(axis=1))
     return text.reset_index()
 
 
@@ -142,7 +140,7 @@ def map_table(found: pd.DataFrame, price: pd.DataFrame) -> pd.DataFrame:
     for title, (name, *how) in SHOWN.items():
         made[title] = [one.format(*how) for one in frame[name]]
     for title, digits in (("passes", 1), (OVER, 2)):
-        made[title] = frame[title].map(f"{{:.{digits}f}}".format, "ignore").fillna("–")
+        made[title] = ["–" if n != n else f"{n:.{digits}f}" for n in frame[title]]
     return pd.DataFrame(made, frame.index).reset_index()
 
 
