@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from analysis import Models, Runs, costs, estimates, figures, looking
 from vicrop import boxes
 from vicrop.methods import CONTROLS, MAPS
-from vicrop.run import results, stats
+from vicrop.run import stats
 from vicrop.run.stats import NOTHING, Estimate
-from workflow import studies
+from workflow import studies, tables
 
 RIVAL, TOLD = "rel-att", "human-crop"
 """What every map is held against, and what is told where the object is."""
@@ -19,7 +19,7 @@ OVER = "FLOPs / told"
 
 def studied(models: Sequence[str], dataset: str, group: str) -> Models:
     """Runs of the long studies on objects of one size, by model and label."""
-    found = {m: results.of_group(studies.tables(m, dataset), group) for m in models}
+    found = {m: tables.of_group(studies.tables(m, dataset), group) for m in models}
     return {model: runs for model, runs in found.items() if runs}
 
 
@@ -43,7 +43,7 @@ def measured(models: Models) -> pd.DataFrame:
 
 
 def _measured(name: str, runs: Runs) -> dict[str, object]:
-    frame, made = runs[name], stats.summary(runs[name])
+    frame, made = runs[name], tables.summary(runs[name])
     pairs = [] if name == RIVAL else [(name, RIVAL)]
     return {
         "accuracy": made.score,

@@ -110,19 +110,22 @@ def score(
     ] = None,
 ) -> None:
     """Scores of RUNS (folders), official and the authors'; several are compared."""
+    import pandas as pd
+
     from vicrop import paths
     from vicrop.run import checks, scores
 
     folders = checks.named(runs or ())
     cards = [scores.card(run) for run in folders]
-    shown = [(one[0].run, scores.readable(one).drop(columns="run")) for one in cards]
+    tables = [scores.readable(one).drop(columns="run") for one in cards]
+    shown = [(run.folder.name, one) for run, one in zip(folders, tables, strict=True)]
     shown += [(f"against {folders[0].name}", scores.compared(folders))]
     for title, made in shown:
         if len(made):
             runcli.show(made.columns, made.itertuples(index=False), title)
     for note in (note for one in cards for note in scores.notes(one)):
         runcli.say(f"note: {note}")
-    for file in scores.write(sum(cards, []), out or paths.results() / "scores"):
+    for file in scores.write(pd.concat(cards), out or paths.results() / "scores"):
         runcli.say(f"written: {file}")
 
 
@@ -169,7 +172,7 @@ def where() -> None:
     """Where data sets, runs and weights are, and why there."""
     from vicrop import paths
 
-    runcli.show(paths.Place._fields, paths.places())
+    runcli.show(("what", "folder", "why"), paths.places())
 
 
 for one in (runcli.run, runcli.merge, runcli.status, runcli.verify):

@@ -367,32 +367,6 @@ def fit(image: Image.Image, how: str, color: tuple[int, int, int]) -> Image.Imag
     return square
 
 
-def high_pass(image: Image.Image, shape: tuple[int, int]) -> np.ndarray:
-    """How much detail there is at each pixel of a model's input.
-
-    The image, resized bilinearly, minus its Gaussian blur (3×3, sigma 0.8); the root of
-    the sum of squares over channels; its median over 7×7.
-
-    Args:
-        image: RGB.
-        shape: (height, width) of the model's input, pixels.
-
-    Returns:
-        ``shape`` float64, of colours in [0, 1].
-
-    Source: paper, section 5 (pure-grad), and its code, where the median is over 7×7
-    and the paper's text says 3×3, the blur's size.
-    """
-    from scipy import ndimage
-
-    height, width = shape
-    small = image.resize((width, height), Image.Resampling.BILINEAR)
-    values = np.asarray(small, np.float64) / 255
-    blurred = ndimage.gaussian_filter(values, 0.8, mode="mirror", radius=1, axes=(0, 1))
-    detail = np.sqrt(((values - blurred) ** 2).sum(-1))
-    return ndimage.median_filter(detail, 7)
-
-
 @dataclass(frozen=True)
 class Tiles:
     """Non-overlapping boxes, row by row, that cover an image."""

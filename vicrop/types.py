@@ -165,7 +165,7 @@ class Answer:
     amap: Map | None = None
     visible: Region | None = None
     further: tuple[Box, ...] = ()
-    features: Mapping[str, float] = field(default_factory=dict)
+    features: Mapping[str, float] = field(default_factory=dict, compare=False)
     gated: bool = False
 
 

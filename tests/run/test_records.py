@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vicrop import paths
+import workflow
 from vicrop.run.records import HOW, Record, RunConfig, Sample, SavedMap
 from vicrop.types import Box, Map
 
@@ -140,7 +140,7 @@ def test_record_comes_back_from_its_line():
 
 def test_the_run_notebook_has_the_same_parameters_and_defaults():
     """Save ``limit``, so that it is a smoke run, and what only the page needs."""
-    book = nbformat.read(paths.notebooks() / "run.ipynb", as_version=4)
+    book = nbformat.read(workflow.notebooks() / "run.ipynb", as_version=4)
     (cell,) = (c for c in book.cells if "parameters" in c.metadata.get("tags", ()))
     given: dict = {}
     exec(cell.source, given)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from vicrop.attribution import paper
 from vicrop.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def _on_image(read: Tensor, prompt: Prompt) -> np.ndarray:
             ..., -rows * cols :
         ]  # class tokens first
         values = (values.flatten(1, 2) @ step).unflatten(1, (layers, tokens))
-    return paper.array(values.float()).reshape(count, layers, tokens, rows, cols)
+    return prompt.array(values.float()).reshape(count, layers, tokens, rows, cols)
 
 
 def most_of_words(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
