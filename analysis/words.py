@@ -52,11 +52,13 @@ def looks(
     """
     tokens, maps = [], []
     for sample, view in looking.views(vlm, dataset, samples):
+        # The words first: the answer goes on from the pass that reads them.
+        rows = list(_of_tokens(view, sample, names))
         said = view.ask(sample.question).plain
         score = scoring.of_answer(dataset, said, sample.labels, sample.question)
         answer = looking.ANSWERS[score is None or score < 0.5]
         about = {"id": sample.id, "image": sample.image_path, "answer": answer}
-        tokens += [about | row for row in _of_tokens(view, sample, names)]
+        tokens += [about | row for row in rows]
         maps += [about | row for row in _of_maps(view, sample)]
     return pd.DataFrame(tokens), pd.DataFrame(maps)
 
