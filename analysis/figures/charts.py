@@ -468,8 +468,7 @@ def _numbered(ratios: pd.DataFrame, ax: Axes) -> None:
     for (row, column), value in np.ndenumerate(ratios.to_numpy()):
         told = f"{value:.0f}" if value >= 10 else f"{value:.1f}"
         ink = "white" if abs(doublings.iat[row, column]) > 5 else "black"
-        how = {"ha": "center", "va": "center", "fontsize": "x-small"}
-        ax.text(column, row, told, color=ink, **how)
+        ax.text(column, row, told, ha="center", va="center", color=ink, size="x-small")
     ax.set_xticks(range(ratios.shape[1]), [*map(str, ratios)])
     ax.set_yticks(range(len(ratios)), [*map(text, ratios.index)], fontsize="x-small")
 
