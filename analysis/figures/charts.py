@@ -463,11 +463,11 @@ def cells(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
 
 def _numbered(ratios: pd.DataFrame, ax: Axes) -> None:
     """One panel of ``cells``."""
-    doublings = np.log2(ratios.clip(2**-6, 2**6))
+    doublings = np.log2(ratios.clip(2**-6, 2**6).to_numpy())
     ax.imshow(doublings, cmap="RdBu", vmin=-8, vmax=8, aspect="auto")
     for (row, column), value in np.ndenumerate(ratios.to_numpy()):
         told = f"{value:.0f}" if value >= 10 else f"{value:.1f}"
-        ink = "white" if abs(doublings.iat[row, column]) > 5 else "black"
+        ink = "white" if abs(doublings[row, column]) > 5 else "black"
         ax.text(column, row, told, ha="center", va="center", color=ink, size="x-small")
     ax.set_xticks(range(ratios.shape[1]), [*map(str, ratios)])
     ax.set_yticks(range(len(ratios)), [*map(text, ratios.index)], fontsize="x-small")
