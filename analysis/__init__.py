@@ -10,4 +10,4 @@ FEWEST = 10
 Runs = Mapping[str, pd.DataFrame]
 """Tables of runs (see ``results.table``) by what they are called, rows by sample id."""
 Models = Mapping[str, Runs]
-"""Runs by model, mostly by their methods (see ``results.by_model``)."""
+"""Runs by model, mostly by their methods (see ``workflow.tables.by_model``)."""

@@ -317,7 +317,7 @@ def with_accuracy(
 
     Args:
         measured: by the benchmark.
-        runs: records by model and method (see ``results.by_model``).
+        runs: records by model and method (see ``tables.by_model``).
         dataset: that the costs were measured on.
     """
     rows = []

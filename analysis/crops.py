@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import Models, Runs, estimates, looking
+from analysis.estimates import difference
 from vicrop import boxes
 from vicrop.adapters.adapter import Adapter
 from vicrop.methods import PAPER
@@ -238,12 +239,12 @@ def beside(ours: Runs, theirs: Runs) -> dict[str, Estimate]:
     """
     before, after = (runs["no-crop"]["plain_score"] for runs in (theirs, ours))
     pictures = ours["no-crop"]["image"]
-    found = {"no-crop": stats.difference(before, after, pictures)}
+    found = {"no-crop": difference(before, after, pictures)}
     for name in [name for name in ours if name in theirs and name != "no-crop"]:
         before, after = (
             runs[name]["score"] - runs[name]["plain_score"] for runs in (theirs, ours)
         )
-        found[f"gain of {name}"] = stats.difference(before, after, pictures)
+        found[f"gain of {name}"] = difference(before, after, pictures)
     return found
 
 
@@ -282,7 +283,7 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Estimate]:
     """Paired differences of two runs on the same samples, by measure."""
     old, new = outcomes(before), outcomes(after)
     pictures = before["image"]
-    return {str(k): stats.difference(old[k], new[k], pictures) for k in old}
+    return {str(k): difference(old[k], new[k], pictures) for k in old}
 
 
 def comparison(frames: Runs, base: str) -> pd.DataFrame:
@@ -297,7 +298,7 @@ def comparison(frames: Runs, base: str) -> pd.DataFrame:
     for measure, before in measured[base].items():
         for name, made in measured.items():
             found = share(frames[name], str(measure))
-            gain = stats.difference(before, made[measure], frames[name]["image"])
+            gain = difference(before, made[measure], frames[name]["image"])
             beside = name != base
             points = gain.format(1, sign=True, scale=100) if beside else ""
             rows.append(

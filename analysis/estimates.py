@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from vicrop.run import stats
-from vicrop.run.stats import Estimate, difference, summary
+from vicrop.run.stats import Estimate
+from workflow.tables import summary
 
 UNTOLD = "cannot be told"
 """The verdict on an estimate without an interval."""
@@ -103,6 +104,27 @@ def reports(runs: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
 def gains(frames: Mapping[str, pd.DataFrame]) -> dict[str, Estimate]:
     """Paired gain over the same model without a crop, by run."""
     return {name: summary(frame).gain for name, frame in frames.items()}
+
+
+def difference(
+    before: pd.Series, after: pd.Series, images: pd.Series | None = None
+) -> Estimate:
+    """``stats.gain`` of one column over another, on the samples that both have.
+
+    Args:
+        before: scores by sample id; missing ones are left out.
+        after: the same.
+        images: by sample id.
+    """
+    for one in (before, after):
+        if not isinstance(one, pd.Series) or not one.index.is_unique:
+            raise ValueError(
+                f"expected scores by id, each id once, got {type(one).__name__}; give "
+                "a table's column, as table['score']"
+            )
+    both = pd.concat([before, after], axis=1, join="inner").dropna()
+    there = None if images is None else images.reindex(both.index)
+    return stats.gain(both.iloc[:, 0], both.iloc[:, 1], there)
 
 
 def against(frames: Mapping[str, pd.DataFrame], method: str) -> dict[str, Estimate]:

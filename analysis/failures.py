@@ -11,6 +11,7 @@ from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets, results, stats
 from vicrop.run.stats import Estimate
 from vicrop.types import Map
+from workflow import tables
 
 LOOKS = ("looked right", "looked wrong", "no crop", "no object")
 """Whether the crop holds the object: at least the threshold's share of its area."""
@@ -62,7 +63,7 @@ def mended(runs: Runs) -> dict[str, pd.DataFrame]:
     crop; the same model's other runs on the same data have.
 
     Args:
-        runs: tables of runs by what they are called (see ``results.tables``).
+        runs: tables of runs by what they are called (see ``workflow.tables``).
     """
     names = ["size", "group", "plain", "plain_score"]
     everything = pd.concat([frame[names] for frame in runs.values()])
@@ -87,7 +88,7 @@ def of_models(
         ValueError: if there is no run with a crop at all.
     """
     keys = list(models)
-    made = {model: results.tables(model, dataset) for model in keys}
+    made = {model: tables.of_model(model, dataset) for model in keys}
     found = {
         model: {
             name: diagnose(frame, threshold)
@@ -147,7 +148,7 @@ def of_group(runs: Models, group: str) -> dict[str, dict[str, pd.DataFrame]]:
     Raises:
         ValueError: if there are none.
     """
-    found = {model: results.of_group(dict(made), group) for model, made in runs.items()}
+    found = {model: tables.of_group(dict(made), group) for model, made in runs.items()}
     kept = {model: made for model, made in found.items() if made}
     if not kept:
         raise ValueError(

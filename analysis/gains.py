@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import Models, Runs, estimates, looking
+from analysis.estimates import difference
 from vicrop import boxes
 from vicrop.methods import PAPER
 from vicrop.run import stats
@@ -55,9 +56,7 @@ def parts(runs: Runs, method: str) -> dict[str, Estimate]:
     """
     same = common(runs, rungs(method))
     return {
-        name: stats.difference(
-            same[base]["score"], same[run]["score"], same[run]["image"]
-        )
+        name: difference(same[base]["score"], same[run]["score"], same[run]["image"])
         for name, (run, base) in steps(method).items()
         if run in same and base in same
     }

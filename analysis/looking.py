@@ -220,6 +220,50 @@ def best_layer(frame: pd.DataFrame) -> int:
     return int(best)
 
 
+def best_heads(
+    vlm: Adapter, dataset: str, samples: list[Sample], k: int = 3
+) -> list[tuple[int, int]]:
+    """The heads that look most at what is asked for, for ``gaze-heads``.
+
+    Args:
+        vlm: the model.
+        dataset: key or folder that the samples are of; validation data.
+        samples: those without a box, or whose object is not in view, do not count.
+        k: how many.
+
+    Returns:
+        (layer, head) of those whose attention to the image lies in the object's box
+        with the largest mean share; the best first.
+    """
+    boxed = [sample for sample in samples if sample.boxes]
+    shares = [heads_inside(view, sample) for sample, view in views(vlm, dataset, boxed)]
+    mean = np.nanmean(shares, 0)
+    best = np.argsort(-mean, axis=None, kind="stable")[:k]
+    return [(int(n) // mean.shape[1], int(n) % mean.shape[1]) for n in best]
+
+
+def heads_inside(view: View, sample: Sample) -> np.ndarray:
+    """(layers, heads) share of each one's attention that lies in the object's box."""
+    from vicrop.attribution.peers import heads_to_image  # torch
+
+    prompt = view.whole.prompt(asked(sample))
+    layers = range(len(view.vlm.attention))
+    (found,) = heads_to_image(view.vlm, [prompt], layers)
+    maps = [[view.placed(head) for head in layer] for layer in found[0]]
+    target, size = sample.boxes[0], view.image.size
+    return np.array([[share_in(one, target, size) for one in row] for row in maps])
+
+
+def share_in(amap: Map, target: Sequence[float], image_size: tuple[int, int]) -> float:
+    """The share of a map that lies in a box; NaN if its region does not contain it."""
+    cells = in_cells(amap, target, image_size)
+    if cells is None:
+        return math.nan
+    (x, y), table = cells, boxes.integral(amap.values)
+    inside = _box_sums(table, y[:1], x[:1], y[1] - y[0], x[1] - x[0])
+    return float(inside[0, 0] / table[-1, -1])
+
+
 def with_answers(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """Add each sample's size ``group``, and whether its ``answer`` is right or wrong.
 

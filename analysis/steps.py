@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image
 
-from vicrop import attribution, boxes, images
+from vicrop import attribution, boxes
 from vicrop.adapters.adapter import Adapter
 from vicrop.attribution import GENERAL_QUESTION
 from vicrop.methods import PAPER
@@ -73,7 +73,7 @@ def filter_steps(view: View, question: str) -> dict[str, Chosen]:
     """What pure-grad has in hand after each of its steps, the crop with the last."""
     about, general, mask = gradients(view, question)
     ratio = attribution.paper.relative(about, general)
-    detail = images.high_pass(view.whole.pictures[0], about.shape)
+    detail = attribution.paper.high_pass(view.whole.pictures[0], about.shape)
     pixels = {
         "1 |gradient|, question": about,
         "2 |gradient|, general": general,

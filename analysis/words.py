@@ -1,7 +1,6 @@
 """Who looks: each token behind the image in every layer, and maps made from them."""
 
 from collections.abc import Callable, Collection, Iterator
-from os.path import commonprefix
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ from vicrop import boxes, scoring
 from vicrop.adapters.adapter import Adapter
 from vicrop.adapters.decoder import Decoder
 from vicrop.attribution import GENERAL_QUESTION
-from vicrop.attribution.words import attention_of_words
+from vicrop.attribution.words import attention_of_words, own_words
 from vicrop.prompts import Prompt, not_none
 from vicrop.run.records import Sample
 from vicrop.run.stats import Estimate
@@ -66,7 +65,7 @@ def looks(
 def _of_tokens(view: View, sample: Sample, names: Collection[str]) -> Iterator[Row]:
     prompt = view.whole.ask(looking.asked(sample))
     told = texts(view.vlm, prompt)
-    role = roles(told, texts(view.vlm, view.whole.prompt(GENERAL_QUESTION)), names)
+    role = roles(told, own_words(view.vlm, prompt), names)
     (found,) = attention_of_words(view.vlm, [prompt])
     for (layer, place), ratio in np.ndenumerate(ratios(view, found[0], sample)):
         row: Row = {"layer": layer, "place": place, "ratio": ratio}
@@ -90,19 +89,15 @@ def texts(vlm: Decoder, prompt: Prompt) -> list[str]:
     return [vlm.tokenizer.decode([one]).strip() or "↵" for one in ids]
 
 
-def roles(
-    told: list[str], general: list[str], names: Collection[str] = ()
-) -> list[str]:
-    """What each token is; what a prompt shares with the general one is its frame.
+def roles(told: list[str], own: slice, names: Collection[str] = ()) -> list[str]:
+    """What each token is; ``own`` are the question's (see ``own_words``).
 
-    >>> roles("Q: which red ? A:".split(), "Q: say it . A:".split(), {"red"})[2]
+    >>> roles("Q: which red ? A:".split(), slice(1, 4), {"red"})[2]
     "the object's word"
     """
-    first = len(commonprefix([told, general]))
-    last = len(commonprefix([told[::-1], general[::-1]]))
-    own = told[first : len(told) - last]
-    named = [NAME if one in names else OTHER for one in own]
-    return [*[FIRST] * first, *named, *[LAST] * last][:-1] + [END]
+    named = [NAME if one in names else OTHER for one in told[own]]
+    last = len(told) - own.stop
+    return [*[FIRST] * own.start, *named, *[LAST] * last][:-1] + [END]
 
 
 def ratios(view: View, values: np.ndarray, sample: Sample) -> np.ndarray:
@@ -214,8 +209,7 @@ def variant_maps(view: View, question: str) -> dict[str, Map]:
     """Each variant's map of a question (see ``VARIANTS``)."""
     prompts = [view.whole.prompt(one) for one in (question, GENERAL_QUESTION)]
     both = [found[0] for found in attention_of_words(view.vlm, prompts)]
-    told = [texts(view.vlm, one) for one in prompts]
-    own = [np.isin(roles(*pair), (NAME, OTHER)) for pair in (told, told[::-1])]
+    own = [own_words(view.vlm, one) for one in prompts]
     made = {name: combine(*both) for name, combine in VARIANTS.items()}
     made[OWN] = VARIANTS[BEST](*(a[:, kept] for a, kept in zip(both, own, strict=True)))
     return {name: view.placed(values) for name, values in made.items()}

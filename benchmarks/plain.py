@@ -17,7 +17,7 @@ from transformers import DynamicCache
 from vicrop import attribution, boxes, geometry
 from vicrop.adapters.adapter import Adapter
 from vicrop.attribution import GENERAL_QUESTION
-from vicrop.prompts import Seen, Words
+from vicrop.prompts import Prompt, Seen, Words, log_likelihood
 from vicrop.types import Box, Map
 
 
@@ -75,7 +75,8 @@ class Attended:
     """A map's pass: attention of all layers, with the graph that it is part of.
 
     Attributes:
-        row: (1, heads, queries, keys) of the map's layer.
+        rows: (1, heads, queries, keys) of each layer.
+        row: of the map's.
         cross: (1, heads, queries, patches) of the Q-Former's; None without one.
         scores: (1, vocabulary) of the first answer token.
     """
@@ -92,7 +93,8 @@ class Attended:
         output, _ = whole(vlm, [self.seen], self.words, attentions=True)
         if hook:
             hook.remove()
-        self.row = output.attentions[vlm.layer]
+        self.rows = output.attentions
+        self.row = self.rows[vlm.layer]
         self.cross = crossed[0] if crossed else None
         # A stock forward scores every position.
         self.scores = vlm.logits(output.last_hidden_state)[:, -1]
@@ -100,11 +102,20 @@ class Attended:
 
     def to_cells(self, row: Tensor, cross: Tensor | None) -> np.ndarray:
         """(rows, cols) of the last token's attention, through the queries."""
+        return self._on_cells(row.mean(1)[0, -1:, self.span], cross)[0]
+
+    def most_of_words(self) -> np.ndarray:
+        """(layers, rows, cols) the most that a token behind the image attends."""
+        words = slice(self.span.stop, None)
+        read = [row.mean(1)[0, words, self.span] for row in self.rows]
+        return np.stack([self._on_cells(one, self.cross).max(0) for one in read])
+
+    def _on_cells(self, values: Tensor, cross: Tensor | None) -> np.ndarray:
+        """(tokens, rows, cols) of (tokens, image tokens)."""
         rows, cols = self.seen.grid
-        values = row.mean(1)[0, -1, self.span]
         if cross is not None:
-            values = values @ cross.mean(1)[0, : len(values), -rows * cols :]
-        return attribution.paper.array(values.detach().float().reshape(rows, cols))
+            values = values @ cross.mean(1)[0, : values.shape[1], -rows * cols :]
+        return Prompt.array(values.detach().float().reshape(-1, rows, cols))
 
 
 def pixels_of(vlm: Adapter, picture: Image.Image) -> tuple[Tensor, tuple[int, int]]:
@@ -129,7 +140,7 @@ def grad_att(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     """Attention times the positive part of the answer's gradient to it."""
     found = Attended(vlm, picture, question)
     steps = [step for step in (found.row, found.cross) if step is not None]
-    likelihood = attribution.paper.log_likelihood(found.scores)
+    likelihood = log_likelihood(found.scores)
     gradients = torch.autograd.grad(likelihood, steps)
     weighted = [a * g.relu() for a, g in zip(steps, gradients, strict=True)]
     return found.to_cells(*weighted, *([None] if found.cross is None else []))
@@ -140,11 +151,9 @@ def gradient(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     pixels, grid = pixels_of(vlm, picture)
     seen = vlm.see(pixels.requires_grad_(), grid, 1)
     output, _ = whole(vlm, [seen], vlm.words(question, [seen]))
-    likelihood = attribution.paper.log_likelihood(
-        vlm.logits(output.last_hidden_state)[:, -1]
-    )
+    likelihood = log_likelihood(vlm.logits(output.last_hidden_state)[:, -1])
     (found,) = torch.autograd.grad(likelihood, pixels)
-    return attribution.paper.array(vlm.facts.picture(found.float(), grid).norm(dim=1))
+    return Prompt.array(vlm.facts.picture(found.float(), grid).norm(dim=1))
 
 
 def pure_grad(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
@@ -154,10 +163,20 @@ def pure_grad(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
     return attribution.paper.filtered(asked, general, [vlm.shown(picture)], grid)[0]
 
 
+def word_att(vlm: Adapter, picture: Image.Image, question: str) -> np.ndarray:
+    """What any word attends to more than the general prompt's do, over all layers."""
+    asked, general = (
+        Attended(vlm, picture, text).most_of_words()
+        for text in (question, GENERAL_QUESTION)
+    )
+    return np.clip(asked - general, 0, None).sum(0)
+
+
 MAPS: dict[str, Callable[[Adapter, Image.Image, str], np.ndarray]] = {
     "rel-att": rel_att,
     "grad-att": grad_att,
     "pure-grad": pure_grad,
+    "word-att": word_att,
 }
 
 

@@ -17,9 +17,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks import counting, models, plain
-from vicrop import attribution
 from vicrop.adapters.adapter import Adapter
-from vicrop.methods import PAPER
+from vicrop.prompts import Prompt
 from vicrop.types import Box, Map
 from vicrop.view import View
 
@@ -158,7 +157,7 @@ def cases(
     """
     image = photo(*size)
     crop = middle(image, side or pair[0].crop_px)
-    for method in PAPER:
+    for method in plain.MAPS:
         yield Case(family, shape, *pair, image, crop, method)
 
 
@@ -217,7 +216,7 @@ def in_turn(
 
 def real_flops(rounds: int) -> Rows:
     """FLOPs of all ways at real shapes, on the meta device."""
-    with mock.patch.object(attribution.paper, "array", _numbers):
+    with mock.patch.object(Prompt, "array", staticmethod(_numbers)):
         for family, sizes in tqdm(SIZES.items(), desc="real shapes"):
             pair = both(models.real, family)
             for size, side in sizes:
@@ -271,7 +270,7 @@ def memory(rounds: int) -> Rows:
     for family in models.KEYS:
         yield from _peaks(family, "mid", both(models.mid, family), counting.peak_bytes)
         pair, peak = both(models.real, family), counting.peak_bytes_on_meta
-        with mock.patch.object(attribution.paper, "array", _numbers):
+        with mock.patch.object(Prompt, "array", staticmethod(_numbers)):
             yield from _peaks(family, "real", pair, peak)
 
 
@@ -284,7 +283,7 @@ def _peaks(
     (vlm, eager), image = pair, photo(*PHOTO)
     calls: dict[str, Callable[[], object]] = {
         "plain answer": lambda: vlm.look(image).ask(QUESTION, max_new_tokens=TOKENS),
-        **{f"{method} map": map_of(vlm, image, method) for method in PAPER},
+        **{f"{method} map": map_of(vlm, image, method) for method in plain.MAPS},
         "plain way's rel-att map": lambda: plain.rel_att(eager, image, QUESTION),
     }
     for what, call in tqdm(calls.items(), desc=f"memory, {family}", leave=False):

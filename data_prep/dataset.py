@@ -11,7 +11,6 @@ from data_prep.originals.files import Entry
 from data_prep.originals.parquet import pictured_rows
 from data_prep.originals.rows import Row, json_rows
 from data_prep.originals.search import Originals
-from vicrop.run import datasets
 from vicrop.types import Region
 
 
@@ -193,8 +192,7 @@ class DataSet:
             FileNotFoundError: if the files of no layout are there.
         """
         layout = self.layout_of(originals)
-        with datasets.uncollected():
-            items = layout.read(originals, seed)
+        items = layout.read(originals, seed)
         if not items:
             raise ValueError(
                 f"{originals} holds no question of {self.key} (layout: {layout.name}); "

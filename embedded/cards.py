@@ -33,6 +33,7 @@ class Subject:
         start: the embedded model that it started from, None for nothing.
         sources: training scenes.
         look_late: share of its batches with the look-late mask.
+        products: type in which its language model was multiplied.
         options: of the family, where not its defaults.
     """
 
@@ -42,6 +43,7 @@ class Subject:
     start: str | None = None
     sources: Sequence[training_data.Source] = (FIRST, SMALLER)
     look_late: float = llava.LOOK_LATE
+    products: str = "float32"
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -61,6 +63,7 @@ SUBJECTS = {
             llava.PHASES,
             start="tiny-llava",
             look_late=0.0,
+            products="bfloat16",
         )
         for key in UNMASKED
     },
@@ -93,8 +96,10 @@ def write(weights: Path, curves: Path, subject: Subject, facts: dict[str, Any]) 
     """
     family, options = subject.family, subject.options
     vlm = adapters.load(str(weights), family=family, layer=0, **options)
-    looked = looking.by_layer(vlm, VALIDATION, datasets.load(VALIDATION), progress=True)
+    samples = datasets.load(VALIDATION)
+    looked = looking.by_layer(vlm, VALIDATION, samples, progress=True)
     small = looked[looked["size"].map(results.size_group) == "small"]
+    asked = [sample for sample in samples if sample.id in {*small["id"]}]
     stages = subject.stages
     history = {
         name: json.loads((curves / f"{name}.json").read_text()) for name in stages
@@ -111,10 +116,12 @@ def write(weights: Path, curves: Path, subject: Subject, facts: dict[str, Any]) 
             for name, phases in subject.phases.items()
         },
         "look_late": subject.look_late,
+        "products": subject.products,
         "crop_side": training_data.CROP_SIDE,
         "schedules": {name: asdict(schedule) for name, schedule in stages.items()},
         "seconds": {name: rows[-1]["seconds"] for name, rows in history.items()},
         "layer": looking.best_layer(small),
+        "heads": looking.best_heads(vlm, VALIDATION, asked),
         "covered_by_layer": looking.covered_share(small).round(4).to_dict(),
         "covered_n": int(small["id"].nunique()),
         "validation": accuracy_by_group(vlm),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -102,9 +103,11 @@ def processor():
 
 @pytest.fixture(scope="session")
 def vlm(random_llava, processor):
+    from twins import with_heads
+
     from vicrop import adapters
 
-    return adapters.wrap(random_llava(), processor, family="llava", layer=2)
+    return with_heads(adapters.wrap(random_llava(), processor, "llava", layer=2))
 
 
 @pytest.fixture(scope="session")
@@ -220,3 +223,30 @@ def drawn(tmp_path_factory):
             )
     (folder / "data.json").write_text(json.dumps(rows))
     return folder
+
+
+@pytest.fixture
+def validation(drawn, tmp_path, random_weights, results_folder):
+    """Data, and a run on them of whose 28 answers the lowest 9 are repaired.
+
+    Only its records' features and scores are made up.
+    """
+    from vicrop import methods
+    from vicrop.run import loop, records
+
+    folder = shutil.copytree(drawn, tmp_path / "val")
+    rows = json.loads((folder / "data.json").read_text())
+    (folder / "data.json").write_text(json.dumps(rows[:-1]))
+    config = records.RunConfig(dataset=str(folder), max_new_tokens=2)
+    run = loop.run(config, progress=False)
+    first = next(run.records())
+    lines = []
+    for number in range(1, 29):
+        made = {
+            "features": {key: number / 100 for key in methods.FEATURES},
+            "plain_score": float(number > 9),
+            "score": 1.0,
+        }
+        lines.append(first.model_copy(update={"id": str(number), **made}).line())
+    run.records_file.write_text("".join(lines))
+    return folder, run

@@ -6,6 +6,7 @@ import re
 import pytest
 
 import data_prep
+import workflow
 from vicrop import paths, scoring
 from vicrop.run import datasets
 
@@ -201,7 +202,7 @@ def test_examples_of_scores_stand_where_the_authors_have_a_score(page):
 def test_links_lead_to_pages(page):
     for target in re.findall(r"\{doc\}`([^`<]+)`", read(page)):
         name = target.rpartition("/")[2]
-        where = paths.notebooks() if "executed/" in target else FOLDER / target
+        where = workflow.notebooks() if "executed/" in target else FOLDER / target
         if where == FOLDER / target:
             assert where.with_suffix(".md").is_file(), target
         else:

@@ -1,5 +1,4 @@
 import io
-import math
 import struct
 import zlib
 
@@ -275,67 +274,6 @@ def test_fit_that_makes_no_square_is_refused(noise, how):
 def test_padding_to_more_pixels_than_are_opened_is_refused():
     with pytest.raises(ValueError, match="padded image has more than .*20000×20000"):
         images.fit(Image.new("RGB", (20_000, 8)), "pad", (0, 0, 0))
-
-
-def mirrored(index, length):
-    """An index beyond the border, mirrored at the middle of the border pixel."""
-    while not 0 <= index < length:
-        index = -index if index < 0 else 2 * (length - 1) - index
-    return index
-
-
-def reflected(index, length):
-    """The same, mirrored at the border itself."""
-    while not 0 <= index < length:
-        index = -index - 1 if index < 0 else 2 * length - 1 - index
-    return index
-
-
-def slow_high_pass(pixels):
-    """Blur, difference and median of (height, width, 3) in [0, 1], in loops."""
-    height, width = pixels.shape[:2]
-    bell = [math.exp(-(d**2) / (2 * 0.8**2)) for d in (-1, 0, 1)]
-    detail = np.zeros((height, width))
-    for y in range(height):
-        for x in range(width):
-            blurred = np.zeros(3)
-            for dy in (-1, 0, 1):
-                for dx in (-1, 0, 1):
-                    near = pixels[mirrored(y + dy, height), mirrored(x + dx, width)]
-                    blurred += bell[dy + 1] * bell[dx + 1] * near / sum(bell) ** 2
-            detail[y, x] = math.sqrt(((pixels[y, x] - blurred) ** 2).sum())
-    median = np.zeros((height, width))
-    for y in range(height):
-        for x in range(width):
-            near = [
-                detail[reflected(y + dy, height), reflected(x + dx, width)]
-                for dy in range(-3, 4)
-                for dx in range(-3, 4)
-            ]
-            median[y, x] = sorted(near)[24]
-    return median
-
-
-@pytest.mark.parametrize("shape", [(12, 9), (8, 8), (2, 15), (5, 3)])
-def test_high_pass_is_the_slow_one(rng, shape):
-    pixels = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
-    found = images.high_pass(Image.fromarray(pixels), shape)
-    np.testing.assert_allclose(found, slow_high_pass(pixels / 255), atol=1e-12)
-
-
-def test_high_pass_resizes_to_the_models_input(rng):
-    image = Image.fromarray(rng.integers(0, 256, (40, 60, 3), dtype=np.uint8))
-    small = image.resize((10, 14), Image.Resampling.BILINEAR)
-    found = images.high_pass(image, (14, 10))
-    assert found.shape == (14, 10)
-    assert (found == images.high_pass(small, (14, 10))).all()
-
-
-def test_high_pass_is_zero_where_nothing_changes():
-    half = np.zeros((40, 40, 3), np.uint8)
-    half[:, 20:] = np.indices((40, 20)).sum(0)[..., None] % 2 * 255
-    detail = images.high_pass(Image.fromarray(half), (40, 40))
-    assert detail[:, :15].max() < 1e-12 and detail[:, 25:].min() > 0.1
 
 
 def cover(tiles, size):

@@ -118,8 +118,8 @@ def test_packages_stay_small():
     Reached so far; design.md asks for 9,500 of `vicrop/` once all of its maps, families
     and hosts are there, and for 3,600 of the method: that is missed.
     """
-    beside = lines("vicrop/scoring", "vicrop/run", "vicrop/adapters/conformance")
-    shown = ("vicrop/plots.py", "vicrop/cli.py")
+    beside = lines("vicrop/scoring", "vicrop/run")
+    shown = "vicrop/plots.py vicrop/cli.py vicrop/adapters/conformance.py".split()
     beside += sum((ROOT / one).read_text("utf-8").count("\n") for one in shown)
     assert lines("vicrop") <= 9_480
     assert lines("vicrop") - beside <= 4_200

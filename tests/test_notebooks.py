@@ -7,10 +7,11 @@ import nbformat
 import pytest
 import yaml
 
+import workflow
 from vicrop import paths
 from workflow.plans import MATRIX
 
-SOURCES = sorted(paths.notebooks().glob("*.ipynb"))
+SOURCES = sorted(workflow.notebooks().glob("*.ipynb"))
 
 
 @pytest.fixture(params=SOURCES, ids=lambda file: file.stem)
@@ -64,7 +65,7 @@ def test_no_code_is_left_out_but_of_what_shows_nothing(notebook):
 
 
 def test_the_template_has_no_figure_names_that_would_repeat():
-    template = nbformat.read(paths.notebooks() / "run.ipynb", as_version=4)
+    template = nbformat.read(workflow.notebooks() / "run.ipynb", as_version=4)
     named = [c for c in template.cells if "name" in c.metadata.get("mystnb", {})]
     assert named == []
 

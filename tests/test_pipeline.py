@@ -4,7 +4,6 @@ from PIL import Image
 
 from vicrop import boxes, methods, pipeline
 from vicrop.pipeline import ViCrop
-from vicrop.run import results
 
 QUESTION = "what digit is on the red plate?"
 
@@ -119,10 +118,6 @@ def test_empty_question_is_refused_by_every_method(cropping, view):
 
 def test_no_method_is_both_a_map_and_a_control():
     assert len(set(methods.METHODS)) == len(methods.METHODS)
-
-
-def test_every_method_has_its_place_in_the_books_tables():
-    assert set(methods.METHODS) <= set(results.ORDER)
 
 
 def test_random_crop_lies_where_a_map_would(cropping, vlm):

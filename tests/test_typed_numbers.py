@@ -9,11 +9,12 @@ import re
 import nbformat
 import pytest
 
+import workflow
 from vicrop import paths
 from workflow import readme
 
 PAGES = sorted((paths.ROOT / "book").glob("*.md"))
-NOTEBOOKS = sorted(paths.notebooks().glob("*.ipynb"))
+NOTEBOOKS = sorted(workflow.notebooks().glob("*.ipynb"))
 """Pages on data sets quote the published numbers; ``test_book_data`` checks those."""
 
 HIDDEN = (

@@ -34,7 +34,8 @@ REL = attribution.get("rel-att")
 def make(family):
     if family == "idefics3":
         torch.manual_seed(0)
-        return adapters.wrap(idefics3.model(), idefics3.processor(), family, layer=2)
+        made = adapters.wrap(idefics3.model(), idefics3.processor(), family, layer=2)
+        return twins.with_heads(made)
     small = {"max_pixels": 20 * 28 * 28} if family == "qwen2.5-vl" else {}
     return twins.wrap(KEYS[family], **small)
 

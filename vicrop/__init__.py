@@ -28,8 +28,8 @@ _HOMES = {
     "wrap": "adapters",
 }
 _MODULES = (
-    "adapters attribution boxes capture geometry images methods paths pipeline plots"
-    " run scoring types view"
+    "adapters attribution boxes capture gate geometry images methods paths pipeline"
+    " plots run scoring types view"
 ).split()
 _MOVED = {
     f"vicrop.{name}": f"vicrop.run.{name}" for name in ("datasets", "results", "stats")

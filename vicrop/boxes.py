@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.random import Generator
 
-from vicrop.types import Box, Map, Region, known, whole
+from vicrop.types import Box, Map, Region, Size, known, whole
 
 RATIOS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 """Window sides tried, over the model's input resolution (paper, section 5)."""
@@ -64,115 +64,104 @@ def select_box(
     return square(center, crop_px * ratio, image_size)
 
 
-# Further crops, or others than the sharpest window. Each begins with the main one.
+# Other crops than the sharpest window. All take k: how many.
+
+WIDER = ((1.2, 0.6), (1.6, 1.2))
+"""Sides of Visual Funnel's wider windows over the first's: this + that · entropy."""
 
 
-def funnel(amap: Map, image_size: tuple[int, int], crop_px: int) -> list[Box]:
-    """The window in two wider ones, each around the importance inside the one before.
+def funnel(amap: Map, image_size: Size, crop_px: int, k: int = 2) -> list[Box]:
+    """The window in k wider ones (at most 2), each centred on what the last one holds.
 
-    Source: Visual Funnel (2512.10362): sides S, (1.2 + 0.6 H) S and (1.6 + 1.2 H) S,
-    where H is the map's entropy over its largest, ln N.
+    Source: Visual Funnel (2512.10362); H is the map's ``entropy``.
     """
-    box = select_box(amap, image_size, crop_px)
-    shares = amap.values.ravel() / amap.values.sum(dtype=float)
-    found, made = shares[shares > 0], [box]
-    spread = -(found * np.log(found)).sum() / math.log(max(shares.size, 2))
-    for wider in (1.2 + 0.6 * spread, 1.6 + 1.2 * spread):
-        side = max(box.width, box.height) * float(wider)
-        made.append(square(centroid(amap, made[-1], image_size), side, image_size))
+    made = [select_box(amap, image_size, crop_px)]
+    first, spread = max(made[0].width, made[0].height), entropy(amap)
+    for least, more in WIDER[:k]:
+        center = centroid(amap, made[-1], image_size)
+        made.append(square(center, (least + more * spread) * first, image_size))
     return made
 
 
-def centroid(amap: Map, box: Box, image_size: tuple[int, int]) -> tuple[float, float]:
-    """(x, y) of the importance inside a box, by cells' middles; its own without any."""
-    x, y = middles(amap, image_size)
-    inside = within(amap, box, image_size) * amap.values
-    total = inside.sum(dtype=float)
-    if not total:
-        return box.center
-    return float(inside.sum(0) @ x / total), float(inside.sum(1) @ y / total)
+def entropy(amap: Map) -> float:
+    """Of a map's shares over its largest, ln N: from 0, one cell, to 1, all alike."""
+    shares = amap.values[amap.values > 0] / amap.values.sum(dtype=float)
+    return float(-(shares * np.log(shares)).sum() / math.log(max(amap.values.size, 2)))
 
 
-def middles(amap: Map, image_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(cols,) x and (rows,) y of the cells' middles, pixels of the original image."""
+def edges(amap: Map, image_size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """(cols + 1,) x and (rows + 1,) y of the cells' edges, pixels of the image."""
     left, top, right, bottom = amap.region or (0, 0, *image_size)
     rows, cols = amap.shape
-    x = left + (np.arange(cols) + 0.5) * (right - left) / cols
-    y = top + (np.arange(rows) + 0.5) * (bottom - top) / rows
-    return x, y
+    return np.linspace(left, right, cols + 1), np.linspace(top, bottom, rows + 1)
 
 
-def within(amap: Map, box: Box, image_size: tuple[int, int]) -> np.ndarray:
+def middles(amap: Map, image_size: Size) -> tuple[np.ndarray, np.ndarray]:
+    """(cols,) x and (rows,) y of the cells' middles, pixels of the image."""
+    x, y = edges(amap, image_size)
+    return (x[:-1] + x[1:]) / 2, (y[:-1] + y[1:]) / 2
+
+
+def within(amap: Map, box: Box, image_size: Size) -> np.ndarray:
     """(rows, cols) whether a cell's middle lies in a box."""
     x, y = middles(amap, image_size)
-    across = (x >= box[0]) & (x < box[2])
-    return ((y >= box[1]) & (y < box[3]))[:, None] & across
+    down = (y >= box.top) & (y < box.bottom)
+    return down[:, None] & (x >= box.left) & (x < box.right)
 
 
-def top_k(
-    amap: Map, image_size: tuple[int, int], crop_px: int, k: int = 2
-) -> list[Box]:
+def centroid(amap: Map, box: Box, image_size: Size) -> tuple[float, float]:
+    """(x, y) of the importance inside a box, by cells' middles; its own without any."""
+    x, y = middles(amap, image_size)
+    inside = within(amap, box, image_size) * amap.values.astype(float)
+    held = inside.sum()
+    if not held:
+        return box.center
+    return float(inside.sum(0) @ x / held), float(inside.sum(1) @ y / held)
+
+
+def top_k(amap: Map, image_size: Size, crop_px: int, k: int = 2) -> list[Box]:
     """The window, then that of what is left of the map once it is zeroed, k in all.
 
     Raises:
         ValueError: if fewer windows than k hold all of the map.
     """
-    made = [select_box(amap, image_size, crop_px)]
-    values = amap.values.copy()
+    values, made = amap.values.copy(), [select_box(amap, image_size, crop_px)]
     while len(made) < k:
         values[within(amap, made[-1], image_size)] = 0
         if not values.any():
             raise ValueError(
-                f"k is {k}, but {len(made)} windows hold all of the map's importance; "
-                "take fewer"
+                f"{k} crops are asked for, but {len(made)} hold all of the map's "
+                f"importance; take {len(made)} (--crops)"
             )
         made.append(select_box(Map(values, amap.region), image_size, crop_px))
     return made
 
 
 def components(
-    amap: Map,
-    image_size: tuple[int, int],
-    crop_px: int,
-    k: int = 2,
-    share: float = 0.5,
+    amap: Map, image_size: Size, crop_px: int, k: int = 2, share: float = 0.5
 ) -> list[Box]:
     """Squares around the k regions that hold most, fewer if there are fewer.
 
-    Args:
-        amap: importance map.
-        image_size: (width, height), pixels.
-        crop_px: least side, pixels.
-        k: at most so many.
-        share: of the map's peak; connected cells from there on are a region.
+    A region's cells touch, at corners too, and have a ``share`` of the map's peak.
     """
     from scipy import ndimage
 
-    numbers, count = ndimage.label(
-        amap.values >= share * amap.values.max(), np.ones((3, 3))
-    )
+    high = amap.values >= share * amap.values.max()
+    numbers, count = ndimage.label(high, np.ones((3, 3)))
     held = ndimage.sum_labels(amap.values, numbers, range(1, count + 1))
-    left, top, right, bottom = amap.region or (0, 0, *image_size)
-    wide, high = (right - left) / amap.shape[1], (bottom - top) / amap.shape[0]
-    found = ndimage.find_objects(numbers)
-    made = []
-    for number in np.argsort(-held, kind="stable")[:k]:
-        rows, cols = found[number]
-        x = left + wide * cols.start, left + wide * cols.stop
-        y = top + high * rows.start, top + high * rows.stop
-        made.append(around((x[0], y[0], x[1], y[1]), image_size, crop_px))
+    (x, y), found, made = edges(amap, image_size), ndimage.find_objects(numbers), []
+    for rows, cols in (
+        found[number] for number in np.argsort(-held, kind="stable")[:k]
+    ):
+        corners = x[cols.start], y[rows.start], x[cols.stop], y[rows.stop]
+        made.append(around(corners, image_size, crop_px))
     return made
 
 
-def union(
-    amap: Map, image_size: tuple[int, int], crop_px: int, k: int = 2
-) -> list[Box]:
+def union(amap: Map, image_size: Size, crop_px: int, k: int = 2) -> list[Box]:
     """The smallest square around the ``top_k`` windows."""
-    lefts, tops, rights, bottoms = zip(
-        *top_k(amap, image_size, crop_px, k), strict=True
-    )
-    both = min(lefts), min(tops), max(rights), max(bottoms)
-    return [around(both, image_size)]
+    found = np.array(top_k(amap, image_size, crop_px, k))
+    return [around((*found[:, :2].min(0), *found[:, 2:].max(0)), image_size)]
 
 
 def window_size(

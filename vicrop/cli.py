@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 OF_ANSWER = (
     *("model", "family", "layer", "method", "device", "dtype"),
-    *("fit", "geometry", "options"),
+    *("fit", "geometry", "options", "crop_policy", "crops"),
 )
 """Fields of RunConfig that ``answer`` takes."""
 
@@ -73,12 +73,15 @@ def answer(
         high_res={"yes": True, "no": False}.get(high_res, "auto"),
         fit=config.fit,
         geometry=config.geometry,
+        policy=config.crop_policy,
+        crops=config.crops,
     )
     runcli.say(f"without a crop: {said.plain}")
     runcli.warn(registry.unread(config.model, image))
     runcli.warn(runcli.of_layer(config, vlm.layer))
     if said.box is not None:
-        runcli.say(f"with the crop {tuple(said.box)}: {said.text}")
+        crops = ", ".join(str(tuple(box)) for box in (said.box, *said.further))
+        runcli.say(f"with the crop {crops}: {said.text}")
     if figure is not None:
         from vicrop import plots
 
@@ -110,19 +113,22 @@ def score(
     ] = None,
 ) -> None:
     """Scores of RUNS (folders), official and the authors'; several are compared."""
+    import pandas as pd
+
     from vicrop import paths
     from vicrop.run import checks, scores
 
     folders = checks.named(runs or ())
     cards = [scores.card(run) for run in folders]
-    shown = [(one[0].run, scores.readable(one).drop(columns="run")) for one in cards]
+    tables = [scores.readable(one).drop(columns="run") for one in cards]
+    shown = [(run.folder.name, one) for run, one in zip(folders, tables, strict=True)]
     shown += [(f"against {folders[0].name}", scores.compared(folders))]
     for title, made in shown:
         if len(made):
             runcli.show(made.columns, made.itertuples(index=False), title)
     for note in (note for one in cards for note in scores.notes(one)):
         runcli.say(f"note: {note}")
-    for file in scores.write(sum(cards, []), out or paths.results() / "scores"):
+    for file in scores.write(pd.concat(cards), out or paths.results() / "scores"):
         runcli.say(f"written: {file}")
 
 
@@ -169,7 +175,7 @@ def where() -> None:
     """Where data sets, runs and weights are, and why there."""
     from vicrop import paths
 
-    runcli.show(paths.Place._fields, paths.places())
+    runcli.show(("what", "folder", "why"), paths.places())
 
 
 for one in (runcli.run, runcli.merge, runcli.status, runcli.verify):

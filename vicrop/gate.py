@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vicrop import boxes
 from vicrop.methods import FEATURES, OF_ANSWER, OF_MAP
 from vicrop.types import Box, Map, known
@@ -30,20 +28,20 @@ def of_scores(scores: Tensor) -> dict[str, float]:
     """
     chances = scores.float().softmax(-1)
     first, second = chances.topk(2).values.tolist()
-    entropy = float(-(chances * chances.clamp_min(1e-12).log()).sum())
-    certain = 1 - entropy / math.log(len(chances))
-    made = (first, first - second, min(max(certain, 0.0), 1.0))
-    return {name: round(n, 6) for name, n in zip(OF_ANSWER, made, strict=True)}
+    spread = float(-chances.xlogy(chances).sum()) / math.log(len(chances))
+    return _rounded(OF_ANSWER, (first, first - second, 1 - spread))
 
 
 def of_map(amap: Map, box: Box, image_size: tuple[int, int]) -> dict[str, float]:
     """How spread a map is: its entropy over ln N, and its share outside of the box."""
-    shares = amap.values.astype(float) / amap.values.sum(dtype=float)
-    found = shares[shares > 0]
-    entropy = -(found * np.log(found)).sum() / max(math.log(shares.size), 1e-12)
-    inside = shares[boxes.within(amap, box, image_size)].sum()
-    made = (float(entropy), 1 - float(inside))
-    return {name: round(n, 6) for name, n in zip(OF_MAP, made, strict=True)}
+    outside = ~boxes.within(amap, box, image_size)
+    share = amap.values.sum(where=outside, dtype=float) / amap.values.sum(dtype=float)
+    return _rounded(OF_MAP, (boxes.entropy(amap), float(share)))
+
+
+def _rounded(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
+    """To what a batch does not change; every record holds them."""
+    return {name: round(one, 4) for name, one in zip(names, values, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -71,21 +69,21 @@ class Gate:
         Raises:
             ValueError: for another feature or alpha, or too few samples for it.
 
-        Source: split-conformal prediction (Papadopoulos et al., 2002): of n + 1
-            exchangeable samples, the new one lies above the k-th smallest of the others
-            with a chance of at most alpha where k = ceil((n + 1)(1 - alpha)).
+        Source: split-conformal prediction (Papadopoulos et al., 2002): of a new sample
+            and n others, exchangeable, it is one of the m highest with a chance of
+            m / (n + 1), at most alpha; the threshold is the others' m-th highest.
         """
         known(feature, FEATURES, "feature")
         if not 0 < alpha < 1:
             raise ValueError(f"alpha is {alpha}, expected a share between 0 and 1")
-        place = math.ceil((len(repaired) + 1) * (1 - alpha))
-        if place > len(repaired):
+        missed = math.floor(alpha * (len(repaired) + 1))
+        if not missed:
             raise ValueError(
                 f"a gate at alpha {alpha:g} needs {math.ceil(1 / alpha) - 1} "
                 f"calibration samples that a crop repaired, got {len(repaired)}; "
                 "calibrate on more, or take a larger alpha"
             )
-        return cls(feature, sorted(repaired)[place - 1])
+        return cls(feature, sorted(repaired)[-missed])
 
     @property
     def of_answer(self) -> bool:

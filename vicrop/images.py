@@ -302,36 +302,27 @@ GREY = (128, 128, 128)
 
 def blank(image: Image.Image, box: Box) -> Image.Image:
     """A grey picture of the crop's size."""
-    return Image.new("RGB", (box[2] - box[0], box[3] - box[1]), GREY)
+    return Image.new("RGB", crop(image, box).size, GREY)
 
 
 def shuffled(image: Image.Image, box: Box, parts: int = 6) -> Image.Image:
-    """The crop's ``parts`` × ``parts`` pieces in an order drawn from its place."""
-    whole = crop(image, box)
-    across, down = (np.linspace(0, side, parts + 1, dtype=int) for side in whole.size)
-    places = [
-        (int(across[col]), int(down[row]), int(across[col + 1]), int(down[row + 1]))
-        for row in range(parts)
-        for col in range(parts)
-    ]
-    made = whole.copy()
-    order = np.random.default_rng(tuple(box)).permutation(len(places))
-    for place, other in zip(places, order, strict=True):
-        left, top, right, bottom = place
-        if left < right and top < bottom and not _empty(places[other]):
-            piece = whole.crop(places[other]).resize((right - left, bottom - top))
-            made.paste(piece, (left, top))
-    return made
+    """The crop's pieces, ``parts`` a side, in an order drawn from its place.
 
-
-def _empty(box: tuple[int, int, int, int]) -> bool:
-    return box[0] == box[2] or box[1] == box[3]
+    For pieces of one size, single rows and columns are doubled, then left out again.
+    """
+    whole, near = crop(image, box), Image.Resampling.NEAREST
+    wide, high = (math.ceil(side / parts) * parts for side in whole.size)
+    pixels = np.asarray(whole.resize((wide, high), near))
+    rows = pixels.reshape(parts, high // parts, parts, wide // parts, 3).swapaxes(1, 2)
+    pieces = np.random.default_rng(box).permutation(rows.reshape(-1, *rows.shape[2:]))
+    mixed = pieces.reshape(rows.shape).swapaxes(1, 2).reshape(pixels.shape)
+    return Image.fromarray(mixed).resize(whole.size, near)
 
 
 def masked(image: Image.Image, box: Box) -> Image.Image:
     """The whole image, all outside of the crop greyed."""
     made = Image.new("RGB", image.size, GREY)
-    made.paste(crop(image, box), (box[0], box[1]))
+    made.paste(crop(image, box), box)
     return made
 
 
@@ -365,32 +356,6 @@ def fit(image: Image.Image, how: str, color: tuple[int, int, int]) -> Image.Imag
     square = Image.new("RGB", (side, side), color)
     square.paste(image, ((side - width) // 2, (side - height) // 2))
     return square
-
-
-def high_pass(image: Image.Image, shape: tuple[int, int]) -> np.ndarray:
-    """How much detail there is at each pixel of a model's input.
-
-    The image, resized bilinearly, minus its Gaussian blur (3×3, sigma 0.8); the root of
-    the sum of squares over channels; its median over 7×7.
-
-    Args:
-        image: RGB.
-        shape: (height, width) of the model's input, pixels.
-
-    Returns:
-        ``shape`` float64, of colours in [0, 1].
-
-    Source: paper, section 5 (pure-grad), and its code, where the median is over 7×7
-    and the paper's text says 3×3, the blur's size.
-    """
-    from scipy import ndimage
-
-    height, width = shape
-    small = image.resize((width, height), Image.Resampling.BILINEAR)
-    values = np.asarray(small, np.float64) / 255
-    blurred = ndimage.gaussian_filter(values, 0.8, mode="mirror", radius=1, axes=(0, 1))
-    detail = np.sqrt(((values - blurred) ** 2).sum(-1))
-    return ndimage.median_filter(detail, 7)
 
 
 @dataclass(frozen=True)

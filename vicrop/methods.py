@@ -5,8 +5,21 @@ from vicrop.types import known
 PAPER = ("rel-att", "grad-att", "pure-grad")
 """The paper's maps (sections 4 and 5)."""
 
-MAPS = (*PAPER, "word-att", "raw-att", "floor-att")
+WHOLE = ("occlusion", "center-prior")
+"""Maps of the whole image alone, not made tile by tile."""
+
+PEERS = (
+    *("word-att", "max-layers", "mean-layers", "local-heads", "gaze-heads"),
+    *("prefix-att", "entropy-grad", "grad-cam", "sink-free", "kv-similarity"),
+    *WHOLE,
+)
+"""Maps that others have, or that people try first."""
+
+MAPS = (*PAPER, *PEERS, "raw-att", "floor-att")
 """All maps; ``attribution.MAPS`` says how each is made."""
+
+TILED = tuple(name for name in MAPS if name not in WHOLE)
+"""Those that have a high-resolution variant."""
 
 HIGH = "-high"
 """Ends the keys of the high-resolution variants."""
@@ -17,16 +30,18 @@ NEEDS_TRUTH = ("human-crop", "human-crop-tight")
 CONTROLS = ("no-crop", *NEEDS_TRUTH, "random-crop", "center-crop", "full-twice")
 """Second images that no map chooses; ``pipeline.CONTROLS`` says how each is made."""
 
-METHODS = (*MAPS, *(name + HIGH for name in MAPS), *CONTROLS)
+METHODS = (*MAPS, *(name + HIGH for name in TILED), *CONTROLS)
 """All of them."""
 
 ALIASES = {key.replace("-", "_"): key for key in (*PAPER, *(k + HIGH for k in PAPER))}
 """The authors' short keys."""
 
+MAPS_POLICIES = ("funnel", "top-k", "components", "union")
+"""Crop policies that take other boxes of a map than its sharpest."""
 
 POLICIES = (
-    *("single", "funnel", "top-k", "components", "union", "mask"),
-    *("swapped", "blank", "shuffled", "alone", "first", "same-tokens"),
+    *("single", *MAPS_POLICIES, "mask", "swapped", "blank", "shuffled"),
+    *("alone", "first", "same-tokens"),
 )
 """How a crop is shown; ``pipeline.POLICIES`` says what each does."""
 
@@ -36,14 +51,22 @@ FEATURES = (*OF_ANSWER, *OF_MAP)
 """What a gate may go by; ``gate`` says how each is computed."""
 
 
-def policy(name: str) -> str:
-    """A crop policy's key; a ValueError with those that are known."""
-    return known(name, POLICIES, "crop policy")
+def check_policy(method: str, policy: str, feature: str | None = None) -> None:
+    """Refuse a crop policy, or a gate's feature, that a method has nothing for.
 
-
-def gate_feature(name: str) -> str:
-    """A feature's key; a ValueError with those that are known."""
-    return known(name, FEATURES, "feature")
+    Args:
+        method: key, or what else chooses crops without a map.
+        policy: key; a ValueError with those that are known, if it is none.
+        feature: key; None without a gate.
+    """
+    shown = f"crop policy {known(policy, POLICIES, 'crop policy')}"
+    if method == "no-crop" and (policy != "single" or feature):
+        what = "a gate" if policy == "single" else shown
+        raise ValueError(f"{what} needs a crop, and no-crop shows none")
+    of_map = shown if policy in MAPS_POLICIES else ""
+    of_map = f"a gate by {feature}" if feature in OF_MAP else of_map
+    if of_map and method.removesuffix(HIGH) not in MAPS:
+        raise ValueError(f"{of_map} needs a map, as of rel-att; {method} makes none")
 
 
 def resolve(method: str) -> str:

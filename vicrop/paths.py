@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 PACKAGE = Path(__file__).resolve().parent
 WEIGHTS = PACKAGE / "adapters" / "weights"
@@ -43,14 +42,10 @@ def runs() -> Path:
     return results() / "runs"
 
 
-def executed() -> Path:
-    """Folder of the executed notebooks that the book shows."""
-    return ROOT / "book" / "executed"
-
-
-def notebooks() -> Path:
-    """Folder of the notebooks' sources."""
-    return ROOT / "notebooks"
+def run(name: Path) -> Path:
+    """A run's folder; what is only a name is looked for among the runs."""
+    is_name = len(name.parts) == 1 and not name.is_dir()
+    return runs() / name if is_name else name
 
 
 def dataset(name: str) -> str:
@@ -68,22 +63,8 @@ def dataset(name: str) -> str:
     return folder.name if known else str(folder)
 
 
-class Place(NamedTuple):
-    """A folder that is written to or read from.
-
-    Attributes:
-        what: is in it.
-        folder: where it is.
-        why: it is there, and how that is changed.
-    """
-
-    what: str
-    folder: Path
-    why: str
-
-
-def places() -> list[Place]:
-    """Where data, runs and weights are, and why."""
+def places() -> list[tuple[str, Path, str]]:
+    """What is in a folder, where that is, and why there or how that is changed."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     home = "in this clone" if CLONE else "in the folder that vicrop is called in"
@@ -93,8 +74,8 @@ def places() -> list[Place]:
         return f"{variable} says so" if given else f"{home}; {variable} names another"
 
     return [
-        Place("data sets", data(), why("VICROP_DATA")),
-        Place("runs", runs(), f"{why('VICROP_RESULTS')} for it and scores"),
-        Place("embedded weights", WEIGHTS, "a part of the package"),
-        Place("downloaded weights", Path(HF_HUB_CACHE), "HF_HOME names another"),
+        ("data sets", data(), why("VICROP_DATA")),
+        ("runs", runs(), f"{why('VICROP_RESULTS')} for it and scores"),
+        ("embedded weights", WEIGHTS, "a part of the package"),
+        ("downloaded weights", Path(HF_HUB_CACHE), "HF_HOME names another"),
     ]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
 
 from vicrop import boxes, geometry, images, methods
 from vicrop.gate import Gate, of_map
-from vicrop.types import Answer, Box, Map, Part, Shown, check_question, known, whole
+from vicrop.prompts import not_none
+from vicrop.types import Answer, Box, Map, Part, Shown, Size, check_question, whole
 from vicrop.view import View, Views
 
 if TYPE_CHECKING:
@@ -96,19 +98,16 @@ HIGH_RES_PX = 1024
 """With ``high_res="auto"``, images with a longer side are cut (paper, section 5)."""
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What is shown of a crop or a map.
+class Policy(NamedTuple):
+    """How a crop is shown.
 
     Attributes:
-        boxes: (map, image size, crop_px[, k]) -> crops; None for the method's own.
-        takes_k: whether that takes the number of crops.
-        change: of the crop (see ``images.CHANGES``).
+        boxes: (map, image size, crop_px, k) -> crops; None for the method's own.
+        change: of each (see ``images.CHANGES``).
         order: see ``types.Shown``.
     """
 
-    boxes: Callable[..., list[Box]] | None = None
-    takes_k: bool = False
+    boxes: Callable[[Map, Size, int, int], list[Box]] | None = None
     change: str = "none"
     order: str = "after"
 
@@ -116,31 +115,27 @@ class Policy:
 POLICIES = {
     "single": Policy(),
     "funnel": Policy(boxes.funnel),
-    "top-k": Policy(boxes.top_k, takes_k=True),
-    "components": Policy(boxes.components, takes_k=True),
-    "union": Policy(boxes.union, takes_k=True),
+    "top-k": Policy(boxes.top_k),
+    "components": Policy(boxes.components),
+    "union": Policy(boxes.union),
     "mask": Policy(change="masked"),
-    "swapped": Policy(),  # the crop of another question, which the caller asks for
+    "swapped": Policy(),  # of another question's crop, which the caller gives
     "blank": Policy(change="blank"),
     "shuffled": Policy(change="shuffled"),
     "alone": Policy(order="alone"),
     "first": Policy(order="first"),
     "same-tokens": Policy(order="same-tokens"),
 }
-"""How a crop is shown: the paper's single window, others' policies, and controls."""
+"""The paper's single window, other policies, and controls that tell what it gives."""
+
+Crop = tuple[Box | None, Map | None]
+"""A crop, and the map that chose it; None without one, and for a control's."""
 
 
 def crop_of(
     view: View, question: str, method: str, truth: Truth, rng: Generator
-) -> tuple[Box | None, Map | None]:
-    """A method's crop for a question, and the map that chose it (None for a control).
-
-    Args:
-        view: of the image.
-        question: that the map is made for.
-        method: key.
-        truth: ground-truth boxes.
-        rng: for ``random-crop``.
+) -> Crop:
+    """A method's crop, by a map for a question, ground-truth boxes or chance.
 
     Raises:
         ValueError: for a map that is not finite, or a box that is needed and missing.
@@ -151,37 +146,15 @@ def crop_of(
     return boxes.select_box(amap, view.image.size, view.vlm.crop_px), amap
 
 
-def shown_of(
-    view: View, box: Box | None, amap: Map | None, policy: str = "single", k: int = 2
-) -> Shown | None:
-    """What is shown of a method's crop and map.
-
-    Args:
-        view: of the image.
-        box: the method's crop.
-        amap: that chose it; None for a control.
-        policy: key of ``POLICIES``.
-        k: crops of the policies that show several.
-
-    Raises:
-        ValueError: for a policy that is unknown, or that the method has nothing for.
-    """
-    how = POLICIES[known(policy, POLICIES, "crop policy")]
-    if box is None and policy != "single":
-        raise ValueError(f"crop policy {policy} needs a crop, and no-crop shows none")
-    if box is None:
-        return None
-    crops = [box]
+def shown_of(view: View, box: Box, amap: Map | None, policy: str, k: int) -> Shown:
+    """What a policy shows of a crop, or k of the map that chose it."""
+    how, found = POLICIES[policy], [box]
     if how.boxes is not None:
-        if amap is None:
-            raise ValueError(f"crop policy {policy} needs a map; take a map's method")
-        more = (k,) if how.takes_k else ()
-        crops = how.boxes(amap, view.image.size, view.vlm.crop_px, *more)
-    return Shown(tuple(Part(crop, how.change) for crop in crops), how.order)
+        found = how.boxes(not_none(amap), view.image.size, view.vlm.crop_px, k)
+    return Shown(tuple(Part(one, how.change) for one in found), how.order)
 
 
-@dataclass(frozen=True)
-class Chosen:
+class Chosen(NamedTuple):
     """What is shown beside an image, and why.
 
     Attributes:
@@ -193,62 +166,50 @@ class Chosen:
 
     shown: Shown | None = None
     amap: Map | None = None
-    features: Mapping[str, float] = field(default_factory=dict)
+    features: Mapping[str, float] = {}
     gated: bool = False
 
 
 def choose(
     view: View,
     question: str,
-    asked: str,
-    method: str,
-    truth: Truth,
-    rng: Generator,
+    find: Callable[[], Crop],
     policy: str = "single",
     k: int = 2,
     gate: Gate | None = None,
 ) -> Chosen:
-    """What a method shows for a question; nothing where the gate keeps the answer.
+    """What is shown for a question; nothing where the gate keeps the plain answer.
 
     Args:
         view: of the image.
         question: that is to be answered.
-        asked: that the map is made for.
-        method: key.
-        truth: ground-truth boxes.
-        rng: for ``random-crop``.
-        policy: key of ``POLICIES``.
+        find: gives its crop; not called where the gate can tell without it.
+        policy: that ``methods.check_policy`` has let through, as the gate's feature.
         k: crops of the policies that show several.
-        gate: a map is made only if it asks for one, or crops.
+        gate: None to crop always.
 
     Raises:
-        ValueError: as ``crop_of`` and ``shown_of``; for a gate that asks for a map
-            where the method makes none.
+        ValueError: as ``find``; for more crops than the map has.
     """
     if gate and gate.of_answer and not gate.crops(view.features(question)):
         return Chosen(gated=True)
-    box, amap = crop_of(view, asked, method, truth, rng)
-    shown = shown_of(view, box, amap, policy, k)
-    features: dict[str, float] = {}
-    if box is not None and amap is not None:
-        features = of_map(amap, box, view.image.size)
-    if gate and not gate.of_answer:
-        if not features:
-            raise ValueError(
-                f"a gate by {gate.feature} needs a map; take a map's method"
-            )
-        if not gate.crops(features):
-            return Chosen(None, amap, features, gated=True)
-    return Chosen(shown, amap, features)
+    box, amap = find()
+    if box is None:
+        return Chosen()
+    features = {} if amap is None else of_map(amap, box, view.image.size)
+    if gate and not gate.of_answer and not gate.crops(features):
+        return Chosen(None, amap, features, gated=True)
+    return Chosen(shown_of(view, box, amap, policy, k), amap, features)
 
 
 def answer_chosen(
     view: View, question: str, chosen: Chosen, max_new_tokens: int = 20
 ) -> Answer:
     """Both answers, with what was chosen beside the image."""
-    said = view.ask(question, chosen.shown, max_new_tokens)
-    features = {**said.features, **chosen.features}
-    return replace(said, amap=chosen.amap, features=features, gated=chosen.gated)
+    shown, amap, features, gated = chosen
+    said = view.ask(question, shown, max_new_tokens)
+    features = {**said.features, **features}
+    return replace(said, amap=amap, features=features, gated=gated)
 
 
 class ViCrop:
@@ -306,8 +267,9 @@ class ViCrop:
             Both answers, the box and the map.
 
         Raises:
-            ValueError: for an unknown method or ``high_res``, an empty question, an
-                unusable image, another model's View or a map that is not finite.
+            ValueError: for an unknown method, ``high_res`` or policy, one that the
+                method has nothing for, an empty question, an unusable image, another
+                model's View, or a map that is not finite or has too few windows.
         """
         if high_res not in (True, False, "auto"):
             raise ValueError(
@@ -322,17 +284,18 @@ class ViCrop:
         rng = np.random.default_rng(0) if rng is None else rng
         if high_res == "auto":
             high_res = max(view.image.size) > HIGH_RES_PX
-        if high_res and method in methods.MAPS:
+        if high_res and method in methods.TILED:
             method += methods.HIGH
+        methods.check_policy(method, policy, gate.feature if gate else None)
+        whole(crops, "crops", 1)
         if policy == "swapped":
             raise ValueError(
-                "crop policy swapped shows the crop of another question, which a run "
-                "over a data set takes; here ask with view.ask(question, crop=box)"
+                "crop policy swapped shows another question's crop, which a run over a "
+                "data set has; here give it to view.ask(question, crop=box)"
             )
-        chosen = choose(
-            *(view, question, short_question or question, method, truth, rng),
-            *(policy, crops, gate),
-        )
+        asked = short_question or question
+        find = partial(crop_of, view, asked, method, truth, rng)
+        chosen = choose(view, question, find, policy, crops, gate)
         return answer_chosen(view, question, chosen, max_new_tokens)
 
     def _look(self, image: images.ImageLike, fit: str | None, geometry: str) -> View:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import astuple, dataclass, field
 from operator import add, sub
 from typing import TypeVar
 
+import numpy as np
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -151,3 +152,48 @@ class Prompt:
     def grid(self) -> Grid:
         """(rows, cols) of the importance map."""
         return self.seen[0].grid
+
+    def on_image(self, chain: Sequence[Tensor]) -> np.ndarray:
+        """Attention from the answer to the image's cells: the product of all steps.
+
+        Args:
+            chain: (images, keys) of what the last token attends to in the language
+                model; then, where a connector made the image tokens, (images, tokens,
+                patches).
+
+        Returns:
+            (images, rows, cols) float32.
+        """
+        first, *connector = chain
+        rows, cols = self.grid
+        values = first[:, self.prefix.span]
+        for step in connector:
+            patches = step[..., -rows * cols :]  # class tokens come first
+            values = (values[:, None] @ patches)[:, 0]
+        return self.array(values.reshape(-1, rows, cols).float())
+
+    def cells(self, values: Tensor) -> np.ndarray:
+        """(images, …, rows, cols) float32 from (images, …, image tokens).
+
+        Through the mean heads of a connector that made the image tokens.
+        """
+        lead, (rows, cols) = values.shape[:-1], self.grid
+        if self.prefix.connector is not None:
+            patches = self.prefix.connector.mean(1)[..., -rows * cols :]
+            values = values.reshape(len(values), -1, values.shape[-1]) @ patches
+        return self.array(values.float()).reshape(*lead, rows, cols)
+
+    @staticmethod
+    def array(values: Tensor) -> np.ndarray:
+        """Values off the device, for all that is done with maps from here on."""
+        return values.cpu().numpy()
+
+
+def log_likelihood(scores: Tensor) -> Tensor:
+    """Log-probability of the likeliest first answer token, summed over images.
+
+    Source: paper, section 5, v(x, q).
+    """
+    chances = scores.float().log_softmax(-1)
+    # One token's even where several are likeliest: the one that is then said.
+    return chances.gather(-1, scores.argmax(-1, keepdim=True)).sum()

@@ -12,6 +12,9 @@ import numpy as np
 Stock = Any
 """A transformers model or a part of one: what attributes it has is its own business."""
 
+Size = tuple[int, int]
+"""(width, height) of an image, pixels."""
+
 Region = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels of the original image; may be fractional."""
 
@@ -116,16 +119,17 @@ class Map:
 
 
 class Part(NamedTuple):
-    """What of an image is shown beside it: a crop, perhaps changed.
-
-    ``change`` is a key of ``images.CHANGES``.
-    """
+    """A crop, perhaps changed: ``change`` is a key of ``images.CHANGES``."""
 
     box: Box
     change: str = "none"
 
 
-class Shown(NamedTuple):
+ORDERS = ("after", "first", "alone", "same-tokens")
+
+
+@dataclass(frozen=True)
+class Shown:
     """Pictures that are shown beside an image, or in its place.
 
     ``order`` is ``after`` (the image comes first), ``first`` (the parts do), ``alone``
@@ -135,6 +139,9 @@ class Shown(NamedTuple):
 
     parts: tuple[Part, ...]
     order: str = "after"
+
+    def __post_init__(self):
+        known(self.order, ORDERS, "order of pictures")
 
     @classmethod
     def of(cls, crop: Any) -> Self | None:
@@ -165,7 +172,7 @@ class Answer:
     amap: Map | None = None
     visible: Region | None = None
     further: tuple[Box, ...] = ()
-    features: Mapping[str, float] = field(default_factory=dict)
+    features: Mapping[str, float] = field(default_factory=dict, compare=False)
     gated: bool = False
 
 

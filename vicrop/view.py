@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from vicrop.adapters.decoder import Case, Decoder
 
 GEOMETRIES = ("exact", "upstream")
-ORDERS = ("after", "first", "alone", "same-tokens")
 
 
 class View:
@@ -248,8 +247,7 @@ def answer(asked: Sequence[Asked], max_new_tokens: int = 20) -> list[str]:
 @torch.no_grad()
 def _prompts(asked: Sequence[tuple[View, str, Shown | None]]) -> list[Prompt]:
     """Prompts of several views, all images and crops looked at, each once."""
-    wholes = [view.whole for view, _, shown in asked if not _replaces(shown)]
-    see(wholes)
+    see([view.whole for view, *_ in asked])
     vlm = asked[0][0].vlm
     parts = {
         (view, part): view.part(*part)
@@ -258,38 +256,29 @@ def _prompts(asked: Sequence[tuple[View, str, Shown | None]]) -> list[Prompt]:
         for part in shown.parts
     }
     seen = dict(zip(parts, vlm.look_apart([*parts.values()]), strict=True))
-    made = iter(
-        vlm.follow(
-            [
-                _case(view, question, shown, [seen[view, part] for part in shown.parts])
-                for view, question, shown in asked
-                if shown is not None
-            ]
-        )
-    )
+    cases = [
+        _case(view, question, shown, [seen[view, part] for part in shown.parts])
+        for view, question, shown in asked
+        if shown
+    ]
+    made = iter(vlm.follow(cases))
     return [
-        view.whole.ask(question) if shown is None else next(made)
+        next(made) if shown else view.whole.ask(question)
         for view, question, shown in asked
     ]
 
 
-def _replaces(shown: Shown | None) -> bool:
-    """Whether the image itself is not shown as it is."""
-    return shown is not None and shown.order in ("alone", "same-tokens")
-
-
-def _case(view: View, question: str, shown: Shown, parts: list[Seen]) -> Case:
+def _case(view: View, question: str, shown: Shown, parts: Sequence[Seen]) -> Case:
     """What a prompt with pictures beside an image, or in its place, is made from."""
     whole, vlm = view.whole, view.vlm
-    known(shown.order, ORDERS, "order")
     if shown.order == "after":
         return whole.case(question, parts)
     if shown.order == "same-tokens":
-        count = sum(vlm.token_count(one) for one in (whole.seen, *parts))
+        count = sum(map(vlm.token_count, (whole.seen, *parts)))
         parts = [vlm.look_at(whole.pictures, tokens=count)]
-    after = [whole.seen] if shown.order == "first" else []
-    words = vlm.words(question, [*parts, *after])
-    return words, [*parts, *after], vlm.begin(words, parts[0])
+    seen = [*parts, whole.seen] if shown.order == "first" else parts
+    words = vlm.words(question, seen)
+    return words, seen, vlm.begin(words, seen[0])
 
 
 class Pictures:

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import typer
 
+import workflow
 from vicrop import paths
 from workflow import matrix, plans
 
 SIZE = "embedded"
-BUILT = (paths.ROOT / "book" / "results", paths.executed())
+BUILT = (paths.ROOT / "book" / "results", workflow.executed())
 """In this clone: where VICROP_RESULTS points is not ours to clean."""
 
 SHARED = ("runs", "work", "work/due", "logs", "pages", "pages/runs")

@@ -31,7 +31,7 @@ from papermill.exceptions import PapermillExecutionError
 from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
-from vicrop import paths
+import workflow
 from vicrop.run import provenance
 from workflow import formats, matrix, pages, plans
 from workflow.pages import Page
@@ -112,7 +112,7 @@ def execute(page: Page) -> Path:
         kernel_name="python3",
         engine_name=ENGINE,
         progress_bar=False,
-        cwd=str(paths.notebooks()),
+        cwd=str(workflow.notebooks()),
     )
     _keep(page, time.perf_counter() - started)
     return pages.lay(page)

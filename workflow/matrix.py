@@ -18,7 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from vicrop import methods, paths
+import workflow
+from vicrop import methods
 from vicrop.adapters import registry
 from vicrop.run import datasets
 from vicrop.run.records import RunConfig
@@ -40,7 +41,7 @@ def _dataset(name: str) -> str:
 
 
 def _page(name: str) -> str:
-    known = sorted(file.stem for file in paths.notebooks().glob("*.ipynb"))
+    known = sorted(file.stem for file in workflow.notebooks().glob("*.ipynb"))
     if name not in known:
         raise ValueError(f"unknown page {name!r}; known: {', '.join(known)}")
     return name

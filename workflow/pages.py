@@ -14,12 +14,12 @@ import typer
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
+import workflow
 from vicrop import paths
-from vicrop.run import results
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import HOW, RunConfig
 from vicrop.types import markdown
-from workflow import links, matrix, plans
+from workflow import links, matrix, plans, tables
 
 TEMPLATE = "run"
 INJECTED = "injected-parameters"
@@ -49,7 +49,7 @@ class Page:
     @property
     def notebook(self) -> Path:
         """The source."""
-        return paths.notebooks() / f"{self.source}.ipynb"
+        return workflow.notebooks() / f"{self.source}.ipynb"
 
     @property
     def kept(self) -> Path:
@@ -59,7 +59,7 @@ class Page:
     @property
     def shown(self) -> Path:
         """What the book shows."""
-        return paths.executed() / f"{self.target}.ipynb"
+        return workflow.executed() / f"{self.target}.ipynb"
 
     @property
     def half(self) -> Path:
@@ -74,14 +74,14 @@ def kept() -> Path:
 
 def unfinished() -> Path:
     """Folder of the notebooks in which a cell failed."""
-    return paths.executed() / "unfinished"
+    return workflow.executed() / "unfinished"
 
 
 def of_run(config: RunConfig) -> Page:
     """The template with a run's parameters."""
     given = config.model_dump(exclude_defaults=True, exclude=set(HOW))
     named = {"model": config.model, "method": config.method, "dataset": config.dataset}
-    title = f"{config.model} · {results.label(config)} · {config.dataset}"
+    title = f"{config.model} · {tables.label(config)} · {config.dataset}"
     parameters = {**given, **named, "limit": config.limit, "progress": False}
     return Page(TEMPLATE, f"runs/{config.run_id}", parameters, title, config)
 

@@ -15,8 +15,9 @@ import pandas as pd
 import typer
 
 from vicrop import paths
-from vicrop.run import jsonl, results, stats
+from vicrop.run import jsonl
 from vicrop.run.stats import Estimate
+from workflow import tables
 
 DATASET, GROUP = "plates", "small"
 PLAIN = "no-crop"
@@ -45,7 +46,7 @@ def measured() -> Numbers:
     """
     from vicrop.adapters.registry import MODELS
 
-    found = results.by_model(list(MODELS), DATASET, GROUP)
+    found = tables.by_model(list(MODELS), DATASET, GROUP)
     whole = [
         {"model": model, **_of_model(runs)}
         for model, runs in found.items()
@@ -60,7 +61,7 @@ def measured() -> Numbers:
 
 
 def _of_model(runs: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    made = {name: stats.summary(runs[name]) for name in (PLAIN, *METHODS)}
+    made = {name: tables.summary(runs[name]) for name in (PLAIN, *METHODS)}
     return {
         "plain": _plain(made[PLAIN].score),
         "gains": {name: _plain(made[name].gain) for name in METHODS},

@@ -11,6 +11,7 @@ from vicrop import adapters
 from vicrop.run import results, scores
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
+from workflow import tables
 
 EMBEDDED, GPU = SIZES = ("embedded", "GPU")
 """The sizes of a model: in this repository, or not."""
@@ -75,11 +76,11 @@ class Evidence:
     @cached_property
     def runs(self) -> dict[tuple[str, str, str], RunFolder]:
         """By model, method and data set: the run over most samples."""
-        made = [(RunConfig(**run.meta()["config"]), run) for run in results.find()]
+        made = [(RunConfig(**run.meta()["config"]), run) for run in tables.find()]
         made.sort(key=lambda one: -(one[0].limit or sys.maxsize))
         found: dict[tuple[str, str, str], RunFolder] = {}
         for config, run in reversed(made):  # of equals the first stays
-            if config.layer is None and results.label(config) == config.method:
+            if config.layer is None and tables.label(config) == config.method:
                 found[config.model, config.method, config.dataset] = run
         return found
 

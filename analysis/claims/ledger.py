@@ -8,12 +8,12 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+import workflow
 from analysis import FEWEST
 from analysis.claims.claims import CLAIMS, Claim
 from analysis.claims.evidence import EMBEDDED, GPU, Evidence, size_of
 from analysis.claims.readings import CANNOT, WORDS, Reading
 from analysis.figures.tables import Links
-from vicrop import paths
 from vicrop.run.cli import to_arguments
 from vicrop.run.records import RunConfig
 from vicrop.run.stats import Estimate
@@ -216,7 +216,7 @@ def links(judged: Iterable[Verdict] = ()) -> Links:
         name, hash_, figure = claim.page.partition("#")
         found[claim.page] = f"{name}.html{hash_}{figure}"
     for run in (run for one in judged for run in one.runs):
-        if (paths.executed() / "runs" / f"{run}.ipynb").is_file():
+        if (workflow.executed() / "runs" / f"{run}.ipynb").is_file():
             found[run] = f"runs/{run}.html"
     return found | {"make bench": "06_cost.html"}
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from analysis import FEWEST, crops, estimates, looking
 from analysis.claims.evidence import Evidence, Need, family_of, size_of
+from analysis.estimates import difference
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
 
@@ -183,7 +184,7 @@ def gains_apart(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
 
 def gains_over(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
     """Paired difference of two models' gains on the same questions."""
-    return stats.difference(_gains(other), _gains(one), one["image"]).times(100)
+    return difference(_gains(other), _gains(one), one["image"]).times(100)
 
 
 def fall(small: pd.DataFrame, large: pd.DataFrame) -> Estimate:
@@ -193,7 +194,7 @@ def fall(small: pd.DataFrame, large: pd.DataFrame) -> Estimate:
 
 def over(one: pd.DataFrame, other: pd.DataFrame) -> Estimate:
     """Paired difference of two methods' answers to the same questions."""
-    return stats.difference(other["score"], one["score"], one["image"]).times(100)
+    return difference(other["score"], one["score"], one["image"]).times(100)
 
 
 def found_when_wrong(run: pd.DataFrame, control: pd.DataFrame) -> Estimate:
@@ -202,7 +203,7 @@ def found_when_wrong(run: pd.DataFrame, control: pd.DataFrame) -> Estimate:
     held, by_chance = (
         (f["coverage"] >= looking.COVERED).astype(float) for f in (wrong, control)
     )
-    return stats.difference(by_chance, held, wrong["image"]).times(100)
+    return difference(by_chance, held, wrong["image"]).times(100)
 
 
 def read_when_found(
@@ -214,7 +215,7 @@ def read_when_found(
     """
     missed = run[(run["plain_score"] < 0.5) & (run["coverage"] >= looking.COVERED)]
     one, other = (f["score"].reindex(missed.index) for f in (crop, control))
-    return stats.difference(other, one, missed["image"]).times(100)
+    return difference(other, one, missed["image"]).times(100)
 
 
 def missed_when_left(run: pd.DataFrame) -> Estimate:
@@ -243,7 +244,7 @@ def named(one: str, other: str) -> Callable[[pd.DataFrame], Estimate]:
     def measure(probe: pd.DataFrame) -> Estimate:
         wide = probe.pivot(index="id", columns="name", values="score")
         pictures = crops.images_of(probe)
-        return stats.difference(wide[other], wide[one], pictures).times(100)
+        return difference(wide[other], wide[one], pictures).times(100)
 
     return measure
 

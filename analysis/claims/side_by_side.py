@@ -12,6 +12,7 @@ from analysis.claims.evidence import Answers, Evidence
 from analysis.paper import GROUP_COUNTS, SEVEN, TABLE_1, TABLE_2, TABLE_5
 from vicrop.methods import PAPER
 from vicrop.run import results, stats
+from workflow import tables
 
 PAPERS, OURS, HERE = "the paper's", "ours", "here"
 """Whose numbers; the last are of the paper's models, run by whoever has this book."""
@@ -76,7 +77,7 @@ def _papers_sizes(model: str) -> Sizes:
 def _our_sizes(frame: pd.DataFrame | None) -> Sizes:
     found = {}
     for group, rows in results.by_group(frame).items() if frame is not None else ():
-        made = stats.summary(rows)
+        made = tables.summary(rows)
         plain, both = (one.format(1, scale=100) for one in (made.plain, made.score))
         gain = made.gain.format(1, sign=True, scale=100)
         found[group] = str(made.n), plain, both, gain

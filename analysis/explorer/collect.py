@@ -10,7 +10,7 @@ from PIL import Image
 from analysis import crops, looking, words
 from analysis.explorer import store
 from analysis.explorer.store import Asked, Cropped, Index, Said, Saved
-from vicrop import adapters, attribution, boxes, images, scoring
+from vicrop import adapters, boxes, images, scoring
 from vicrop.adapters.adapter import Adapter
 from vicrop.adapters.decoder import Decoder
 from vicrop.attribution import GENERAL_QUESTION
@@ -228,6 +228,4 @@ def by_head(vlm: Decoder, prompt: Prompt) -> np.ndarray:
     # Heads and layers take the place of images, so that each is folded by itself.
     chain, step = [read.reshape(-1, keys)], prompt.prefix.connector
     chain += [] if step is None else [step.mean(1)]
-    return attribution.paper.to_image(chain, prompt).reshape(
-        layers, heads, *prompt.grid
-    )
+    return prompt.on_image(chain).reshape(layers, heads, *prompt.grid)

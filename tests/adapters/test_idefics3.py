@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from transformers import Idefics3ForConditionalGeneration
-from twins import prompt_of, tokens_of
+from twins import prompt_of, tokens_of, with_heads
 
 from embedded import idefics3
 from vicrop import adapters, attribution
@@ -18,7 +18,8 @@ QUESTION = "what digit is on the red plate?"
 
 @pytest.fixture(scope="module")
 def vlm():
-    return adapters.wrap(idefics3.model(), idefics3.processor(), "idefics3", layer=2)
+    made = adapters.wrap(idefics3.model(), idefics3.processor(), "idefics3", layer=2)
+    return with_heads(made)
 
 
 def stock_inputs(vlm, question, pictures):
@@ -80,10 +81,10 @@ def test_pixel_gradient_is_that_of_autograd_through_the_stock_model(vlm, picture
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("method", sorted(attribution.MAPS))
+@pytest.mark.parametrize("method", sorted(set(attribution.MAPS) - {"occlusion"}))
 def test_every_map_is_finite(vlm, picture, method, dtype):
     model = idefics3.model().to(dtype)
-    half = adapters.wrap(model, vlm.processor, "idefics3", layer=2)
+    half = with_heads(adapters.wrap(model, vlm.processor, "idefics3", layer=2))
     amap = half.look(picture).importance(QUESTION, method)
     assert amap.shape == (8, 8) and np.isfinite(amap.values).all()
     assert amap.values.max() > amap.values.min()

@@ -282,7 +282,7 @@ def test_made_up_records_of_a_7b_model_join_the_ledger_by_themselves(write_run):
 
 
 def test_pages_and_the_runs_that_have_one_are_linked(write_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("vicrop.paths.executed", lambda: tmp_path)
+    monkeypatch.setattr("workflow.executed", lambda: tmp_path)
     for method in ("rel-att", "grad-att"):
         write_run(LLAVA, method, "plates", by_size((0, 1), (1, 1)))
     (tmp_path / "runs").mkdir()

@@ -91,3 +91,11 @@ def test_methods_are_compared_on_the_samples_that_both_answered():
 )
 def test_verdict_is_the_side_on_which_the_interval_lies(low, high, null, words):
     assert estimates.verdict(Estimate((low + high) / 2, low, high, 9), null) == words
+
+
+def test_difference_is_of_the_samples_that_both_have():
+    before = pd.Series({"a": 0.0, "b": 1.0, "c": np.nan, "d": 0.0})
+    after = pd.Series({"d": 1.0, "b": 1.0, "c": 1.0, "x": 0.0})
+    found = estimates.difference(before, after)
+    assert (found.value, found.n) == (0.5, 2)
+    assert found.low <= 0 and found.high == 1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from analysis import steps
-from vicrop import attribution, boxes, images
+from vicrop import attribution, boxes
 from vicrop.attribution import GENERAL_QUESTION
 
 QUESTION = "what digit is on the red plate?"
@@ -47,7 +47,9 @@ def test_steps_of_pure_grad_lead_to_its_map(vlm, view, picture):
     np.testing.assert_allclose(about, asked, rtol=1e-5)
     np.testing.assert_allclose(general, described, rtol=1e-5)
     np.testing.assert_allclose(ratio, asked / described, rtol=1e-5)
-    np.testing.assert_allclose(detail, images.high_pass(picture, about.shape), 1e-5)
+    np.testing.assert_allclose(
+        detail, attribution.paper.high_pass(picture, about.shape), 1e-5
+    )
     assert set(np.unique(mask)) == {0, 1} and mask.mean() == pytest.approx(0.5, abs=0.1)
     np.testing.assert_allclose(masked, ratio * mask, rtol=1e-5)
     whole = view.importance(QUESTION, "pure-grad")

@@ -61,18 +61,18 @@ def test_each_token_has_the_ratio_of_its_own_attention(vlm, data):
 
 
 def test_the_tokens_are_the_prompts_words(vlm, view):
-    told = words.texts(vlm, view.whole.prompt(QUESTION))
+    prompt = view.whole.prompt(QUESTION)
+    told = words.texts(vlm, prompt)
     assert told[1:9] == "what digit is on the red plate ?".split()
-    general = words.texts(vlm, view.whole.prompt(GENERAL_QUESTION))
-    made = words.roles(told, general, {"red"})
+    made = words.roles(told, words.own_words(vlm, prompt), {"red"})
     assert [words.ROLES.index(one) for one in made] == [0, *[2] * 5, 1, 2, 2] + [
         *[3] * 10,
         4,
     ]
 
 
-def test_a_prompt_that_shares_nothing_is_all_the_questions():
-    made = words.roles(["what", "red"], ["say"], {"red"})
+def test_a_prompt_without_a_frame_is_all_the_questions():
+    made = words.roles(["what", "red"], slice(0, 2), {"red"})
     assert made == [words.OTHER, words.END]
 
 
@@ -179,11 +179,7 @@ def test_variants_are_what_loops_make(key, picture):
     texts = [QUESTION, GENERAL_QUESTION]
     prompts = [view.whole.prompt(text) for text in texts]
     both = [words.attention_of_words(vlm, [one])[0][0] for one in prompts]
-    told = [words.texts(vlm, one) for one in prompts]
-    own = [
-        [n for n, role in enumerate(words.roles(*pair)) if role == words.OTHER]
-        for pair in (told, told[::-1])
-    ]
+    own = [words.own_words(vlm, one) for one in prompts]
     wanted = slow_variants(*both, *own)
     made = words.variant_maps(view, QUESTION)
     assert list(made) == list(wanted)

@@ -11,7 +11,7 @@ from vicrop.pipeline import ViCrop
 from vicrop.types import Box, Map
 
 KEYS = ["llava-1.5-7b", "instructblip-vicuna-7b", "qwen2.5-vl-3b"]
-QUESTION = "what digit is on the red plate?"
+QUESTION = "is there a blue plate with a single letter"
 
 
 @pytest.fixture(scope="module", params=KEYS)

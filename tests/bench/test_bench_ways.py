@@ -7,8 +7,8 @@ import torch
 
 from analysis import costs
 from benchmarks import __main__ as main
-from benchmarks import counting, models, shortcuts, ways
-from vicrop import attribution
+from benchmarks import counting, models, plain, shortcuts, ways
+from vicrop.prompts import Prompt
 
 
 @pytest.mark.parametrize("family", models.KEYS)
@@ -27,7 +27,7 @@ def test_middling_models_ways_give_the_same_answers(family):
 
 def test_real_model_is_counted_on_meta(monkeypatch):
     """InstructBLIP, the smallest prompt: the committed file's own numbers."""
-    monkeypatch.setattr(attribution, "array", ways._numbers)
+    monkeypatch.setattr(Prompt, "array", staticmethod(ways._numbers))
     vlm = models.real("instructblip")
     assert vlm.device.type == "meta"
     case = next(ways.cases("instructblip", "real", ways.PHOTO, (vlm, vlm), 224))
@@ -60,7 +60,7 @@ def test_gpus_ways_are_timed_at_real_size(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(models, "on_gpu", models.mid)
     monkeypatch.setattr(models, "KEYS", {"instructblip": models.KEYS["instructblip"]})
-    monkeypatch.setattr(ways, "PAPER", ("rel-att",))
+    monkeypatch.setattr(plain, "MAPS", {"rel-att": plain.rel_att})
     monkeypatch.setattr(ways, "gpu_time", ways.seconds)
     rows = list(ways.gpu_seconds(1))
     assert [row["way"] for row in rows] == ["told", "answers", "ours", "ours", "plain"]

@@ -1,5 +1,3 @@
-import dataclasses
-import gc
 import json
 import shutil
 from pathlib import Path
@@ -287,18 +285,6 @@ def test_row_that_would_not_be_read_again_is_named(root, originals, changes, tol
         build.build(made_of([item(**changes)]), Originals([originals]), root)
     one_line(e)
     assert tree(root) == {}
-
-
-def test_garbage_is_collected_again_after_an_error(root, originals):
-    def read(originals, seed):
-        assert not gc.isenabled()
-        raise ValueError("a.json row 7")
-
-    layout = Layout("made", ("*.json",), read)
-    dataset = dataclasses.replace(made_of([]), layouts=(layout,))
-    with pytest.raises(ValueError, match="row 7"):
-        dataset.items(Originals([originals]))
-    assert gc.isenabled()
 
 
 def test_originals_without_a_question_are_named(root, originals):

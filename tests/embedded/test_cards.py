@@ -1,11 +1,13 @@
 import json
 
+import numpy as np
 import pytest
 
 from analysis import looking
 from data_prep import plates
 from embedded import cards, llava, scenes
 from vicrop import adapters, paths
+from vicrop.adapters import MODELS
 from vicrop.run import datasets, results
 from vicrop.run.provenance import file_hash, weights_hash
 
@@ -55,6 +57,39 @@ def test_layer_is_the_one_that_validation_scenes_chose(card):
     assert card["layer"] == looking.best_layer(small)
     assert card["covered_n"] == 3
     assert set(card["covered_by_layer"]) == {"0", "1", "2", "3"}
+
+
+def test_heads_are_those_that_look_into_the_asked_objects_box(card):
+    vlm, shares = adapters.load("tiny-llava"), []
+    small = [one for one in datasets.load(cards.VALIDATION) if size_of(one) == "small"]
+    assert len(small) == 3
+    for sample, view in looking.views(vlm, cards.VALIDATION, small):
+        prompt = view.whole.prompt(sample.question)
+        (read,) = vlm.attend([prompt], range(4))  # (layers, 1, heads, keys)
+        found = read[:, 0, :, prompt.prefix.span].reshape(*read.shape[:1], -1, 12, 12)
+        shares.append([[inside(h, sample, view) for h in layer] for layer in found])
+    mean = np.mean(shares, 0)
+    order = sorted(np.ndindex(*mean.shape), key=lambda head: -mean[head])
+    assert card["heads"] == [list(head) for head in order[:3]]
+
+
+def size_of(sample):
+    return results.size_group(datasets.object_size(sample, (448, 448)))
+
+
+def inside(head, sample, view):
+    """The share of a head's attention in the box, pixel by pixel of each cell."""
+    cells = np.kron(head.numpy(), np.ones((112, 112)))  # 3 of a picture's pixels each
+    left, top, right, bottom = (round(3 * edge) for edge in sample.boxes[0])
+    assert view.image.size == (448, 448)
+    return cells[top:bottom, left:right].sum() / cells.sum()
+
+
+def test_registrys_heads_are_the_cards():
+    made = {key: cards.read(key) for key in cards.SUBJECTS if MODELS[key].is_here()}
+    chosen = {key: card["heads"] for key, card in made.items() if "heads" in card}
+    assert {"tiny-llava", "tiny-instructblip", "tiny-qwen2.5-vl"} <= set(chosen)
+    assert {key: MODELS[key].heads for key in chosen} == chosen
 
 
 def test_card_becomes_tables(card):

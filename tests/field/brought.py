@@ -288,13 +288,16 @@ OPTIONS = {
         "max_pixels=100", "a=1", "layer=1", "device=1", "self=1", "max_pixels=²"
     ),
     "--boxes-from": _of("data", "records", "results/runs"),
+    "--crop-policy": _of("single", "funnel", "top-k", "swapped", "same-tokens"),
+    "--gate": _of("data", "records", "results/runs"),
+    "--gate-feature": _of("margin", "map-spread"),
     "--batch-size": _of("auto", "2", "1", "0", "3.0", "9" * 5000),
     "--save-maps": st.none(),
     "--retry-failed": st.none(),
 } | dict.fromkeys(
     (
         *("--limit", "--seed", "--layer", "--max-new-tokens", "--shard", "--shards"),
-        "--sample-timeout",
+        *("--sample-timeout", "--crops", "--gate-alpha"),
     ),
     NUMBERS,
 )

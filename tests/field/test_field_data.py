@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from analysis import failures
 from vicrop.cli import app
-from vicrop.run import checks, datasets, loop, results, scores, shards, stats
+from vicrop.run import checks, datasets, loop, results, scores, shards
 from vicrop.run.folder import RunFolder
 from vicrop.run.progress import Tally
 from vicrop.run.records import Record, RunConfig, Sample
 from vicrop.types import Answer
-from workflow import replay
+from workflow import replay, tables
 
 PLAIN = {"id": "a", "question": "où?", "labels": ["4"], "image_path": "0.png"}
 NAN = float("nan")
@@ -514,7 +514,7 @@ def test_run_with_unscored_samples_is_whole_verified_and_merged(config, unlabell
 def test_scores_are_of_the_labelled_answers_and_say_how_many_are_not(config):
     """Case 14: unscored is neither wrong nor failed."""
     card = scores.card(of_run(config, [0, 3]))
-    assert (card[0].n, card[0].errors, card[0].unscored) == (4, 0, 2)
+    assert (card.iloc[0].n, card.iloc[0].errors, card.iloc[0].unscored) == (4, 0, 2)
     shown = scores.readable(card)
     assert shown["unscored"][0] == 2 and shown["errors"][0] == 0
     assert scores.flat(card)["unscored"][0] == 2
@@ -523,7 +523,7 @@ def test_scores_are_of_the_labelled_answers_and_say_how_many_are_not(config):
 def test_scores_of_nothing_are_dashes(config, tmp_path):
     """Case 14: nothing is divided by zero."""
     card = scores.card(of_run(config, range(6)))
-    assert (card[0].n, card[0].unscored) == (0, 6)
+    assert (card.iloc[0].n, card.iloc[0].unscored) == (0, 6)
     assert set(scores.readable(card)["answer, %"]) == {"–"}
     assert len(scores.write(card, tmp_path / "scores")) == 3
 
@@ -551,7 +551,7 @@ def test_run_of_unlabelled_questions_ends_well_on_the_command_line(config):
 def test_summary_leaves_unscored_answers_out(config):
     """Case 14: of a run's table, they are no errors."""
     frame = results.table(of_run(config, [0, 3]))
-    made = stats.summary(frame)
+    made = tables.summary(frame)
     assert (made.n, made.errors) == (4, 0)
     assert made.score.value == frame["score"].mean()
 
@@ -679,5 +679,6 @@ def test_sizes_of_an_unscored_failed_sample_stay_in_its_group(config):
     change(config, {0: {"labels": []}})
     (Path(config.dataset) / "images" / "0.png").write_bytes(b"")
     made = go(config)
-    assert scores.card(made)[0].errors == 2 and scores.card(made)[0].unscored == 0
+    first = scores.card(made).iloc[0]
+    assert first.errors == 2 and first.unscored == 0
     assert RunFolder(made.folder).meta()["errors"] == 2

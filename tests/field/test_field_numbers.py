@@ -21,6 +21,7 @@ from scipy.stats import permutation_test
 from statsmodels.stats.contingency_tables import mcnemar
 from typer.testing import CliRunner
 
+import workflow
 from analysis import estimates, failures, figures, looking
 from analysis.claims import open_questions, readings
 from vicrop import paths
@@ -303,8 +304,8 @@ def test_two_hundred_thousand_questions_take_no_copies(rng):
 def test_score_draws_pictures(write_run):
     """Case 26: the same answers, each about its own picture, seem surer."""
     pairs = [("no", "yes")] * 8 + [("no", "no")] * 8
-    alone = scores.card(write_run("alone", answers(pairs)))[0]
-    four = scores.card(write_run("four", answers(pairs, each=4)))[0]
+    alone = scores.card(write_run("alone", answers(pairs))).iloc[0]
+    four = scores.card(write_run("four", answers(pairs, each=4))).iloc[0]
     assert (four.n, four.gain.value) == (alone.n, alone.gain.value) == (16, 0.5)
     for name in ("answer", "gain"):
         wide, narrow = getattr(four, name), getattr(alone, name)
@@ -316,7 +317,7 @@ def test_rates_of_yes_are_of_pictures_too(write_run):
     """Case 26: POPE asks six questions about each."""
     pairs = [("yes", "yes"), ("no", "yes"), ("no", "no"), ("yes", "no")] * 6
     same, apart = (
-        {one.metric: one for one in scores.card(run)}
+        {one.metric: one for one in scores.card(run).itertuples()}
         for run in (
             write_run("same", answers(pairs, each=6), "pope"),
             write_run("apart", answers(pairs), "pope"),
@@ -398,7 +399,7 @@ TABLE = pd.DataFrame({"score": [1.0, 0.0], "other": [0.0, 1.0]})
     [
         (lambda: stats.accuracy(TABLE), r"DataFrame of shape \(2, 2\).*one column"),
         (lambda: stats.gain(TABLE, TABLE), "give one column"),
-        (lambda: stats.difference(TABLE, TABLE), "got DataFrame; give a table's col"),
+        (lambda: estimates.difference(TABLE, TABLE), "got DataFrame; give a table"),
         (lambda: stats.bootstrap(["yes", "no"]), "a number a sample, got list"),
         (lambda: stats.accuracy(["1", "0"]), "a number a sample, got list"),
         (lambda: stats.bootstrap([[1, 2], [3, 4]]), r"of shape \(2, 2\)"),
@@ -426,15 +427,15 @@ def test_no_samples_are_no_error_and_no_number():
 
 def test_scores_in_another_order_are_not_paired_by_place():
     one = pd.Series([1.0, 0.0], index=["a", "b"])
-    with pytest.raises(ValueError, match="other ids; use stats.difference"):
+    with pytest.raises(ValueError, match="other ids; join the tables"):
         stats.gain(one, one[::-1])
-    assert stats.difference(one, one[::-1]).value == 0
+    assert estimates.difference(one, one[::-1]).value == 0
 
 
 def test_a_sample_that_stands_twice_is_not_paired():
     twice = pd.Series([1.0, 0.0], index=["a", "a"])
     with pytest.raises(ValueError, match="each id once"):
-        stats.difference(twice, twice)
+        estimates.difference(twice, twice)
 
 
 def test_runs_on_other_data_are_not_compared(write_run):
@@ -517,7 +518,7 @@ def test_check_reads_the_kernels_cells_whatever_else_ran_there(monkeypatch):
     parameters.check()
 
 
-SOURCES = sorted(paths.notebooks().glob("*.ipynb"))
+SOURCES = sorted(workflow.notebooks().glob("*.ipynb"))
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.stem)

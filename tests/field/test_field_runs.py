@@ -369,13 +369,13 @@ def test_the_last_line_counts_answers_of_before_too(mine, monkeypatch, capsys):
         return capsys.readouterr().err.splitlines()[-1]
 
     made = loop.run(config)
-    whole = re.search(r"6/6; (.*?); 0 errors", last_line())[1]
+    whole = re.search(r"6/6, (.*?); 0 errors", last_line())[1]
     lines = made.records_file.read_text().splitlines(True)
     made.records_file.write_text("".join(lines[:2]))
     loop.run(config)
-    assert f"6/6; {whole}; 0 errors" in last_line()
+    assert f"6/6, {whole}; 0 errors" in last_line()
     loop.run(config)
-    assert f"6/6; {whole}; 0 errors" in last_line()
+    assert f"6/6, {whole}; 0 errors" in last_line()
 
 
 def test_a_merge_says_that_samples_failed(vicrop, mine):
@@ -428,7 +428,7 @@ def test_ctrl_c_and_the_same_again_note_nothing(mine, results_folder):
     assert process.returncode == 75
     assert checks.status(made).state == "stopped" and checks.status(made).who == ""
     again = subprocess.run(command, env=env, capture_output=True, text=True)
-    assert again.returncode == 0 and "360/360; rel-att" in again.stderr
+    assert again.returncode == 0 and "360/360, rel-att" in again.stderr
     assert "did not end" not in again.stderr and made.meta()["notes"] == []
 
 

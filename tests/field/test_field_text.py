@@ -288,7 +288,7 @@ def test_a_runs_name_steers_no_terminal():
     out = io.StringIO()
     bar = Progress("a\x1b[2Jb", 2, {"rel-att": []}, out=out)
     bar.add("rel-att", Record(id="a", question="q", labels=("x",), error="e"))
-    bar.tell()
+    bar.close()
     assert "\x1b" not in out.getvalue() and r"a\x1b[2Jb" in out.getvalue()
 
 
@@ -583,7 +583,7 @@ def test_score_shows_the_strict_rule_and_the_authors(tmp_path, results_folder):
     run.records_file.write_text(record.line())
     config = RunConfig(model="m", dataset="vstar").model_dump()
     run.write_meta({"config": config, "finished": True})
-    found = {line.variant: line for line in scores.card(run)}
+    found = {line.variant: line for line in scores.card(run).itertuples()}
     assert list(found) == ["official", "upstream"]
     assert found["official"].answer.value == 0 and found["upstream"].answer.value == 1
 

@@ -1,9 +1,11 @@
+import json
+
 import nbformat
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from vicrop import paths
+import workflow
 from vicrop.run.records import HOW, Record, RunConfig, Sample, SavedMap
 from vicrop.types import Box, Map
 
@@ -60,6 +62,9 @@ def test_samples_are_frozen(row):
         {"modle": "x"},
         {"fit": "stretch"},
         {"geometry": "flat"},
+        {"crops": 0},
+        {"gate_alpha": 1},
+        {"gate_feature": "mood"},
     ],
 )
 def test_run_config_refuses(changes):
@@ -81,6 +86,11 @@ def test_every_parameter_that_records_depend_on_is_in_the_runs_name():
         "geometry": "upstream",
         "options": {"max_pixels": 9216},
         "boxes_from": "runs/other",
+        "crop_policy": "funnel",
+        "crops": 3,
+        "gate": "runs/other",
+        "gate_feature": "margin",
+        "gate_alpha": 0.2,
     }
     assert changed.keys() == RunConfig.model_fields.keys() - set(HOW)
     made = [RunConfig(**{key: value}) for key, value in changed.items()] + [RunConfig()]
@@ -138,9 +148,20 @@ def test_record_comes_back_from_its_line():
     assert Record.from_line(line).box.width == 29
 
 
+def test_records_of_before_are_read_and_empty_news_is_not_written():
+    told = {"id": "a", "question": "what?", "labels": ["4"], "answer": "4"}
+    made = Record(**told)
+    assert Record.from_line(json.dumps(told)) == Record.from_line(made.line()) == made
+    later = {"further": [(1, 2, 3, 4)], "features": {"margin": 0.5}, "gated": True}
+    assert not later.keys() & json.loads(made.line()).keys()
+    full = Record(**told, **later)
+    assert Record.from_line(full.line()) == full
+    assert later.keys() <= json.loads(full.line()).keys()
+
+
 def test_the_run_notebook_has_the_same_parameters_and_defaults():
     """Save ``limit``, so that it is a smoke run, and what only the page needs."""
-    book = nbformat.read(paths.notebooks() / "run.ipynb", as_version=4)
+    book = nbformat.read(workflow.notebooks() / "run.ipynb", as_version=4)
     (cell,) = (c for c in book.cells if "parameters" in c.metadata.get("tags", ()))
     given: dict = {}
     exec(cell.source, given)

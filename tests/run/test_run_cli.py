@@ -115,7 +115,10 @@ def test_boxes_of_another_run_are_cropped_again(vicrop, data, asked, monkeypatch
     assert status == 0
     again = RunFolder.of(config(data, boxes_from=str(first.folder)))
     assert str(again.records_file) in out
-    assert list(again.records()) == list(first.records())
+    both = zip(again.records(), first.records(), strict=True)
+    for record, before in both:  # all but how clear a map is
+        features = {name: before.features[name] for name in methods.OF_ANSWER}
+        assert record == before.model_copy(update={"features": features})
 
 
 def test_run_without_boxes_gives_none(vicrop, data, asked):
@@ -165,13 +168,21 @@ CHOICES = {
     "geometry": st.sampled_from(["exact", "upstream"]),
     "options": st.dictionaries(st.sampled_from(["max_pixels", "b"]), COUNTS),
     "boxes_from": st.none() | WORDS,
+    "crop_policy": st.sampled_from(["single", "mask", "swapped"]),
+    "crops": st.integers(1, 9),
+    "gate": st.none() | WORDS,
+    "gate_feature": st.sampled_from(methods.OF_ANSWER),
+    "gate_alpha": st.floats(0.01, 0.99),
     "batch_size": st.just("auto") | st.integers(1, 99),
     "sample_timeout": st.floats(0, 1e6),
     "save_maps": st.booleans(),
     "shards": st.integers(1, 9),
 }
 METHODS = st.lists(
-    st.sampled_from(methods.METHODS), min_size=1, max_size=3, unique=True
+    st.sampled_from(methods.METHODS).filter(lambda method: method != "no-crop"),
+    min_size=1,
+    max_size=3,
+    unique=True,
 )
 
 

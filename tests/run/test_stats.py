@@ -1,7 +1,6 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,26 +131,6 @@ def test_a_score_counts_as_right_from_a_half_on():
     assert (changes.fixed, changes.broken) == (1, 1)
 
 
-def frame(rows):
-    made = pd.DataFrame(rows, columns=["plain_score", "score", "error"])
-    return made.assign(image=made.index)
-
-
-def test_summary_leaves_failed_samples_out():
-    rows = [(0.0, 1.0, None), (1.0, 1.0, None), (None, None, "ValueError: x")]
-    summary = stats.summary(frame(rows))
-    assert (summary.n, summary.errors) == (2, 1)
-    assert (summary.plain.value, summary.score.value) == (0.5, 1.0)
-    assert summary.gain.value == 0.5
-    assert summary.changes.fixed == 1
-
-
-def test_summary_of_failures_only_is_empty():
-    summary = stats.summary(frame([(None, None, "ValueError: x")]))
-    assert (summary.n, summary.errors) == (0, 1)
-    assert math.isnan(summary.gain.value) and summary.changes.p == 1
-
-
 def test_estimate_is_written_with_its_interval():
     estimate = Estimate(0.1234, -0.05, 0.3, 10)
     assert estimate.format() == "0.12 [−0.05, 0.30]"
@@ -173,11 +152,3 @@ def test_interval_of_nothing_excludes_nothing():
 
 def test_estimate_in_another_unit_keeps_its_n():
     assert Estimate(0.5, 0.4, 0.6, 9).times(100) == Estimate(50, 40, 60, 9)
-
-
-def test_difference_is_of_the_samples_that_both_have():
-    before = pd.Series({"a": 0.0, "b": 1.0, "c": np.nan, "d": 0.0})
-    after = pd.Series({"d": 1.0, "b": 1.0, "c": 1.0, "x": 0.0})
-    found = stats.difference(before, after)
-    assert (found.value, found.n) == (0.5, 2)
-    assert found == stats.gain([1.0, 0.0], [1.0, 1.0])

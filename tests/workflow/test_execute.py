@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from papermill.exceptions import PapermillExecutionError
 from papermill.inspection import inspect_notebook
 
-from vicrop import paths
+import workflow
 from vicrop.run.records import RunConfig
 from workflow import execute, inventory, pages
 from workflow.formats import PNG, SVG
@@ -25,7 +25,7 @@ def book(tmp_path, monkeypatch):
     """Folders of notebooks and executed copies in a temporary place."""
     for name in ("notebooks", "executed"):
         (tmp_path / name).mkdir()
-        monkeypatch.setattr(paths, name, lambda name=name: tmp_path / name)
+        monkeypatch.setattr(workflow, name, lambda name=name: tmp_path / name)
     monkeypatch.setenv("VICROP_RESULTS", str(tmp_path / "results"))
     return tmp_path
 
@@ -40,7 +40,7 @@ def write(book, name, code, parameters="limit = 1"):
 
 
 def test_template_takes_every_parameter_of_a_run():
-    template = paths.notebooks() / f"{pages.TEMPLATE}.ipynb"
+    template = workflow.notebooks() / f"{pages.TEMPLATE}.ipynb"
     assert set(RunConfig.model_fields) <= set(inspect_notebook(str(template)))
 
 

@@ -2,6 +2,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+import workflow
 from vicrop import paths
 from vicrop.run import provenance
 from vicrop.run.folder import RunFolder
@@ -13,7 +14,7 @@ from workflow import inventory, pages
 def built(tmp_path, monkeypatch):
     """Folders of executed notebooks and of results, both empty."""
     (tmp_path / "executed").mkdir()
-    monkeypatch.setattr(paths, "executed", lambda: tmp_path / "executed")
+    monkeypatch.setattr(workflow, "executed", lambda: tmp_path / "executed")
     monkeypatch.setenv("VICROP_RESULTS", str(tmp_path / "results"))
     return tmp_path
 

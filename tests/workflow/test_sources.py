@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import workflow
 from vicrop import paths
 from workflow import sources
 
@@ -118,7 +119,7 @@ def test_modules_imported_by_computed_names_are_all_of_their_folder(tree):
     assert found("one.py") == ["pack/__init__.py", "pack/a.py", "pack/b.py"]
 
 
-@pytest.mark.parametrize("page", sorted(paths.notebooks().glob("*.ipynb")))
+@pytest.mark.parametrize("page", sorted(workflow.notebooks().glob("*.ipynb")))
 def test_every_notebook_can_be_followed(page):
     found = sources.sources_of(page)
     assert "vicrop/__init__.py" in found
@@ -126,9 +127,9 @@ def test_every_notebook_can_be_followed(page):
 
 
 def test_pages_of_runs_use_nothing_of_the_analyses():
-    found = sources.sources_of(paths.notebooks() / "run.ipynb")
+    found = sources.sources_of(workflow.notebooks() / "run.ipynb")
     assert {file.split("/")[0] for file in found} == {"vicrop", "workflow"}
-    for used in ("run/loop.py", "run/scores.py", "plots.py", "attribution.py"):
+    for used in ("run/loop.py", "run/scores.py", "plots.py", "attribution/paper.py"):
         assert f"vicrop/{used}" in found
     own = [file for file in found if file.startswith("workflow/")]
     assert own == [f"workflow/{n}.py" for n in ("__init__", "parameters", "replay")]
@@ -136,7 +137,7 @@ def test_pages_of_runs_use_nothing_of_the_analyses():
 
 def test_what_is_followed_is_what_python_loads():
     """No module of this repository is loaded by a notebook's imports and not found."""
-    page = paths.notebooks() / "scores.ipynb"
+    page = workflow.notebooks() / "scores.ipynb"
     imports = [cell for cell in sources._cells(page) if "import" in cell]
     code = "\n".join([*imports, "import sys", "print(*sys.modules)"])
     made = subprocess.run(

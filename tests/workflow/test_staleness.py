@@ -13,6 +13,7 @@ import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
+import workflow
 from vicrop import paths
 from workflow.sources import sources_of
 
@@ -81,7 +82,7 @@ class House:
         return {"status"} | {
             name
             for name, source in named.items()
-            if module in sources_of(paths.notebooks() / f"{source}.ipynb")
+            if module in sources_of(workflow.notebooks() / f"{source}.ipynb")
         }
 
 
@@ -131,7 +132,7 @@ def test_nothing_is_stale_once_all_is_made(house):
 
 
 def test_analysis_is_for_its_pages_and_for_no_run(house):
-    uses = {name: sources_of(paths.notebooks() / f"{name}.ipynb") for name in PAGES}
+    uses = {name: sources_of(workflow.notebooks() / f"{name}.ipynb") for name in PAGES}
     own = set(uses["geometry"]) - set(uses["scores"])
     module = min(name for name in own if name.startswith("analysis/"))
     house.edit(module, append("# edited\n"))

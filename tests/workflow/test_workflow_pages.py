@@ -2,7 +2,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from vicrop import paths
+import workflow
 from vicrop.run.records import RunConfig
 from workflow import pages
 from workflow.pages import Page
@@ -22,7 +22,7 @@ def book(tmp_path, monkeypatch):
     """Folders of notebooks, executed copies and results in a temporary place."""
     for name in ("notebooks", "executed"):
         (tmp_path / name).mkdir()
-        monkeypatch.setattr(paths, name, lambda name=name: tmp_path / name)
+        monkeypatch.setattr(workflow, name, lambda name=name: tmp_path / name)
     monkeypatch.setenv("VICROP_RESULTS", str(tmp_path / "results"))
     return tmp_path
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from vicrop import images, methods
-from vicrop.attribution import paper, words
+from vicrop.attribution import paper, peers, words
 from vicrop.attribution.paper import GENERAL_QUESTION
 from vicrop.prompts import Prompt
 from vicrop.types import known
@@ -61,6 +61,27 @@ MAPS = {
         paper.pixel_gradient, paper.filtered, tiles=1, from_pixels=True, traced=True
     ),
     "word-att": Attribution(words.most_of_words, words.more_than_general, words=True),
+    "max-layers": Attribution(words.last_of_words, paper.most_of_layers, words=True),
+    "mean-layers": Attribution(words.last_of_words, paper.mean_of_layers, words=True),
+    "local-heads": Attribution(
+        peers.upper_heads, peers.local_heads, needs_general=False
+    ),
+    "gaze-heads": Attribution(peers.gaze_heads, paper.alone, needs_general=False),
+    "prefix-att": Attribution(
+        words.words_over_prompt, words.positive, needs_general=False, words=True
+    ),
+    "entropy-grad": Attribution(
+        peers.entropy_gradient, paper.alone, needs_general=False, tiles=1, traced=True
+    ),
+    "grad-cam": Attribution(
+        peers.grad_cam, paper.alone, needs_general=False, tiles=1, traced=True
+    ),
+    "sink-free": Attribution(peers.attention_but_sinks, peers.relative_but_sinks),
+    "kv-similarity": Attribution(
+        words.value_similarity, words.local_means, needs_general=False
+    ),
+    "occlusion": Attribution(peers.occlusion, words.positive, needs_general=False),
+    "center-prior": Attribution(peers.center, paper.alone, needs_general=False),
     "raw-att": Attribution(paper.attention_to_image, paper.alone, needs_general=False),
     "floor-att": Attribution(paper.attention_to_image, paper.floored),
 }
@@ -76,9 +97,15 @@ def get(method: str) -> Attribution:
 
 
 def split(method: str) -> tuple[str, bool]:
-    """A map's key without ``-high``, and whether it had that."""
+    """A map's key without ``-high``, and whether it had that.
+
+    Raises:
+        ValueError: for an unknown key, or a map that is not made tile by tile.
+    """
     kind = str(method).removesuffix(methods.HIGH)
     get(kind)
+    if kind != method and kind in methods.WHOLE:
+        raise ValueError(f"{kind} is of the whole image only; take {kind}")
     return kind, kind != method
 
 

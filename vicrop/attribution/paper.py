@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vicrop import images
-from vicrop.prompts import Grid, Prompt
+from vicrop.prompts import Grid, Prompt, log_likelihood
 
 if TYPE_CHECKING:
     from vicrop.adapters.decoder import Decoder
@@ -43,8 +42,7 @@ def attention_to_image(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarr
 
 def mean_of_heads(row: Tensor, prompt: Prompt) -> np.ndarray:
     """(images, rows, cols) from (images, heads, keys) of the prompt's last token."""
-    step = prompt.prefix.connector
-    return to_image([row.mean(1), *([] if step is None else [step.mean(1)])], prompt)
+    return prompt.cells(row.mean(1)[:, prompt.prefix.span])
 
 
 def weighted_attention(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
@@ -64,7 +62,7 @@ def _weighted(vlm: Decoder, prompt: Prompt) -> np.ndarray:
     found = torch.autograd.grad(log_likelihood(scores), attentions)
     gradients = [vlm.finite(gradient, "gradients") for gradient in found]
     pairs = zip(attentions, gradients, strict=True)
-    return to_image([(a * g.relu()).mean(1).detach() for a, g in pairs], prompt)
+    return prompt.on_image([(a * g.relu()).mean(1).detach() for a, g in pairs])
 
 
 def pixel_gradient(vlm: Decoder, prompts: Sequence[Prompt]) -> list[np.ndarray]:
@@ -83,42 +81,7 @@ def _gradient(vlm: Decoder, prompt: Prompt) -> np.ndarray:
     (gradient,) = torch.autograd.grad(log_likelihood(scores), pixels, retain_graph=True)
     gradient = vlm.finite(gradient, "gradients").float()
     picture = vlm.facts.picture(gradient, prompt.grid)
-    return array(picture.norm(dim=1))
-
-
-def log_likelihood(scores: Tensor) -> Tensor:
-    """Log-probability of the likeliest first answer token, summed over images.
-
-    Source: paper, section 5, v(x, q).
-    """
-    chances = scores.float().log_softmax(-1)
-    # One token's even where several are likeliest: the one that is then said.
-    return chances.gather(-1, scores.argmax(-1, keepdim=True)).sum()
-
-
-def to_image(chain: Sequence[Tensor], prompt: Prompt) -> np.ndarray:
-    """Attention from the answer to the image's cells: the product of all steps.
-
-    Args:
-        chain: (images, keys) of the language model; then, where a connector made the
-            image tokens, (images, tokens, patches).
-        prompt: whose last token attends.
-
-    Returns:
-        (images, rows, cols) float32.
-    """
-    first, *connector = chain
-    rows, cols = prompt.grid
-    values = first[:, prompt.prefix.span]
-    for step in connector:
-        patches = step[..., -rows * cols :]  # class tokens come first
-        values = (values[:, None] @ patches)[:, 0]
-    return array(values.reshape(-1, rows, cols).float())
-
-
-def array(values: Tensor) -> np.ndarray:
-    """Values off the device, for all that is done with maps from here on."""
-    return values.cpu().numpy()
+    return prompt.array(picture.norm(dim=1))
 
 
 # How the question's and the general prompt's are put together.
@@ -132,6 +95,19 @@ def relative(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         return question / general
+
+
+def mean_of_layers(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
+    """Mean of all layers' rel-att (paper, Table 3)."""
+    return relative(question, general).mean(1)
+
+
+def most_of_layers(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
+    """Each layer's rel-att over its own maximum; the most of the middle half."""
+    layers, quarter = relative(question, general), question.shape[1] // 4
+    layers = layers[:, quarter : question.shape[1] - quarter]
+    with np.errstate(invalid="ignore"):  # what is not finite is refused by Map
+        return (layers / layers.max((2, 3), keepdims=True)).max(1)
 
 
 def floored(question: np.ndarray, general: np.ndarray, *_: Any) -> np.ndarray:
@@ -176,8 +152,34 @@ def filtered(
 
 def detail_mask(picture: Image.Image, shape: tuple[int, int]) -> np.ndarray:
     """``shape`` boolean: where there is more detail than in half of the picture."""
-    detail = images.high_pass(picture, shape)
+    detail = high_pass(picture, shape)
     return detail > np.median(detail)
+
+
+def high_pass(image: Image.Image, shape: tuple[int, int]) -> np.ndarray:
+    """How much detail there is at each pixel of a model's input.
+
+    The image, resized bilinearly, minus its Gaussian blur (3×3, sigma 0.8); the root of
+    the sum of squares over channels; its median over 7×7.
+
+    Args:
+        image: RGB.
+        shape: (height, width) of the model's input, pixels.
+
+    Returns:
+        ``shape`` float64, of colours in [0, 1].
+
+    Source: paper, section 5 (pure-grad), and its code, where the median is over 7×7
+    and the paper's text says 3×3, the blur's size.
+    """
+    from scipy import ndimage
+
+    height, width = shape
+    small = image.resize((width, height), Image.Resampling.BILINEAR)
+    values = np.asarray(small, np.float64) / 255
+    blurred = ndimage.gaussian_filter(values, 0.8, mode="mirror", radius=1, axes=(0, 1))
+    detail = np.sqrt(((values - blurred) ** 2).sum(-1))
+    return ndimage.median_filter(detail, 7)
 
 
 def cell_means(values: np.ndarray, grid: Grid) -> np.ndarray:

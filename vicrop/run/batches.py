@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache, partial
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -183,12 +182,12 @@ class Batches:
             for kind in self._kinds():
                 if not kind.traced:
                     describe(looks, kind)
-            asked = [v.whole.ask(s.short_question or s.question) for s, v in seen]
+            asked = [view.whole.ask(self._first(sample)) for sample, view in seen]
             self.look.vlm.run(asked, words=any(kind.words for kind in self._kinds()))
         wanted = dict.fromkeys(
-            (view, sample.question, box)
+            (view, sample.question, shown)
             for sample, view in seen
-            for box in (None, *self._shown(sample, view))
+            for shown in (None, *self._shown(sample, view))
         )
         answer(list(wanted), self.order[0].config.max_new_tokens)
 
@@ -199,8 +198,19 @@ class Batches:
         except (OSError, ValueError):
             return []
 
+    def _first(self, sample: Sample) -> str:
+        """What an image is asked first: a map's question, if all get a map."""
+        if not self._kinds():
+            return sample.question
+        about = asked_about(sample, self.order[0].config)
+        return about.short_question or about.question
+
     def _kinds(self) -> list[attribution.Attribution]:
-        """Maps of the runs that are not made tile by tile."""
+        """Maps that the runs make of each image, not tile by tile."""
+        config = self.order[0].config
+        gate = gate_of(config)
+        if config.boxes_from or (gate and gate.of_answer):
+            return []
         methods = [task.config.method for task in self.order]
         return [attribution.get(one) for one in methods if one in attribution.MAPS]
 
@@ -240,42 +250,42 @@ def choose(view: View, sample: Sample, config: RunConfig) -> Chosen:
     """What a run shows for a sample, and why.
 
     Raises:
-        ValueError: as ``pipeline.choose``; or if the run has none whose are taken.
+        ValueError: as ``pipeline.choose``; for a swapped crop that no other question
+            has, or one of another run's that is not there.
     """
+    find = partial(_crop, view, asked_about(sample, config), config)
+    how = config.crop_policy, config.crops, gate_of(config)
+    return pipeline.choose(view, sample.question, find, *how)
+
+
+def _crop(view: View, sample: Sample, config: RunConfig) -> pipeline.Crop:
     if config.boxes_from is not None:
-        return Chosen(Shown.of(recorded_box(config.boxes_from, sample)))
-    about = (
-        partner(sample, config.dataset) if config.crop_policy == "swapped" else sample
-    )
+        return recorded_box(config.boxes_from, sample), None
     # A sample's random box depends on the seed and its id, not on its place in the run.
     rng = np.random.default_rng((config.seed, zlib.crc32(sample.id.encode())))
-    return pipeline.choose(
-        view,
-        sample.question,
-        about.short_question or about.question,
-        config.method,
-        about.boxes,
-        rng,
-        config.crop_policy,
-        config.crops,
-        gate_of(config),
-    )
+    question = sample.short_question or sample.question
+    return pipeline.crop_of(view, question, config.method, sample.boxes, rng)
 
 
-def partner(sample: Sample, dataset: str) -> Sample:
-    """The next question about the same image, whose crop is shown in its place.
+def asked_about(sample: Sample, config: RunConfig) -> Sample:
+    """The sample whose crop is shown: for ``swapped`` the next of the same image.
+
+    Of one about other boxes, where the data tell.
 
     Raises:
         ValueError: if there is none.
     """
-    alike = _by_image(dataset)[sample.image_path]
+    if config.crop_policy != "swapped":
+        return sample
+    alike = _by_image(config.dataset)[sample.image_path]
     place = [one.id for one in alike].index(sample.id)
-    if len(alike) < 2:
-        raise ValueError(
-            f"sample {sample.id} is the only question about {sample.image_path}, so "
-            "there is no other's crop to swap in; use a data set with several an image"
-        )
-    return alike[(place + 1) % len(alike)]
+    for other in alike[place + 1 :] + alike[:place]:
+        if not other.boxes or other.boxes != alike[place].boxes:
+            return other
+    raise ValueError(
+        f"no other question about {sample.image_path} than sample {sample.id} is about "
+        "something else, so there is no other's crop to swap in"
+    )
 
 
 @lru_cache(maxsize=4)
@@ -287,30 +297,15 @@ def _by_image(dataset: str) -> dict[str, list[Sample]]:
 
 
 def gate_of(config: RunConfig) -> Gate | None:
-    """A run's gate, if it has one.
-
-    Raises:
-        ValueError: for calibration on other methods, or on what is judged.
-    """
+    """A run's gate, if it has one."""
     if config.gate is None:
         return None
-    return _calibrated(config.gate, config.gate_feature, config.gate_alpha)
+    return _gate(config.gate, config.gate_feature, config.gate_alpha)
 
 
 @lru_cache(maxsize=8)
-def _calibrated(folder: str, feature: str, alpha: float) -> Gate:
-    records = RunFolder(Path(folder)).records()
-    repaired = [
-        record.features[feature]
-        for record in records
-        if not _right(record.plain_score) and _right(record.score)
-        if feature in record.features
-    ]
-    return Gate.calibrated(feature, repaired, alpha)
-
-
-def _right(score: float | None) -> bool:
-    return score is not None and score >= 0.5
+def _gate(folder: str, feature: str, alpha: float) -> Gate:
+    return RunFolder(folder).gate(feature, alpha)
 
 
 def recorded_box(folder: str, sample: Sample) -> Box:
@@ -331,4 +326,4 @@ def recorded_box(folder: str, sample: Sample) -> Box:
 @lru_cache(maxsize=8)
 def _recorded(folder: str) -> dict[str, Box | None]:
     """Boxes of a run's records, by sample id; read once a process."""
-    return {record.id: record.box for record in RunFolder(Path(folder)).records()}
+    return {record.id: record.box for record in RunFolder(folder).records()}

@@ -59,13 +59,7 @@ def named(runs: Sequence[Path]) -> list[RunFolder]:
             f"no runs in {paths.runs()}; make one with `vicrop run`, or let "
             "VICROP_RESULTS name the folder in which there are some"
         )
-    return [RunFolder(_place(one)) for one in runs] or found
-
-
-def _place(run: Path) -> Path:
-    """A run's folder; what is only a name is looked for among the runs."""
-    is_name = len(run.parts) == 1 and not run.is_dir()
-    return paths.runs() / run if is_name else run
+    return [RunFolder(paths.run(one)) for one in runs] or found
 
 
 def _number(part: Path) -> tuple[int, ...]:

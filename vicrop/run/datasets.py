@@ -1,12 +1,11 @@
 """Data in the unified format, read and checked; and what of them a run asks."""
 
-import gc
 import json
 import math
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -84,9 +83,8 @@ def read(file: Path) -> list[Sample]:
         ValueError: naming file, row and field of the first thing that is wrong.
     """
     try:
-        with uncollected():
-            found = json.loads(file.read_bytes(), object_pairs_hook=once)
-            samples = SAMPLES.validate_python(found)
+        found = json.loads(file.read_bytes(), object_pairs_hook=once)
+        samples = SAMPLES.validate_python(found)
     except ValidationError as error:
         raise ValueError(f"{file} {first_fault(error)}") from None
     except (ValueError, RecursionError) as error:
@@ -115,18 +113,6 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = max(made, key=[key for key, _ in pairs].count)
         raise ValueError(f"key {twice[:80]!r} is there twice in {str(made)[:80]}")
     return made
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Without looking for garbage: of many rows, that is a third of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def first_fault(error: ValidationError) -> str:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from vicrop import paths
+from vicrop.gate import Gate
 from vicrop.run import jsonl
 from vicrop.run.records import Record, RunConfig, Sample, SavedMap
 from vicrop.types import Map
@@ -130,6 +131,20 @@ class RunFolder:
                 raise ValueError(f"{where} is not a map ({reason})") from None
             found[saved.id] = saved.map()
         return found
+
+    def gate(self, feature: str, alpha: float) -> Gate:
+        """What crops as often as these records say that it should (see ``Gate``).
+
+        Raises:
+            ValueError: if a crop repaired too few of them.
+        """
+        repaired = [
+            record.features[feature]
+            for record in self.records()
+            if (record.plain_score or 0) < 0.5 <= (record.score or 0)
+            if feature in record.features
+        ]
+        return Gate.calibrated(feature, repaired, alpha)
 
     def meta(self) -> dict[str, Any]:
         """Parameters, versions, hashes and timings; empty if there are none yet.

@@ -3,11 +3,10 @@
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -21,17 +20,13 @@ class Tally:
     """Scores of one run so far."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
-        self.count, self.sum, self.errors = 0, 0.0, 0
+        self.records, self.count, self.sum, self.errors = 0, 0, 0.0, 0
         for record in records:
             self.add(record)
 
-    @property
-    def records(self) -> int:
-        """All that were counted."""
-        return self.count + self.errors
-
     def add(self, record: Record) -> None:
         """Count a record."""
+        self.records += 1
         self.errors += record.error is not None
         if record.score is not None:
             self.count += 1
@@ -45,6 +40,13 @@ class Tally:
 
         found = stats.wilson(self.sum, self.count).format(1, scale=100)
         return found.replace(" ", " % ", 1)
+
+
+class _Lines(tqdm):
+    """A bar that is not drawn over itself: a plain line each time."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        print(self, file=self.fp, flush=True)
 
 
 class Progress:
@@ -74,31 +76,31 @@ class Progress:
         memory_mb: Callable[[], int] = lambda: 0,
         out: TextIO | None = None,
     ):
-        self.name, self.total, self.memory_mb = printable(name), total, memory_mb
-        self.out = sys.stderr if out is None else out
+        self.memory_mb, out = memory_mb, out or sys.stderr
         self.tallies = {label: Tally(records) for label, records in before.items()}
-        done = sum(tally.records for tally in self.tallies.values())
-        self._made, self._before, self._started = 0, done, time.monotonic()
-        self._told = self._started
-        terminal = self.out.isatty()
-        self._lines = shown and not terminal and not in_notebook()
-        self._bar = tqdm(
-            desc=self.name,
+        how: dict[str, Any] = {}
+        quiet = not shown or in_notebook()
+        if not out.isatty():
+            line = "{desc}: {n_fmt}/{total_fmt}{postfix}; {remaining} left"
+            how = {"mininterval": LOG_SECONDS, "bar_format": line, "leave": False}
+        self._bar = (_Lines if how else tqdm)(
+            desc=printable(name),
             total=total,
-            initial=done,
-            file=self.out,
-            disable=not (shown and terminal),
+            initial=sum(tally.records for tally in self.tallies.values()),
+            file=out,
+            disable=quiet,
+            postfix="" if quiet else self.said(),
+            miniters=1,
+            smoothing=0,
+            **how,
         )
 
     def add(self, label: str, record: Record) -> None:
         """Count a record of the run that is called so."""
         self.tallies[label].add(record)
-        self._made += 1
         if not self._bar.disable:
             self._bar.set_postfix_str(self.said(), refresh=False)
         self._bar.update()
-        if self._lines and time.monotonic() - self._told >= LOG_SECONDS:
-            self.tell()
 
     def said(self) -> str:
         """Accuracy so far of each run, errors and memory."""
@@ -106,21 +108,9 @@ class Progress:
         errors = sum(tally.errors for tally in self.tallies.values())
         return f"{scores or '–'}; {errors} errors; {self.memory_mb()} MB"
 
-    def tell(self) -> None:
-        """Write a plain line."""
-        self._told = time.monotonic()
-        done = self._before + self._made
-        each = (self._told - self._started) / max(self._made, 1)
-        left = tqdm.format_interval(each * (self.total - done))
-        line = f"{self.name}: {done}/{self.total}; {self.said()}; {left} left"
-        print(line, file=self.out, flush=True)
-
     def close(self) -> None:
         """Say the last of it."""
-        self._bar.set_postfix_str(self.said())
         self._bar.close()
-        if self._lines:
-            self.tell()
 
 
 def in_notebook() -> bool:

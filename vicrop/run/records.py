@@ -24,7 +24,7 @@ from pydantic import (
 from vicrop import methods, paths
 from vicrop.adapters import registry
 from vicrop.run import jsonl
-from vicrop.types import Box, Map, Region, check_question
+from vicrop.types import Box, Map, Region, check_question, known
 
 OUTSIDE = re.compile(r"^/|^[A-Za-z]:|^data:|^[\w.+-]+://|(^|/)\.\.(/|$)")
 """In a path that leaves a folder: a root, a drive, an address, a step up."""
@@ -124,9 +124,9 @@ class Sample(_Strict):
         return boxes
 
 
-def _resolved(folder: str | None) -> str | None:
-    """A folder from the root on."""
-    return str(Path(os.path.expanduser(folder)).resolve()) if folder else folder
+def _resolved(run: str | None) -> str | None:
+    """A run's folder from the root on."""
+    return str(paths.run(Path(os.path.expanduser(run))).resolve()) if run else run
 
 
 class RunConfig(_Strict):
@@ -163,15 +163,15 @@ class RunConfig(_Strict):
     options: dict[str, int] = {}
     """KEY=VALUE of the model's family, e.g. max_pixels=200704."""
     boxes_from: Annotated[str | None, AfterValidator(_resolved)] = None
-    """Crop the boxes of this run's folder again; no map is made."""
-    crop_policy: Annotated[str, AfterValidator(methods.policy)] = "single"
-    """How the crop is shown, e.g. single, funnel, top-k, mask, blank."""
+    """Crop the boxes of this run, its name or folder, again; no map is made."""
+    crop_policy: str = "single"
+    """How the crop is shown, e.g. single, funnel, top-k, mask, blank, same-tokens."""
     crops: Annotated[int, Field(ge=1)] = 2
-    """Of top-k, components and union, at most."""
+    """Of top-k and union; of components and wider ones of funnel, at most."""
     gate: Annotated[str | None, AfterValidator(_resolved)] = None
-    """Folder of a run on validation data; crop only where its gate says so."""
-    gate_feature: Annotated[str, AfterValidator(methods.gate_feature)] = "probability"
-    """What the gate goes by: of the plain answer, or map-entropy, map-spread."""
+    """Run on validation data, its name or folder: crop where its gate says so."""
+    gate_feature: str = "probability"
+    """What it goes by: probability, margin, certainty, map-entropy or map-spread."""
     gate_alpha: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of repairable answers that the gate may miss."""
     shard: Annotated[int, Field(ge=0)] = 0
@@ -191,6 +191,14 @@ class RunConfig(_Strict):
             raise ValueError(
                 f"shard {self.shard} is not one of {self.shards}, counted from 0"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _can_show_that(self) -> Self:
+        method = self.method if self.boxes_from is None else "boxes_from"
+        feature = known(self.gate_feature, methods.FEATURES, "gate_feature")
+        gated = None if self.gate is None else feature
+        methods.check_policy(method, self.crop_policy, gated)
         return self
 
     @property
@@ -213,7 +221,9 @@ class RunConfig(_Strict):
             f"boxes-of-{Path(self.boxes_from).name}" if self.boxes_from else "",
             "" if self.crop_policy == "single" else self.crop_policy,
             "" if self.crops == 2 else f"crops{self.crops}",
-            self._gated,
+            f"gate-of-{Path(self.gate).name}" if self.gate else "",
+            "" if self.gate_feature == "probability" else self.gate_feature,
+            "" if self.gate_alpha == 0.1 else f"alpha{self.gate_alpha}",
             *(f"{key}{value}" for key, value in sorted(self.options.items())),
         ]
         name = re.sub(r"[^\w.-]", "-", "__".join(filter(None, parts)))
@@ -221,13 +231,6 @@ class RunConfig(_Strict):
             return name
         short = name.encode()[: LONGEST_NAME - 9].decode(errors="ignore")
         return f"{short}-{_digest(name, 8)}"
-
-    @property
-    def _gated(self) -> str:
-        if self.gate is None:
-            return ""
-        name = Path(self.gate).name
-        return f"gate-{self.gate_feature}-{self.gate_alpha:g}-{_digest(name, 6)}"
 
     def identity(self) -> dict[str, Any]:
         """What the records depend on, by parameter; shards of a run share it."""
@@ -312,6 +315,12 @@ class Record(_Sealed):
     features: dict[str, float] = {}
     gated: bool = False
     error: str | None = None
+
+    def line(self) -> str:
+        """As of any; what records of before had not is left out where it is empty."""
+        later = ("further", "features", "gated")
+        empty = {name for name in later if not getattr(self, name)}
+        return jsonl.seal(self.model_dump_json(exclude=empty))
 
 
 class SavedMap(_Sealed):

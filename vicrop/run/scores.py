@@ -1,7 +1,7 @@
 """What runs score, computed anew: officially and the authors' way, group by group."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike
 
 from vicrop import scoring
 from vicrop.run import results, stats
-from vicrop.run.folder import META, RECORDS, RunFolder
-from vicrop.run.stats import Estimate
+from vicrop.run.folder import RECORDS, RunFolder
 from vicrop.scoring import pope
 from vicrop.types import markdown
 
@@ -26,6 +25,10 @@ NAMES = {
     "infographicvqa": "ANLS",
 }
 """Of the official metric; ``accuracy`` where it is not here."""
+
+
+Metrics = list[dict[str, Any]]
+"""Rows of a ``card``, or what of them is the metric's."""
 
 
 def metric_name(dataset: str, variant: str = "official") -> str:
@@ -56,85 +59,41 @@ def rescored(rows: pd.DataFrame, column: str, dataset: str, variant: str) -> np.
     )
 
 
-@dataclass(frozen=True)
-class Score:
-    """One metric of one group of a run's answers; fractions of 1.
-
-    Attributes:
-        run: name of the run's folder.
-        model: key.
-        method: key.
-        dataset: key.
-        group: ``all``, ``category …`` or ``size …``.
-        variant: ``official`` or ``upstream``.
-        metric: its name.
-        n: answers that count.
-        errors: samples of the group that failed, and are in no mean.
-        missing: samples of the run that have no record yet.
-        plain: of the answers without a crop.
-        answer: of the method's answers.
-        gain: paired difference of the two.
-        fixed: answers that became right (a score counts as right from 0.5 on).
-        broken: answers that became wrong.
-        p: of these two, see ``stats.flips``.
-        unscored: samples without labels, of the group; they are in no mean.
-    """
-
-    run: str
-    model: str
-    method: str
-    dataset: str
-    group: str
-    variant: str
-    metric: str
-    n: int
-    errors: int
-    missing: int
-    plain: Estimate
-    answer: Estimate
-    gain: Estimate
-    fixed: int | None = None
-    broken: int | None = None
-    p: float | None = None
-    unscored: int = 0
-
-
-def card(run: RunFolder) -> list[Score]:
-    """All scores of a run, computed anew from its answers.
+def card(run: RunFolder) -> pd.DataFrame:
+    """All scores of a run, computed anew from its answers; fractions of 1.
 
     Args:
         run: a run with records; its data set need not be there.
+
+    Returns:
+        A row for each metric of each group. ``run``, ``model``, ``method`` and
+        ``dataset`` are the run's, ``missing`` its samples that have no record yet.
+        ``group`` is ``all``, ``category …`` or ``size …``, ``variant`` ``official`` or
+        ``upstream``, ``n`` the answers that count; ``errors`` (samples that failed) and
+        ``unscored`` (without labels) are in no mean. ``plain``, ``answer`` and ``gain``
+        are Estimates: without a crop, the method's, paired difference of the two.
+        ``fixed``, ``broken``, ``p`` are those of ``stats.changes``, if there are any.
 
     Raises:
         FileNotFoundError: if the folder has no records.
         ValueError: if it has no parameters, or records that cannot be read.
     """
-    _check(run)
+    if not run.records_file.exists():
+        raise FileNotFoundError(
+            f"no {RECORDS} in {run.folder}; give the folder of a run, as "
+            "`vicrop run` prints it"
+        )
     config, found, table = run.config(), [], results.table(run)
     named = config.model_dump(include={"model", "method", "dataset"})
     missing = run.meta().get("asked", len(table)) - len(table)
-    named |= {"run": run.folder.name, "missing": missing}
+    named = {"run": run.folder.name, **named, "missing": missing}
     variants = scoring.VARIANTS[: 1 + scoring.has_upstream(config.dataset)]
     for group, rows in groups(table).items():
         for variant in variants:
             official = variant == "official"
             kept = counted(rows, config.dataset) if official else rows
             found += _scores(named | {"group": group, "variant": variant}, kept)
-    return found
-
-
-def _check(run: RunFolder) -> None:
-    """Refuse a folder that cannot be scored."""
-    if not run.records_file.exists():
-        raise FileNotFoundError(
-            f"no {RECORDS} in {run.folder}; give the folder of a run, as "
-            "`vicrop run` prints it"
-        )
-    if "config" not in run.meta():
-        raise ValueError(
-            f"{run.folder / META} has no parameters of the run; let `vicrop "
-            "run` finish it"
-        )
+    return pd.DataFrame(found).astype({"fixed": "Int64", "broken": "Int64"})
 
 
 def groups(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -156,7 +115,7 @@ def counted(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
     return rows[~rows["meta"].map(lambda meta: bool(meta.get(flag)))]
 
 
-def _scores(named: dict[str, Any], rows: pd.DataFrame) -> list[Score]:
+def _scores(named: dict[str, Any], rows: pd.DataFrame) -> Metrics:
     """The metric itself, then what else is usual for the data set."""
     kept = rows[rows["error"].isna() & rows["labels"].astype(bool)]
     dataset, variant = named["dataset"], named["variant"]
@@ -170,23 +129,19 @@ def _scores(named: dict[str, Any], rows: pd.DataFrame) -> list[Score]:
     made = [first | asdict(stats.changes(before, after, images))]
     if variant == "official" and dataset in FURTHER and len(kept):
         made += FURTHER[dataset](dataset, kept, before, after)
-    return [Score(**common | one) for one in made]
+    return [common | one for one in made]
 
 
 def _paired(
     metric: str, before: ArrayLike, after: ArrayLike, images: ArrayLike
 ) -> dict[str, Any]:
-    """A metric's fields of a Score, of answers without and with the crop."""
+    """A metric of answers without and with the crop, as ``card`` has it."""
     return {
         "metric": metric,
         "plain": stats.accuracy(before, images),
         "answer": stats.accuracy(after, images),
         "gain": stats.gain(before, after, images),
     }
-
-
-Metrics = list[dict[str, Any]]
-"""Fields of Scores, a dict each."""
 
 
 def as_said(
@@ -248,52 +203,45 @@ FURTHER: Mapping[str, Callable] = {
     "hr-bench-4k": every_rotation,
     "hr-bench-8k": every_rotation,
 }
-"""What is usual beside the metric: data set, rows and scores -> fields of Scores."""
+"""What is usual beside the metric: data set, rows and scores -> rows of a card."""
 
 
-def flat(scores: Iterable[Score]) -> pd.DataFrame:
+def flat(cards: pd.DataFrame) -> pd.DataFrame:
     """One row a score, one column a number: for CSV."""
-    table = pd.json_normalize([asdict(one) for one in scores], sep="_")
-    once = [f"{name}_n" for name in ("plain", "answer", "gain")]
-    table = table.drop(columns=once, errors="ignore")
-    return table.rename(columns=lambda name: name.removesuffix("_value"))
+    made = cards.copy()
+    for name in ("plain", "answer", "gain"):
+        numbers = pd.DataFrame([asdict(one) for one in made.pop(name)], made.index)
+        parts = {"value": name, "low": f"{name}_low", "high": f"{name}_high"}
+        made = made.join(numbers[[*parts]].rename(columns=parts))
+    return made
 
 
-def readable(scores: Iterable[Score]) -> pd.DataFrame:
+def readable(cards: pd.DataFrame) -> pd.DataFrame:
     """A table to read: percentages with 95 % intervals, gains in points."""
-
-    def of_first(value: float | None, spec: str) -> str:
-        return "" if value is None else format(value, spec)
-
-    table = pd.DataFrame(
-        {
-            "run": one.run,
-            "group": one.group,
-            "scored": one.variant,
-            "metric": one.metric,
-            "n": one.n,
-            "errors": one.errors,
-            "unscored": one.unscored,
-            "missing": one.missing,
-            "no crop, %": one.plain.format(1, scale=100),
-            "answer, %": one.answer.format(1, scale=100),
-            "gain, points": one.gain.format(1, sign=True, scale=100),
-            "fixed": of_first(one.fixed, "d"),
-            "broken": of_first(one.broken, "d"),
-            "p": of_first(one.p, ".1g") if one.n else "–",
-        }
-        for one in scores
-    )
-    rare = table.columns.intersection(["unscored", "missing"])  # told where there are
+    cells: dict[str, Callable] = {
+        "no crop, %": lambda one: one.plain.format(1, scale=100),
+        "answer, %": lambda one: one.answer.format(1, scale=100),
+        "gain, points": lambda one: one.gain.format(1, sign=True, scale=100),
+        "fixed": lambda one: "" if pd.isna(one.fixed) else str(one.fixed),
+        "broken": lambda one: "" if pd.isna(one.broken) else str(one.broken),
+        "p": lambda one: "" if pd.isna(one.p) else f"{one.p:.1g}" if one.n else "–",
+    }
+    plain = "run group variant metric n errors unscored missing".split()
+    made = {name: [*map(cell, cards.itertuples())] for name, cell in cells.items()}
+    table = cards[plain].assign(**made).rename(columns={"variant": "scored"})
+    rare = ("unscored", "missing")  # told where there are
     return table.drop(columns=[name for name in rare if not table[name].any()])
 
 
-def notes(scores: Sequence[Score]) -> list[str]:
+def notes(card: pd.DataFrame) -> list[str]:
     """What the numbers of one run lack, a sentence each."""
-    failed, missing = max(one.errors for one in scores), scores[0].missing
-    said = {"failed": failed, "have no record yet: it is not finished": missing}
-    said["have no labels: they are not scored"] = scores[0].unscored
-    return [f"{scores[0].run}: {n} samples {what}" for what, n in said.items() if n]
+    first = card.iloc[0]
+    said = {
+        "failed": card["errors"].max(),
+        "have no record yet: it is not finished": first["missing"],
+        "have no labels: they are not scored": first["unscored"],
+    }
+    return [f"{first['run']}: {n} samples {what}" for what, n in said.items() if n]
 
 
 def compared(runs: Sequence[RunFolder]) -> pd.DataFrame:
@@ -312,18 +260,17 @@ def compared(runs: Sequence[RunFolder]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write(scores: Iterable[Score], folder: Path) -> list[Path]:
+def write(cards: pd.DataFrame, folder: Path) -> list[Path]:
     """``scores.csv``, ``scores.json`` and ``scores.md`` in a folder.
 
     Args:
-        scores: of any runs.
+        cards: of any runs, one below the other.
         folder: made if need be.
 
     Returns:
         The three files.
     """
-    scores = list(scores)
-    table, shown = flat(scores), readable(scores)
+    table, shown = flat(cards), readable(cards)
     named = {name: shown[name].map(markdown) for name in ("run", "group")}
     made = {
         "csv": table.to_csv(index=False),

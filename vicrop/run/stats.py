@@ -187,7 +187,7 @@ def _pair(before: ArrayLike, after: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
         )
     ids = [one.index for one in (before, after) if isinstance(one, pd.Series)]
     if len(ids) == 2 and not ids[0].equals(ids[1]):
-        raise ValueError("paired scores have other ids; use stats.difference for them")
+        raise ValueError("paired scores have other ids; join the tables first")
     return made
 
 
@@ -204,27 +204,6 @@ def gain(before: ArrayLike, after: ArrayLike, images: Images = None) -> Estimate
     """
     was, now = _pair(before, after)
     return bootstrap(now - was, images=images)
-
-
-def difference(
-    before: pd.Series, after: pd.Series, images: pd.Series | None = None
-) -> Estimate:
-    """``gain`` of one column over another, on the samples that both have.
-
-    Args:
-        before: scores by sample id; missing ones are left out.
-        after: the same.
-        images: by sample id.
-    """
-    for one in (before, after):
-        if not isinstance(one, pd.Series) or not one.index.is_unique:
-            raise ValueError(
-                f"expected scores by id, each id once, got {type(one).__name__}; give "
-                "a table's column, as table['score']"
-            )
-    both = pd.concat([before, after], axis=1, join="inner").dropna()
-    there = None if images is None else images.reindex(both.index)
-    return gain(both.iloc[:, 0], both.iloc[:, 1], there)
 
 
 @dataclass(frozen=True)
@@ -261,34 +240,3 @@ def flips(net: np.ndarray) -> float:
     chances = reduce(np.convolve, parts)
     apart = abs(2 * np.arange(len(chances)) - len(chances) + 1)
     return min(1.0, float(chances[apart >= abs(net.sum())].sum()))
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A run in numbers: its answers against the plain ones of the same samples."""
-
-    n: int
-    errors: int
-    plain: Estimate
-    score: Estimate
-    gain: Estimate
-    changes: Changes
-
-
-def summary(frame: pd.DataFrame) -> Summary:
-    """What a run's table says (see ``results.table``).
-
-    Args:
-        frame: one row a sample, with ``score``, ``plain_score``, ``error`` and
-            ``image``; samples that failed or have no score are left out.
-    """
-    kept = frame.dropna(subset=["plain_score", "score"])
-    before, after, images = kept["plain_score"], kept["score"], kept["image"]
-    return Summary(
-        n=len(kept),
-        errors=int(frame["error"].notna().sum()),
-        plain=accuracy(before, images),
-        score=accuracy(after, images),
-        gain=gain(before, after, images),
-        changes=changes(before, after, images),
-    )

@@ -1,7 +1,7 @@
 """What is left to do of a run, and what it has taken."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -156,14 +156,15 @@ def check(config: RunConfig, weights: str | None = None) -> None:
 
     Raises:
         ValueError: if there are records of something else, records without the maps
-            that are wanted, or no run whose boxes could be taken.
+            that are wanted, no run whose boxes could be taken, or none that its gate
+            could be calibrated on.
     """
     identity = provenance.identity(config, weights)
     whole = config.model_copy(update={"shard": 0, "shards": 1})
     for one in (config, whole):
         RunFolder.of(one).check_identity(identity)
     _check_maps(config)
-    _check_gate(config)
+    _check_gate(config, identity)
     taken = config.boxes_from and RunFolder(config.boxes_from)
     if taken and not any(line.record and line.record.box for line in taken.lines()):
         raise ValueError(
@@ -172,29 +173,34 @@ def check(config: RunConfig, weights: str | None = None) -> None:
         )
 
 
-def _check_gate(config: RunConfig) -> None:
-    """Refuse a gate that was calibrated on what it is judged by, or otherwise."""
+BESIDE_GATE = ("dataset", "limit", "seed", "gate_feature", "gate_alpha", "data")
+"""What a run and the one that its gate is calibrated on need not share."""
+
+
+def _check_gate(config: RunConfig, identity: Mapping[str, Any]) -> None:
+    """Refuse a gate calibrated on another method, on what it is judged by, or not."""
     if config.gate is None:
         return
-    meta = RunFolder(config.gate).meta()
+    run = RunFolder(config.gate)
+    meta = run.meta()
     if not meta.get("finished"):
         raise ValueError(
             f"gate is {config.gate!r}, which holds no finished run to calibrate on; "
             "give the folder of a run of the same model and method on validation data"
         )
-    other = RunConfig(**meta["config"])
-    for name in ("model", "method", "crop_policy"):
-        mine, theirs = getattr(config, name), getattr(other, name)
-        if mine != theirs:
+    theirs = meta["config"] | meta["identity"]
+    for name, mine in {**identity, "gate": None}.items():
+        if name not in BESIDE_GATE and theirs.get(name, mine) != mine:
             raise ValueError(
-                f"the gate's run has {name} {theirs!r}, this run {mine!r}; calibrate "
-                "with the same"
+                f"the gate's run has {name} {theirs[name]!r}, this run {mine!r}; "
+                "calibrate with the same"
             )
-    if other.dataset == config.dataset:
+    if theirs["data"] == identity["data"]:
         raise ValueError(
-            f"the gate was calibrated on {other.dataset}, which this run is judged by; "
-            "calibrate on other data, such as a validation split"
+            f"the gate was calibrated on {config.dataset}, which this run is judged "
+            "by; calibrate on other data, such as a validation split"
         )
+    run.gate(config.gate_feature, config.gate_alpha)
 
 
 def _check_maps(config: RunConfig) -> None:

@@ -1,29 +1,91 @@
-"""What the method relies on: a check for each, in the order of the report.
+"""Whether a family's facts are true: ``check(vlm)``, a row for each thing relied on.
 
-A check returns a note on what it found, or raises ``Found`` otherwise.
+A new check is one function, ``relied_on``: it returns a note on what it found, or
+raises ``Found`` otherwise. Loading a model never imports this.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from html import escape
 from itertools import takewhile, zip_longest
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
+from tabulate import tabulate
 from torch import Tensor, nn
 from transformers import DynamicCache, GenerationConfig
 
+from vicrop import images
 from vicrop.adapters.adapter import Adapter
-from vicrop.attribution.paper import attention_to_image, log_likelihood
-from vicrop.prompts import Prompt, Seen
+from vicrop.attribution.paper import attention_to_image
+from vicrop.prompts import Prompt, Seen, log_likelihood
 
+QUESTION = "What is in the image?"
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 """Relative to the range of what is compared; the paths round differently."""
 CORNERS = {"top left": (0, 0), "top right": (1, 0), "bottom left": (0, 1)}
 ANSWER_TOKENS = 5
+
+
+class Row(NamedTuple):
+    """What one check found.
+
+    Attributes:
+        name: of the check.
+        state: ``passed``, ``failed`` or ``not possible``.
+        note: what was found, or why not.
+    """
+
+    name: str
+    state: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What all checks found; shows as a table, in notebooks too.
+
+    Attributes:
+        facts: name of their class.
+        rows: one a check.
+    """
+
+    facts: str
+    rows: tuple[Row, ...]
+
+    def __getitem__(self, name: str) -> Row:
+        """A check's row."""
+        return {row.name: row for row in self.rows}[name]
+
+    @property
+    def failed(self) -> list[Row]:
+        """Rows of what does not hold."""
+        return [row for row in self.rows if row.state == "failed"]
+
+    def raise_if_failed(self) -> None:
+        """Make failures loud, as in a test.
+
+        Raises:
+            ValueError: naming every check that failed, and why.
+        """
+        if self.failed:
+            reasons = "; ".join(f"{row.name}: {row.note}" for row in self.failed)
+            raise ValueError(f"{self.facts} breaks the method's rules: {reasons}")
+
+    def __str__(self) -> str:
+        states = [row.state for row in self.rows]
+        possible = len(states) - states.count("not possible")
+        said = f"{self.facts}: {states.count('passed')} of {possible} checks passed"
+        return f"{said}\n{tabulate(self.rows, tablefmt='plain')}"
+
+    def _repr_html_(self) -> str:
+        told, names = str(self).split("\n")[0], ("check", "result", "what was found")
+        made = tabulate(self.rows, names, tablefmt="html")  # which escapes
+        return f'<div class="mathjax_ignore"><p>{escape(told)}</p>{made}</div>'
 
 
 class Found(Exception):
@@ -44,17 +106,11 @@ class Case:
         vlm: a model of the family.
         image: upright RGB.
         question: the question.
-        inputs: what the stock processor returns for them, if the caller gave it.
-        before: ``settings`` of the model's modules at the start.
     """
 
     vlm: Adapter
     image: Image.Image
     question: str
-    inputs: Any = None
-
-    def __post_init__(self):
-        self.before = self.modules(settings)
 
     @cached_property
     def seen(self) -> Seen:
@@ -92,10 +148,6 @@ class Case:
         rows, cols = seen.grid
         return seen.features[0, -rows * cols :].reshape(rows, cols, -1).float()
 
-    def modules(self, of: Callable[[nn.Module], tuple]) -> dict[str, tuple]:
-        """Something of each of the model's modules, by its name."""
-        return {name: of(module) for name, module in self.vlm.model.named_modules()}
-
     @property
     def tolerance(self) -> float:
         """Of what is compared, relative to its range."""
@@ -112,36 +164,6 @@ def default_image() -> Image.Image:
     """Seeded blocks of colour, wider than high, so that no cell is like another."""
     colours = np.random.default_rng(0).integers(30, 200, (10, 14, 3), dtype=np.uint8)
     return Image.fromarray(colours).resize((448, 320), Image.Resampling.BICUBIC)
-
-
-# Whether the model is as before.
-
-
-def settings(module: nn.Module) -> tuple:
-    """What a look must leave as it was."""
-    config, own = getattr(module, "config", None), [*module.parameters(recurse=False)]
-    attention = getattr(config, "_attn_implementation", None)
-    asked = [(weight.requires_grad, weight.grad is None) for weight in own]
-    return id(config), attention, module.training, asked
-
-
-def hooks(module: nn.Module) -> tuple:
-    """How many hooks there are, of each kind.
-
-    To be compared from the second look on: at the first, transformers 5 leaves some of
-    its own on vision towers.
-    """
-    return (
-        len(module._forward_hooks) + len(module._forward_pre_hooks),
-        len(module._backward_hooks) + len(module._backward_pre_hooks),
-    )
-
-
-def same_modules(case: Case, before: dict[str, tuple], of: Callable, when: str) -> None:
-    """Fail, naming the modules that are not as before."""
-    after = case.modules(of)
-    changed = [name or "the model" for name in before if before[name] != after[name]]
-    expect(not changed, f"{when}, {', '.join(changed[:3])} is not as before")
 
 
 # How far numbers are apart.
@@ -257,6 +279,48 @@ def relied_on(check: Check) -> Check:
     """Decorator: put a check into ``CHECKS``, by its name."""
     CHECKS[check.__name__.replace("_", " ")] = check
     return check
+
+
+# What the model is left as.
+
+
+def state(module: nn.Module) -> tuple:
+    """What a look must leave as it was: config, flags, gradients, hooks."""
+    config, own = getattr(module, "config", None), [*module.parameters(recurse=False)]
+    return (
+        (id(config), getattr(config, "_attn_implementation", None), module.training),
+        [(weight.requires_grad, weight.grad is None) for weight in own],
+        len(module._forward_hooks) + len(module._forward_pre_hooks),
+        len(module._backward_hooks) + len(module._backward_pre_hooks),
+    )
+
+
+@relied_on
+def nothing_left_behind(case: Case) -> str:
+    """Hooks, configs and flags are as they were, after an error inside too."""
+    # The first look is over: at it, transformers 5 leaves hooks on vision towers.
+    vlm, prompt, raised = case.vlm, case.prompt, 0
+    before = {name: state(module) for name, module in vlm.model.named_modules()}
+
+    def same(when: str) -> None:
+        changed = [n for n, m in vlm.model.named_modules() if state(m) != before[n]]
+        names = ", ".join(name or "the model" for name in changed[:3])
+        expect(not changed, f"{when}, {names} is not as before")
+
+    vlm.look_at([case.image])
+    vlm.attend([prompt], [vlm.layer])
+    vlm.trace(prompt)
+    same("after a look")
+    seen = replace(case.seen, features=case.seen.features[..., :-1])
+    unfit = replace(prompt, seen=[seen], suffix=prompt.suffix[..., :-1])
+    for verb in (lambda: vlm.attend([unfit], [0]), lambda: vlm.trace(unfit)):
+        try:
+            verb()
+        except Exception:  # which one is the model's business
+            raised += 1
+        same("after an error inside")
+    expect(raised > 0, "no error could be provoked inside, so nothing was tried")
+    return f"{len(before)} modules, {raised} errors provoked"
 
 
 # What the image is to the language model.
@@ -426,20 +490,12 @@ def two_images(case: Case) -> str:
 @relied_on
 def stock_answer(case: Case) -> str:
     """The tokens are those of the stock model's own ``generate``."""
-    vlm, inputs = case.vlm, case.inputs
-    prompt = case.prompt if inputs is None else vlm.read(inputs)
-    given = stock_inputs(case) if inputs is None else dict(inputs)
+    vlm, prompt = case.vlm, case.prompt
     try:
-        found = stock_tokens(vlm, given)
+        found = stock_tokens(vlm, stock_inputs(case))
     except Exception as error:  # each family's generate asks for inputs of its own
-        if inputs is not None:
-            raise
-        reason = f"{type(error).__name__}: {str(error).splitlines()[:1]}"
-        raise Found(
-            "not possible",
-            f"the stock model wants other inputs ({reason}); pass the processor's as "
-            "inputs=",
-        ) from error
+        note = f"the stock model wants other inputs ({told(error)})"
+        raise Found("not possible", note) from error
     ours = tokens_of(vlm, prompt)
     same_tokens(case, prompt, ours, found)
     return f"{len(ours)} tokens"
@@ -460,41 +516,44 @@ def batch(case: Case) -> str:
     return f"attention and scores within {worst:.1g} of their range"
 
 
-@relied_on
-def dtype_and_device(case: Case) -> str:
-    """Everything is where the model is, and as exact."""
-    vlm, prompt = case.vlm, case.prompt
-    tensors = {
-        "pixels": case.seen.pixels,
-        "features": case.seen.features,
-        "image tokens": vlm.connect([case.seen], [prompt.words])[0][0],
-        "suffix": prompt.suffix,
-        "scores": vlm.run([prompt])[0].scores,
-    }
-    for name, tensor in tensors.items():
-        expect(tensor.dtype == vlm.dtype, f"{name} are {tensor.dtype}")
-        expect(tensor.device == vlm.device, f"{name} are on {tensor.device}")
-    expect(prompt.words.ids.device.type == "cpu", "ids are not on the CPU")
-    return f"{str(vlm.dtype).removeprefix('torch.')} on {vlm.device}"
+# All of them.
 
 
-@relied_on
-def nothing_left_behind(case: Case) -> str:
-    """Hooks, configs and flags are as they were, after an error inside too."""
-    vlm, prompt, raised = case.vlm, case.prompt, 0
-    seen = replace(case.seen, features=case.seen.features[..., :-1])
-    unfit = replace(prompt, seen=[seen], suffix=prompt.suffix[..., :-1])
-    hooked = case.modules(hooks)
-    vlm.look_at([case.image])
-    vlm.attend([case.prompt], [vlm.layer])
-    vlm.trace(case.prompt)
-    same_modules(case, case.before, settings, "after a look")
-    for verb in (lambda: vlm.attend([unfit], [0]), lambda: vlm.trace(unfit)):
+def check(
+    vlm: Adapter,
+    image: images.ImageLike | None = None,
+    question: str = QUESTION,
+) -> Report:
+    """Look whether a family's facts are what the method relies on.
+
+    Nothing is raised for what does not hold: call ``raise_if_failed`` on the report
+    for that.
+
+    Args:
+        vlm: a model of the family, with its processor.
+        image: to look at; None for a drawn one.
+        question: to ask.
+
+    Raises:
+        RuntimeError: if the model was wrapped without a processor.
+    """
+    vlm.processor  # noqa: B018 (raises where there is none)
+    picture = default_image() if image is None else images.load(image)
+    case = Case(vlm, picture, question)
+    return Report(type(vlm.facts).__name__, tuple(_rows(case)))
+
+
+def _rows(case: Case) -> Iterator[Row]:
+    for name, run in CHECKS.items():
         try:
-            verb()
-        except Exception:  # which one is the model's business
-            raised += 1
-        same_modules(case, case.before, settings, "after an error inside")
-    same_modules(case, hooked, hooks, "after a look")
-    expect(raised > 0, "no error could be provoked inside, so nothing was tried")
-    return f"{len(hooked)} modules, {raised} errors provoked"
+            yield Row(name, "passed", run(case))
+        except Found as found:
+            yield Row(name, *found.args)
+        except Exception as error:  # whatever foreign facts raise is a finding
+            yield Row(name, "failed", told(error))
+
+
+def told(error: Exception) -> str:
+    """An error in one line."""
+    said = (str(error).strip() or "no message").splitlines()[0]
+    return f"{type(error).__name__}: {said}"
