@@ -19,11 +19,12 @@ export MALLOC_MMAP_MAX_ = 0
 export MALLOC_TRIM_THRESHOLD_ = 1000000000000
 
 SIZE ?= embedded
+SAMPLE ?= 24
 DRAW := -m data_prep.plates
 PLANS := $(BIN)/python -m workflow.plans --size
 SNAKEMAKE := $(BIN)/snakemake --profile workflow/profiles/local
 
-.PHONY: help venv book book-check pdf readme run smoke test wheel check lab bench soak fuzz train clean
+.PHONY: help venv book book-check pdf readme run studies smoke test wheel check lab bench soak fuzz train clean
 
 help:  ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -32,7 +33,7 @@ venv: $(VENV)/ok  ## make the environment, in .venv (the others do so too)
 
 book: $(VENV)/ok $(MATHJAX)  ## run every notebook, then build the book from them
 	time { $(BIN)/python $(DRAW) && $(PLANS) embedded && \
-	  $(SNAKEMAKE) book; }
+	  $(SNAKEMAKE) book --config sample=$(SAMPLE); }
 
 # Without npm the pages are still opened, and accessibility is skipped with its reason.
 book-check: $(VENV)/ok  ## open every page of the built book in Chromium: offline, accessible
@@ -52,13 +53,22 @@ run: $(VENV)/ok  ## make another size here: make run SIZE=one-gpu
 	$(PLANS) $(SIZE) --check
 	time $(SNAKEMAKE) pages --config size=$(SIZE)
 
+# Apart from the book, whose pages would take their runs for its own. Stopped, it goes on;
+# packed, the runs are taken away, so that the next time they are made by the code of then.
+MADE = $(CURDIR)/.studies/$(or $(MODEL),all)
+studies: $(VENV)/ok  ## make the long studies anew that the book reads (half an hour; MODEL=tiny-llava: its alone)
+	$(BIN)/python $(DRAW)
+	export VICROP_RESULTS=$(MADE); $(PLANS) studies && \
+	  time $(SNAKEMAKE) runs --config size=studies $(if $(MODEL),model=$(MODEL)) && \
+	  $(BIN)/python -m workflow.studies.packing --model "$(MODEL)" && rm -r $(MADE)
+
 check: $(VENV)/ok  ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check vicrop analysis workflow embedded data_prep benchmarks tests notebooks
 	$(BIN)/mypy
 
 # Without git, all that is not built.
-TRACKED := { git ls-files -z 2>/dev/null || find . \( -name .venv -o -name '.smoke' \
+TRACKED := { git ls-files -z 2>/dev/null || find . \( -name .venv -o -name '.smoke' -o -name .studies \
   -o -name _build -o -path ./data -o -path ./book/executed -o -path ./book/results \) \
   -prune -o -type f -print0; }
 
@@ -66,7 +76,8 @@ TRACKED := { git ls-files -z 2>/dev/null || find . \( -name .venv -o -name '.smo
 smoke: $(VENV)/ok  ## the whole book from a few questions, in .smoke
 	rm -rf .smoke && mkdir .smoke
 	$(TRACKED) | xargs -0 cp --parents --preserve=timestamps -t .smoke
-	cd .smoke && PYTHONPATH=$$PWD $(MAKE) book VENV=$(abspath $(VENV)) DRAW="$(DRAW) --smoke"
+	cd .smoke && PYTHONPATH=$$PWD $(MAKE) book VENV=$(abspath $(VENV)) SAMPLE=0 \
+	  DRAW="$(DRAW) --smoke"
 
 test: $(VENV)/ok  ## run all tests, the notebooks' own defaults among them
 	time $(BIN)/python -m pytest -q --nbval-lax --nbval-cell-timeout=120 tests notebooks
@@ -95,7 +106,7 @@ train: $(VENV)/ok  ## train the four tiny models anew (some four hours)
 clean:  ## remove what `make book` makes again; the environment and other runs stay
 	@if test -x $(BIN)/python; then $(BIN)/python -m workflow.clean; \
 	  elif test -e book/results; then echo "kept: book/results, for there is no $(VENV) that tells what can be made again"; fi
-	rm -rf .smoke .cache _build book/_static/mathjax
+	rm -rf .smoke .studies .cache _build book/_static/mathjax
 	rm -rf .pytest_cache .ruff_cache .hypothesis .coverage *.egg-info
 	find . -name .venv -prune -o -name __pycache__ -exec rm -rf {} +
 

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from analysis import Models, figures, paper
 from vicrop import paths, plots
-from vicrop.methods import PAPER
+from vicrop.methods import METHODS, PAPER
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
 
@@ -375,7 +375,7 @@ def fronts(frame: pd.DataFrame, cost: str) -> Figure:
         (11, 3.6),
         sharey=True,
     )
-    return _legend(figure)
+    return legend(figure)
 
 
 def prices(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
@@ -383,7 +383,7 @@ def prices(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
     draw = partial(draw_front, frame)
     groups = {COSTS[cost]: cost for cost in names}
     size = (11, 3.4)
-    return _legend(figures.panels(groups, draw, size, Axes.set_xlabel, sharey=True))
+    return legend(figures.panels(groups, draw, size, Axes.set_xlabel, sharey=True))
 
 
 def draw_front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
@@ -392,8 +392,8 @@ def draw_front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
     best = frame[on].sort_values(cost)
     heights = [100 * found.value for found in best.accuracy]
     ax.step(best[cost], heights, where="post", color=plots.GREY, lw=1, zorder=0)
-    rows = zip(on, frame.iterrows(), strict=True)
-    for number, (leads, (_, row)) in enumerate(rows):
+    for leads, (_, row) in zip(on, frame.iterrows(), strict=True):
+        number = METHODS.index(row.method)  # the same mark on every panel
         found = row.accuracy.times(100)
         # Wilson's interval of a mean of 0 or 1 ends there, less what floats lose.
         ends = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]]
@@ -412,10 +412,10 @@ def draw_front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
     return ax
 
 
-def _legend(figure: Figure) -> Figure:
+def legend(figure: Figure, ylabel: str = "accuracy, %") -> Figure:
     """One for all panels: the panel with most methods has all."""
     most = max(figure.axes, key=lambda ax: len(ax.containers))
-    figure.axes[0].set_ylabel("accuracy, %")
+    figure.axes[0].set_ylabel(ylabel)
     handles, names = most.get_legend_handles_labels()
     figure.legend(
         handles,

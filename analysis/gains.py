@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from analysis import Models, Runs, estimates, looking
-from analysis.estimates import difference
 from vicrop import boxes
 from vicrop.methods import PAPER
 from vicrop.run import stats
@@ -18,20 +18,21 @@ BLIND = ("random-crop", "center-crop")
 WHOLE = "all together"
 
 
-def rungs(method: str) -> list[str]:
-    """The runs from no crop to the human's, each with one thing more."""
-    return ["no-crop", "full-twice", BLIND[0], method, "human-crop"]
+def rungs(method: str) -> dict[str, str]:
+    """From no crop to the human's, each run with one thing more: run by part.
 
-
-def steps(method: str) -> dict[str, tuple[str, str]]:
-    """What each part of the gain is measured by: a run and the one under it.
-
-    The parts of one method add up to ``WHOLE`` on samples that all its runs have.
+    The next to last three show the crop of another question, the image with all but
+    the crop greyed, and the crop; of a place that is wrong, told, told and enlarged.
     """
-    names = ("second image", "any crop", "right place", "what is left")
-    ladder = rungs(method)
-    pairs = zip(ladder[1:], ladder[:-1], strict=True)
-    return dict(zip(names, pairs, strict=True)) | {WHOLE: (ladder[-1], ladder[0])}
+    return {
+        "image alone": "no-crop",
+        "second image": "full-twice",
+        "any crop": BLIND[0],
+        "wrong crop": f"{method}, swapped",
+        "right place": f"{method}, mask",
+        "right crop": method,
+        "what is left": "human-crop",
+    }
 
 
 def common(runs: Runs, names: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -52,33 +53,29 @@ def parts(runs: Runs, method: str) -> dict[str, Estimate]:
         method: key of the one that chooses the place.
 
     Returns:
-        By part, as ``steps`` names them; without those whose runs are missing.
+        By part, what each of ``rungs`` that is there adds to the one before; last
+        ``WHOLE``, to which they add up.
     """
-    same = common(runs, rungs(method))
+    same = common(runs, list(rungs(method).values()))
+    there = {part: same[run] for part, run in rungs(method).items() if run in same}
+    if len(there) < 2:
+        return {}
+    frames = list(there.values())
+    ends = [*pairwise(frames), (frames[0], frames[-1])]
+    names = [*list(there)[1:], WHOLE]
     return {
-        name: difference(same[base]["score"], same[run]["score"], same[run]["image"])
-        for name, (run, base) in steps(method).items()
-        if run in same and base in same
+        name: stats.gain(before["score"], after["score"], after["image"])
+        for name, (before, after) in zip(names, ends, strict=True)
     }
-
-
-def every_part(runs: Runs) -> dict[str, Estimate]:
-    """The parts with either blind crop and each method, all on the same samples."""
-    there = [name for name in PAPER if name in runs]
-    same = common(runs, ["no-crop", "full-twice", *BLIND, *there, "human-crop"])
-    pairs = [("full-twice", "no-crop")]
-    pairs += [(blind, "full-twice") for blind in BLIND]
-    pairs += [(method, BLIND[0]) for method in there]
-    pairs += [("human-crop", method) for method in [*there, "no-crop"]]
-    return estimates.over(same, pairs)
 
 
 def accuracies(runs: Runs, method: str) -> dict[str, Estimate]:
     """Accuracy on each rung that there is, on the samples that all of them have."""
-    same = common(runs, rungs(method))
+    same = common(runs, list(rungs(method).values()))
     return {
-        name: stats.accuracy(frame["score"], frame["image"])
-        for name, frame in same.items()
+        part: stats.accuracy(same[run]["score"], same[run]["image"])
+        for part, run in rungs(method).items()
+        if run in same
     }
 
 
@@ -127,7 +124,7 @@ EDGES = {"nothing": 0.0, "under half": 0.5, "most": looking.COVERED}
 """Of the object in the crop: bins by their upper end, the first of exactly that."""
 
 
-KINDS = {"maps": PAPER, "blind": BLIND}
+KINDS = {"maps": (*PAPER, "word-att"), "blind": BLIND}
 """Whose crops are pooled, by who chose the place."""
 
 

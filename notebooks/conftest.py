@@ -13,6 +13,7 @@ from data_prep import plates
 from vicrop.run.loop import run_together
 from workflow import matrix, plans
 from workflow.execute import pool
+from workflow.studies import remade
 
 
 def pytest_collection_finish(session):
@@ -34,3 +35,4 @@ def make_smoke(folder: Path) -> None:
     with pool(os.cpu_count() or 1) as workers:
         answer = partial(run_together, progress=False)
         list(workers.map(answer, plans.grouped(configs).values()))
+    remade.main(count=0, day="")  # of other data than these

@@ -41,6 +41,7 @@ def clean(results: Path, executed: Path, ours: set[str]) -> list[Path]:
         Runs that were kept.
     """
     kept = foreign(results, ours)
+    shutil.rmtree(results / "studies", ignore_errors=True)  # unpacked: archives stay
     if not kept:
         shutil.rmtree(results, ignore_errors=True)
         shutil.rmtree(executed, ignore_errors=True)

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 import workflow
-from vicrop import methods
+from vicrop import methods, paths
 from vicrop.adapters import registry
 from vicrop.run import datasets
 from vicrop.run.records import RunConfig
@@ -87,6 +87,8 @@ _FIELDS: dict[str, Any] = {
     for name, field in RunConfig.model_fields.items()
     if name not in NAMED
 }
+# In a matrix, a gate is named by the data that the same run is calibrated on.
+_FIELDS["gate"] = (Annotated[str, AfterValidator(_dataset)] | None, None)
 # Any: mypy takes no class for a base that is made at run time.
 Settings: Any = create_model("Settings", __base__=_Strict, **_FIELDS)
 """All of a run but its model, method, data set and shards."""
@@ -123,7 +125,7 @@ class Block(Settings):
         own = {"models", "datasets", "shards"}
         shared = self.model_dump(exclude_unset=True, exclude=own)
         return [
-            RunConfig(
+            _gated(
                 model=model,
                 dataset=dataset,
                 shards=self._shards(dataset),
@@ -137,6 +139,16 @@ class Block(Settings):
     def _shards(self, dataset: str) -> int:
         shards = self.shards
         return shards if isinstance(shards, int) else shards.get(dataset, 1)
+
+
+def _gated(gate: str | None = None, **told: Any) -> RunConfig:
+    """A run; with a gate, the folder of the same run over the data that it names."""
+    if gate is None:
+        return RunConfig(**told)
+    own = ("gate_feature", "gate_alpha")
+    same = {name: value for name, value in told.items() if name not in own}
+    calibration = RunConfig(**{**same, "dataset": gate, "shards": 1})
+    return RunConfig(gate=str(paths.runs() / calibration.run_id), **told)
 
 
 class Size(_Strict):

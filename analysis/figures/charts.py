@@ -512,3 +512,27 @@ def curves(
     ax.set(xlabel="training step")
     ax.legend(frameon=False, fontsize="small")
     return _done(ax)
+
+
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    ax: Axes,
+    xlabel: str,
+    ylabel: str,
+    marks: Mapping[str, tuple[float, float]] | None = None,
+) -> Axes:
+    """Numbers over others as steps, and single points beside them.
+
+    Args:
+        series: by legend entry, up to six: x in order, and y.
+        ax: where to draw.
+        xlabel: with its unit.
+        ylabel: with its unit.
+        marks: points by legend entry, up to six.
+    """
+    for color, (name, (x, y)) in zip("045623", series.items(), strict=False):
+        ax.step(x, y, where="post", color=COLORS[int(color)], lw=1, label=text(name))
+    for mark, (name, (left, top)) in zip("os^D*P", (marks or {}).items(), strict=False):
+        ax.plot(left, top, mark, color="white", mec="black", ms=8, label=text(name))
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    return _done(ax)

@@ -150,12 +150,24 @@ def test_held_says_what_is_in_each_runs_crops():
     assert row["mean side, px"] == "10 (n = 4, no interval)"
 
 
-def test_parts_are_one_thing_more_each(runs):
-    found = {n: e.value for n, e in gains.parts(runs, "rel-att").items()}
+@pytest.fixture
+def ladder(runs):
+    """All rungs of the method."""
+    more = {
+        "rel-att, swapped": run([0, 0, 0, 0]),
+        "rel-att, mask": run([0, 1, 1, 0]),
+    }
+    return runs | more
+
+
+def test_parts_are_one_thing_more_each(ladder):
+    found = {n: e.value for n, e in gains.parts(ladder, "rel-att").items()}
     assert found == {
         "second image": 0.25,
         "any crop": 0.0,
-        "right place": 0.25,
+        "wrong crop": -0.25,
+        "right place": 0.5,
+        "right crop": 0.0,
         "what is left": 0.5,
         "all together": 1.0,
     }
@@ -163,49 +175,40 @@ def test_parts_are_one_thing_more_each(runs):
 
 def test_parts_add_up_whatever_failed_where(rng):
     ids = [f"{number}" for number in range(40)]
-    names = gains.rungs("rel-att")
+    names = gains.rungs("rel-att").values()
     runs = {name: run(rng.integers(0, 2, 40), ids) for name in names}
     for number, frame in enumerate(runs.values()):
         frame.loc[ids[number], "score"] = np.nan  # another one in each
     found = gains.parts(runs, "rel-att")
     whole = found.pop("all together")
     assert sum(part.value for part in found.values()) == pytest.approx(whole.value)
-    assert {part.n for part in found.values()} == {35}
+    assert {part.n for part in found.values()} == {33}
 
 
-def test_part_is_the_paired_difference_in_a_loop(runs):
-    found = gains.parts(runs, "rel-att")["right place"]
-    apart = [
-        runs["rel-att"].loc[name, "score"] - runs["random-crop"].loc[name, "score"]
-        for name in "abcd"
-    ]
+def test_part_is_the_paired_difference_in_a_loop(ladder):
+    found = gains.parts(ladder, "rel-att")["right place"]
+    before, after = ladder["rel-att, swapped"], ladder["rel-att, mask"]
+    apart = [after.loc[n, "score"] - before.loc[n, "score"] for n in "abcd"]
     assert found == stats.bootstrap(apart)
 
 
-def test_parts_whose_runs_are_missing_are_left_out(runs):
-    del runs["full-twice"], runs["center-crop"]
-    found = gains.parts(runs, "rel-att")
-    assert list(found) == ["right place", "what is left", "all together"]
-    assert list(gains.every_part(runs)) == [
-        "rel-att over random-crop",
-        "human-crop over rel-att",
-        "human-crop over no-crop",
-    ]
+def test_parts_are_over_the_rung_before_that_is_there(runs):
+    del runs["full-twice"]
+    found = {n: e.value for n, e in gains.parts(runs, "rel-att").items()}
+    assert found == {
+        "any crop": 0.25,
+        "right crop": 0.25,
+        "what is left": 0.5,
+        "all together": 1.0,
+    }
     assert gains.parts({}, "rel-att") == {}
+    assert gains.parts({"no-crop": runs["no-crop"]}, "rel-att") == {}
 
 
-def test_every_part_is_on_the_same_samples(runs):
-    runs["center-crop"].loc["d", "score"] = np.nan
-    found = gains.every_part(runs)
-    assert {part.n for part in found.values()} == {3}
-    assert found["center-crop over full-twice"].value == pytest.approx(-1 / 3)
-    assert found["random-crop over full-twice"].value == 0
-
-
-def test_accuracies_are_those_of_the_rungs(runs):
-    found = gains.accuracies(runs, "rel-att")
-    assert [e.value for e in found.values()] == [0, 0.25, 0.25, 0.5, 1]
-    assert list(found) == gains.rungs("rel-att")
+def test_accuracies_are_those_of_the_rungs(ladder):
+    found = gains.accuracies(ladder, "rel-att")
+    assert [e.value for e in found.values()] == [0, 0.25, 0.25, 0, 0.5, 0.5, 1]
+    assert list(found) == list(gains.rungs("rel-att"))
 
 
 def test_portions_are_of_a_whole_that_is_apart_from_nothing():
