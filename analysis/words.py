@@ -206,13 +206,17 @@ VARIANTS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def variant_maps(view: View, question: str) -> dict[str, Map]:
-    """Each variant's map of a question (see ``VARIANTS``)."""
+    """Each variant's map of a question (see ``VARIANTS``).
+
+    One that is zero everywhere points nowhere and is left out: ``crops.hits`` counts
+    it as a miss.
+    """
     prompts = [view.whole.prompt(one) for one in (question, GENERAL_QUESTION)]
     both = [found[0] for found in attention_of_words(view.vlm, prompts)]
     own = [own_words(view.vlm, one) for one in prompts]
     made = {name: combine(*both) for name, combine in VARIANTS.items()}
     made[OWN] = VARIANTS[BEST](*(a[:, kept] for a, kept in zip(both, own, strict=True)))
-    return {name: view.placed(values) for name, values in made.items()}
+    return {name: view.placed(one) for name, one in made.items() if one.any()}
 
 
 def variants(vlm: Adapter, dataset: str, n: int = 0) -> pd.DataFrame:

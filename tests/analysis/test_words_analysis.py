@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import vicrop
+import workflow
 from analysis import crops, looking, words
-from vicrop import paths
 from vicrop.attribution import GENERAL_QUESTION
 from vicrop.run import datasets
 
@@ -190,6 +190,14 @@ def test_variants_are_what_loops_make(key, picture):
     assert made[words.BEST].values == pytest.approx(used, rel=1e-4, abs=1e-7)
 
 
+def test_a_variant_that_points_nowhere_misses(vlm, view, data, monkeypatch):
+    monkeypatch.setitem(words.VARIANTS, "largest layer", lambda q, g: 0 * g.max((0, 1)))
+    assert "largest layer" not in words.variant_maps(view, QUESTION)
+    table = pd.DataFrame({"id": ["a", "b", "a"], "name": ["x", "x", "y"]})
+    table = table.assign(coverage=1.0, image=table["id"])
+    assert crops.shares(table)["y"].value == 0.5
+
+
 def test_variants_read_no_question_but_the_data_sets_own(vlm, data, monkeypatch):
     """No test question has a part in the choice among them."""
     asked, load = [], datasets.load
@@ -203,7 +211,7 @@ def test_variants_read_no_question_but_the_data_sets_own(vlm, data, monkeypatch)
 
 
 def test_the_page_chooses_among_variants_on_validation_scenes():
-    page = json.loads((paths.notebooks() / "02_where_they_look.ipynb").read_text())
+    page = json.loads((workflow.notebooks() / "02_where_they_look.ipynb").read_text())
     code = ["".join(c["source"]) for c in page["cells"] if c["cell_type"] == "code"]
     calls = [text for text in code if "words.variants(" in text]
     assert calls and all("words.variants(vlm, cards.VALIDATION" in c for c in calls)
