@@ -157,12 +157,12 @@ def test_changes_are_of_the_crop_alone(noise, box):
 
 
 def test_shuffled_has_the_crops_pieces_in_another_order(noise):
-    box = Box(5, 1, 53, 37)  # 48 × 36: pieces of 8 × 6
+    box = Box(5, 1, 53, 37)  # 48 × 36: pieces of 4 × 3
     made = images.shuffled(noise, box)
 
     def pieces(picture):
-        cells = np.asarray(picture).reshape(6, 6, 6, 8, 3).swapaxes(1, 2)
-        return [cell.tobytes() for cell in cells.reshape(36, -1)]
+        cells = np.asarray(picture).reshape(12, 3, 12, 4, 3).swapaxes(1, 2)
+        return [cell.tobytes() for cell in cells.reshape(144, -1)]
 
     assert pieces(made) != pieces(noise.crop(box))
     assert sorted(pieces(made)) == sorted(pieces(noise.crop(box)))
