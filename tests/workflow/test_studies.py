@@ -133,10 +133,11 @@ def test_archives_that_become_too_large_are_not_written(place, monkeypatch):
     assert not archive(place).exists()
 
 
-def test_nothing_packed_is_told_with_the_command(place):
+def test_nothing_packed_is_told_with_the_command(place, stops):
     shutil.rmtree(archive(place).parent)
     with pytest.raises(FileNotFoundError, match="`make studies`$"):
         studies.unpacked()
+    assert "cannot be read: no " in stops(lambda: remade.main(1, ""))
 
 
 def test_run_that_is_not_among_the_studies_is_told_with_the_command(place):
@@ -200,22 +201,22 @@ def test_samples_of_two_days_differ_and_of_one_are_the_same(place):
     assert len({(run.name, record.id) for run, record in every}) == len(every) == 12
 
 
-def test_changed_answer_is_found_and_ends_the_build(place, vicrop_exits):
+def test_changed_answer_is_found_and_ends_the_build(place, stops):
     run = RunFolder(studies.unpacked() / CONFIGS[1].run_id)
     records = list(run.records())
     changed = [records[0].model_copy(update={"answer": "Z"}), *records[1:]]
     run.records_file.write_text("".join(record.line() for record in changed))
     run.write_meta(run.meta() | {"records": run.seal()})
-    said = vicrop_exits(lambda: remade.main(count=99, day=""))
+    said = stops(lambda: remade.main(count=99, day=""))
     assert f"{run.name}, {records[0].id}: answer was 'Z', is " in said
     assert said.endswith("make them anew: `make studies`\n")
     assert not remade.file().exists()
 
 
-def test_other_data_are_found(place, vicrop_exits):
+def test_other_data_are_found(place, stops):
     file = place / "data" / "plates" / "data.json"
     file.write_text(file.read_text() + "\n")
-    assert ": other data than here" in vicrop_exits(lambda: remade.main(1, ""))
+    assert ": other data than here" in stops(lambda: remade.main(1, ""))
 
 
 def test_no_sample_needs_no_archive(place):
@@ -225,13 +226,13 @@ def test_no_sample_needs_no_archive(place):
 
 
 @pytest.fixture
-def vicrop_exits(capsys):
-    """What is said where a call ends with status 1."""
+def stops(capsys):
+    """What is said where a call ends with status 2."""
 
     def call(made):
         with pytest.raises(typer.Exit) as caught:
             made()
-        assert caught.value.exit_code == 1
+        assert caught.value.exit_code == 2
         return capsys.readouterr().err
 
     return call
