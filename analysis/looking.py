@@ -278,21 +278,9 @@ def with_answers(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(answer=answer, group=group)[score.notna()]
 
 
-def ratios(frame: pd.DataFrame, answer: str, layer: int) -> pd.DataFrame:
-    """Rows with a ratio of the samples that were answered ``right`` or ``wrong``."""
-    kept = frame[(frame["answer"] == answer) & (frame["layer"] == layer)]
-    return kept.dropna(subset=["ratio"])
-
-
 def ratio_by_layer(frame: pd.DataFrame) -> list[Estimate]:
     """Median attention ratio of each layer, with its bootstrap interval."""
     return [median(rows) for _, rows in frame.groupby("layer")]
-
-
-def ratio_by_kind(frame: pd.DataFrame, dataset: str) -> dict[str, Estimate]:
-    """Median attention ratio by kind of question; n in the name."""
-    kinds = slices.by_kind(frame.set_index("id"), dataset)
-    return {f"{kind}, n = {len(rows)}": median(rows) for kind, rows in kinds.items()}
 
 
 def covered_by_layer(frame: pd.DataFrame) -> list[Estimate]:
@@ -316,11 +304,6 @@ def median(frame: pd.DataFrame) -> Estimate:
     A map that does not contain its object (cut off by the processor) has no ratio.
     """
     return estimates.of_column(frame, "ratio", np.median)
-
-
-def share_above(frame: pd.DataFrame) -> Estimate:
-    """Share of samples whose ratio is above 1."""
-    return stats.accuracy(frame["ratio"] > 1, frame["image"])
 
 
 # All layers of a connector too, right and wrong answers apart.

@@ -15,6 +15,13 @@ MODELS = {
     "one": {"fit": "squash", "layers": 4, "heads": 3, "grid": (4, 6)},
     "other": {"fit": "centre-crop", "layers": 2, "heads": 2, "grid": (5, 5)},
 }
+TOKENS = {"one": ("what", "red", EVIL, "?"), "other": ("<s>", "what", "red")}
+"""Behind the image; of any other model as many as a real prompt has."""
+
+
+def tokens(model: str) -> tuple[str, ...]:
+    """What a model's prompts say behind the image."""
+    return TOKENS.get(model, ("word",) * 20)
 
 
 def saved(seed: int = 0) -> Saved:
@@ -65,6 +72,7 @@ def _said(sample: int, model: str, seed: int) -> Said:
         plain=EVIL if sample else "7",
         plain_score=None if sample else 0.0,
         crops=crops,
+        tokens=tokens(model),
     )
 
 
@@ -74,6 +82,7 @@ def _arrays(rng: np.random.Generator, model: str) -> dict[str, np.ndarray]:
         "question": (spec["layers"], spec["heads"], *spec["grid"]),
         "general": (spec["layers"], spec["heads"], *spec["grid"]),
         **dict.fromkeys(METHODS, spec["grid"]),
+        "words": (spec["layers"], len(tokens(model)), *spec["grid"]),
     }
     return {
         name: (rng.random(shape) ** 4 + 0.001).astype(np.float32)

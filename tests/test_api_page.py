@@ -34,7 +34,6 @@ LEFT_OUT = {
     "capture": "the adapters' tool: what it does is said in method.md",
     "pipeline": "its class stands there as `vicrop.ViCrop`",
     "paths": "two environment variables, named on the page",
-    "types": "its classes stand there as `vicrop.Map` and so on",
     "view": "its class stands there as `vicrop.View`",
 }
 """Public names that the page does not list, and why."""

@@ -99,6 +99,9 @@ def zoom() -> Iterator[Reading]:
         yield Reading(name, ("zoom",), measure)
 
 
+LOOKERS = {"last token": "map's layer", "the question's words": "words"}
+"""Who looks at an object, and the probe that is of it."""
+
 SQUARES = {
     "human-crop-tight": "the paper's: the smallest square around the object",
     "human-crop": "at least as wide as the model's input",
@@ -119,7 +122,7 @@ def human(size: str, crop: str) -> Iterator[Reading]:
 def ratio(objects: str, end: str) -> Iterator[Reading]:
     """Attention ratios above 1 (C5), at the map's layer and in all."""
     yield Reading(
-        f"mean attention ratio at the map's layer, {objects}",
+        f"last token: mean attention ratio at the map's layer, {objects}",
         (f"map's layer{end}",),
         readings.mean_ratio,
         rule=above(1),
@@ -127,7 +130,7 @@ def ratio(objects: str, end: str) -> Iterator[Reading]:
         told=True,
     )
     yield Reading(
-        f"layers at which an object's ratio is above 1, {objects}",
+        f"last token: layers at which an object's ratio is above 1, {objects}",
         (f"layers{end}",),
         readings.layers_above,
         rule=above(MOST),
@@ -267,21 +270,34 @@ CLAIMS = (
         "Figure 3, section 4: curves of four models, above 1 in most layers; no values "
         "printed",
         "02_where_they_look#fig-ratio",
-        (*ratio("all sizes", ", all sizes"), *ratio("small objects", "")),
+        (
+            *ratio("all sizes", ", all sizes"),
+            *ratio("small objects", ""),
+            Reading(
+                "the question's words: mean attention ratio of word-att, small objects",
+                ("words",),
+                readings.mean_ratio,
+                rule=above(1),
+                unit="×",
+                told=True,
+            ),
+        ),
     ),
     Claim(
         "C6",
         "It gets it as strongly when the answer is wrong.",
         "Figures 2 and 3, section 4: in words, from two curves; no values, no test",
         "02_where_they_look#fig-ratio",
-        (
+        tuple(
             Reading(
-                "mean log₂ of the ratio, wrong minus right, small objects",
-                ("map's layer",),
+                f"{who}: mean log₂ of the ratio, wrong minus right, small objects",
+                (probe,),
                 readings.wrong_over_right,
                 rule=DOUBLE,
                 unit="log₂",
-            ),
+                told=True,
+            )
+            for who, probe in LOOKERS.items()
         ),
     ),
     Claim(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis import costs, crops, looking
+from analysis import costs, crops, looking, words
 from analysis.claims.evidence import Answers, Evidence
 from vicrop import adapters, attribution, boxes, scoring
 from vicrop.adapters.adapter import Adapter
@@ -74,6 +74,7 @@ def of_model(
         "map's layer, all sizes": every[every["layer"] == vlm.layer],
         "chosen layer": said.replace({layer_name(vlm.layer): crops.ONE}),
         "zoom": zoom(vlm, dataset, samples),
+        "words": words.of_map(words.looks(vlm, dataset, samples)[1], "word-att"),
     }
     if plain is not None:
         at = looking.with_answers(small, plain)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from analysis import crops, looking
+from analysis import crops, looking, words
 from analysis.explorer import store
 from analysis.explorer.store import Asked, Cropped, Index, Said, Saved
 from vicrop import adapters, boxes, images, scoring
@@ -185,6 +185,7 @@ def _said(
         plain=plain,
         plain_score=question.score(plain),
         crops=found,
+        tokens=tuple(words.texts(view.vlm, view.whole.ask(question.short))),
     )
 
 
@@ -193,7 +194,7 @@ def _methods(
 ) -> tuple[dict[str, Cropped], dict[str, np.ndarray]]:
     """Each method's crop with its answer, and its map."""
     found, maps = {}, {}
-    for method in PAPER:
+    for method in (*PAPER, "word-att"):
         amap = view.importance(question.short, method)
         box = boxes.select_box(amap, view.image.size, view.vlm.crop_px)
         answer = view.ask(question.asked.question, box)
@@ -203,7 +204,9 @@ def _methods(
 
 
 def _attention(view: View, question: Question) -> Iterator[tuple[str, np.ndarray]]:
-    """Every layer's and head's attention, asked the question and in general."""
+    """Each layer's attention: by token; then by head, asked it and in general."""
+    (found,) = words.attention_of_words(view.vlm, [view.whole.ask(question.short)])
+    yield "words", found[0]
     for name, text in (("question", question.short), ("general", GENERAL_QUESTION)):
         yield name, by_head(view.vlm, view.whole.prompt(text))
 

@@ -5,12 +5,22 @@
   const [sample, model, method, layer, head, prompt, opacity] = [
     "sample", "model", "method", "layer", "head", "prompt", "opacity",
   ].map(part);
-  const frame = part("frame");
+  const [frame, words] = [part("frame"), part("words")];
   const cell = { row: 0, col: 0 };
+  let token = ""; // the word that is looked at, if one is
   const values = new Map(); // decoded once they are looked at
 
   const look = () => data.looks[sample.value][model.value];
-  const byLayer = () => method.value === "layer";
+  const byWord = () => method.value === "words";
+  const byLayer = () => method.value === "layer" || byWord();
+
+  // The place of the chosen word among this prompt's; the last one where it has none.
+  const place = () => {
+    const checked = words.querySelector("input:checked");
+    if (checked) return Number(checked.value);
+    const { tokens } = look();
+    return tokens.includes(token) ? tokens.indexOf(token) : tokens.length - 1;
+  };
 
   // What is chosen: a picture, and the line and column of its tile.
   const chosen = () => {
@@ -19,8 +29,10 @@
       const column = said.methods.indexOf(method.value);
       return { said, picture: said.pictures.methods, line: 0, column };
     }
+    const line = Number(layer.value);
+    if (byWord()) return { said, picture: said.pictures.words, line, column: place() };
     const picture = said.pictures[prompt.value];
-    return { said, picture, line: Number(layer.value), column: Number(head.value) };
+    return { said, picture, line, column: Number(head.value) };
   };
 
   const decoded = (picture) => {
@@ -132,8 +144,10 @@
 
   const mapName = (now) => {
     if (!byLayer()) return `${method.value} map`;
+    const where = layerName(now, now.line);
+    if (byWord()) return `${where}, word ${now.column}, “${now.said.tokens[now.column]}”`;
     const heads = now.column ? `head ${now.column - 1}` : "mean over heads";
-    return `${layerName(now, now.line)}, ${heads}, ${prompt.value}`;
+    return `${where}, ${heads}, ${prompt.value}`;
   };
 
   const say = (now) => {
@@ -221,7 +235,23 @@
     layer.value = layers.indexOf(own);
     const names = ["mean", ...Array(pictures.ratio.columns - 1).keys()];
     head.replaceChildren(...names.map((name, n) => new Option(name, n)));
-    show();
+    part("tokens").replaceChildren(...look().tokens.map(choice));
+    onMethod();
+  };
+
+  const choice = (text, n) => {
+    const [label, input] = ["label", "input"].map((tag) => document.createElement(tag));
+    Object.assign(input, { type: "radio", name: `${id}-word`, value: n, id: `${id}-${n}` });
+    input.dataset.part = "word";
+    label.htmlFor = input.id;
+    label.append(input, text);
+    return label;
+  };
+
+  const onWord = () => {
+    method.value = "words";
+    token = look().tokens[place()];
+    onMethod();
   };
 
   const onSample = () => {
@@ -233,13 +263,17 @@
   };
 
   const onMethod = () => {
-    for (const control of [layer, head, prompt]) control.disabled = !byLayer();
+    layer.disabled = !byLayer();
+    for (const control of [head, prompt]) control.disabled = byWord() || !byLayer();
+    const chosen = byWord() && place();
+    words.querySelectorAll("input").forEach((one, n) => { one.checked = n === chosen; });
     show();
   };
 
   sample.addEventListener("change", onSample);
   model.addEventListener("change", onModel);
   method.addEventListener("change", onMethod);
+  words.addEventListener("change", onWord);
   for (const name of ["layer", "head", "prompt", "opacity", "show-crop", "show-truth"]) {
     part(name).addEventListener("input", show);
   }
@@ -247,5 +281,4 @@
   frame.addEventListener("pointermove", onPointer);
   frame.addEventListener("pointerdown", onPointer);
   onSample();
-  onMethod();
 }

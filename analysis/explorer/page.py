@@ -86,9 +86,10 @@ class Explorer:
         """All that the script fills, its ids beginning with ``name``."""
         page = Template((_HERE / "page.html").read_text(encoding="utf-8"))
         index = self.saved.index
-        methods = {"layer": "attention of one layer"} | {
-            method: f"{method}: its final map" for method in index.said[0].crops
-        }
+        methods = {
+            "layer": "last token: attention of one layer",
+            "words": "one word: attention of one layer",
+        } | {method: f"{method}: its final map" for method in index.said[0].crops}
         samples = [f"{n + 1}: {asked.question}" for n, asked in enumerate(index.asked)]
         return page.substitute(
             id=name,
@@ -156,10 +157,12 @@ def _look(saved: Saved, said: Said, every: int) -> dict[str, Any]:
     layers = sprites.shown_layers(count, said.layer, every)
     made = {name: sprites.of_prompt(saved, said, name, layers) for name in PROMPTS}
     made["methods"] = sprites.of_methods(saved, said)
+    made["words"] = sprites.of_words(saved, said, layers)
     return {
         "layer": said.layer,
         "layers": layers,
         "plain": said.plain,
+        "tokens": list(said.tokens),
         "methods": list(said.crops),
         "crops": {method: crop.text for method, crop in said.crops.items()},
         "pictures": {name: picture(one) for name, one in made.items()},

@@ -85,6 +85,18 @@ def of_prompt(
     about, described = (_with_mean(saved.array(said, name)) for name in PROMPTS[:2])
     ratio = relative(about, described)
     values = {"question": about, "general": described, "ratio": ratio}[prompt]
+    return _placed(saved, said, values, layers)
+
+
+def of_words(saved: Saved, said: Said, layers: Sequence[int] | None = None) -> Sheet:
+    """What each token behind the image attends to: a line a layer, a column a token."""
+    return _placed(saved, said, saved.array(said, "words"), layers)
+
+
+def _placed(
+    saved: Saved, said: Said, values: np.ndarray, layers: Sequence[int] | None
+) -> Sheet:
+    """Maps over what the model sees, laid where it is in the image."""
     values = values if layers is None else values[list(layers)]
     asked = saved.index.asked[said.sample]
     placed = [

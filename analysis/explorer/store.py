@@ -65,6 +65,7 @@ class Said(_Frozen):
         plain: the answer without a crop.
         plain_score: of it, in [0, 1]; None where nobody has said what is right.
         crops: by method.
+        tokens: behind the image, as they are written.
     """
 
     sample: int
@@ -75,6 +76,7 @@ class Said(_Frozen):
     plain: str
     plain_score: float | None = None
     crops: dict[str, Cropped]
+    tokens: tuple[str, ...]
 
 
 class Index(_Frozen):
@@ -98,7 +100,8 @@ class Saved:
     Attributes:
         index: questions and answers.
         arrays: float32 by ``key``: of ``question`` and ``general``, (layers, heads,
-            rows, cols) attention to the image; of a method, (rows, cols).
+            rows, cols) attention to the image; of ``words``, (layers, tokens, rows,
+            cols), mean over heads; of a method, (rows, cols).
         images: JPEG files, by question.
     """
 

@@ -447,6 +447,32 @@ def _shaded(counts: pd.DataFrame, ax: Axes) -> None:
     ax.invert_yaxis()
 
 
+def cells(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
+    """Ratios as numbered cells, the bluer above 1 and the redder below, a group each.
+
+    Args:
+        groups: by title: ratios, a row and a column each thing.
+        xlabel: what the columns are.
+    """
+    most = max(map(len, groups.values()))
+    size = (1.3 + 2.3 * len(groups), 0.8 + 0.22 * most)
+    figure = panels(groups, _numbered, size)
+    figure.supxlabel(xlabel, fontsize="medium")
+    return figure
+
+
+def _numbered(ratios: pd.DataFrame, ax: Axes) -> None:
+    """One panel of ``cells``."""
+    doublings = np.log2(ratios.clip(2**-6, 2**6).to_numpy())
+    ax.imshow(doublings, cmap="RdBu", vmin=-8, vmax=8, aspect="auto")
+    for (row, column), value in np.ndenumerate(ratios.to_numpy()):
+        told = f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+        ink = "white" if abs(doublings[row, column]) > 5 else "black"
+        ax.text(column, row, told, ha="center", va="center", color=ink, size="x-small")
+    ax.set_xticks(range(ratios.shape[1]), [*map(str, ratios)])
+    ax.set_yticks(range(len(ratios)), [*map(text, ratios.index)], fontsize="x-small")
+
+
 def histogram(
     values: Sequence[float], ax: Axes, marks: Sequence[float], xlabel: str
 ) -> Axes:

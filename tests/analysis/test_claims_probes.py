@@ -127,6 +127,7 @@ def test_what_needs_a_run_is_probed_where_it_is_there(vlm, data, small):
     run[["score", "plain_score"]] = 1.0
     made = probes.of_model(vlm, data, 0, plain=run, cropped=run)
     assert made["map's layer"]["answer"].tolist() == ["right"]
+    assert made["words"]["name"].tolist() == ["word-att"]
     assert len(made["crop alone"]) == 3
 
 

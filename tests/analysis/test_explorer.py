@@ -142,6 +142,13 @@ def test_first_column_is_the_mean_and_the_others_are_the_heads(saved):
             assert np.array_equal(values[layer, 1 + head], heads[layer, head])
 
 
+def test_a_column_is_what_one_word_attends_to(saved):
+    said = explored.said(saved, 0, "one")
+    made = sprites.of_words(saved, said, [1, 3]).values
+    assert made.shape == (2, 4, 4, 6)
+    assert np.array_equal(made[1, 2], saved.array(said, "words")[3, 2])
+
+
 def test_ratio_of_the_mean_divides_means(saved):
     said = explored.said(saved, 0, "one")
     question, general = (saved.array(said, name) for name in ("question", "general"))
@@ -347,6 +354,18 @@ def test_heads_are_those_of_an_eager_model(vlm, picture):
         plain = rows[0, :, -1, image].numpy()
         found = collect.by_head(vlm, prompt)[layer].reshape(plain.shape)
         assert found == pytest.approx(plain, rel=1e-4, abs=1e-7)
+
+
+@pytest.mark.parametrize("key", ["llava-1.5-7b", "instructblip-vicuna-7b"])
+def test_the_last_words_attention_is_the_mean_over_heads(key, picture):
+    vlm = twins.wrap(key)
+    view = vlm.look(picture)
+    asked = store.Asked(id="a", question=QUESTION, size=picture.size)
+    question = collect.Question(picture, asked, QUESTION)
+    found = dict(collect._attention(view, question))
+    assert found["words"][:, -1] == pytest.approx(found["question"].mean(1), rel=1e-4)
+    said = collect._said(view, 0, key, question, {})
+    assert len(said.tokens) == found["words"].shape[1]
 
 
 @pytest.fixture

@@ -163,6 +163,50 @@ def test_head_and_prompt_are_chosen(tab, saved):
     assert "head 2, ratio." in status(tab)
 
 
+def words(tab):
+    """The words to choose from, and which one is chosen."""
+    labels = tab.locator('[data-part="tokens"] label')
+    chosen = [one.locator("input").is_checked() for one in labels.all()]
+    return labels.all_text_contents(), [n for n, one in enumerate(chosen) if one]
+
+
+def test_a_click_on_a_word_shows_what_it_looks_at(tab, saved):
+    made = sprites.of_words(saved, explored.said(saved, 0, "one"))
+    assert words(tab) == (list(explored.TOKENS["one"]), [])
+    tab.locator('[data-part="tokens"]').get_by_text("red", exact=True).click()
+    check(tab, made, 1, 1)
+    assert "one, layer 1 (the map's layer), word 1, “red”." in status(tab)
+    assert words(tab)[1] == [1]
+    assert part(tab, "head").is_disabled() and part(tab, "layer").is_enabled()
+    part(tab, "layer").fill("3")
+    check(tab, made, 3, 1)
+    told = part(tab, "curve").get_attribute("aria-label")
+    assert f"layer 2: {three(made.ratios()[2][1]):g}" in told
+    part(tab, "method").select_option("layer")
+    assert words(tab)[1] == [] and part(tab, "head").is_enabled()
+
+
+def test_words_are_chosen_by_keys_and_kept_in_another_model(tab, saved):
+    made = sprites.of_words(saved, explored.said(saved, 0, "one"))
+    part(tab, "word").focus()
+    tab.keyboard.press("Space")
+    check(tab, made, 1, 0)
+    for place, key in ((1, "ArrowRight"), (0, "ArrowLeft"), (1, "ArrowDown")):
+        tab.keyboard.press(key)
+        check(tab, made, 1, place)
+    part(tab, "model").select_option("other")
+    check(tab, sprites.of_words(saved, explored.said(saved, 0, "other")), 1, 2)
+    assert words(tab) == (list(explored.TOKENS["other"]), [2])
+    name = tab.get_by_role("radio", name="red")
+    assert name.is_checked()
+
+
+def test_without_a_choice_the_last_word_is_shown(tab, saved):
+    part(tab, "method").select_option("words")
+    check(tab, sprites.of_words(saved, explored.said(saved, 0, "one")), 1, 3)
+    assert words(tab)[1] == [3]
+
+
 def test_another_model_has_its_own_layers_and_heads(tab, saved):
     part(tab, "layer").fill("3")
     part(tab, "model").select_option("other")
@@ -304,7 +348,7 @@ def test_without_a_box_there_is_no_curve_and_texts_stay_texts(tab):
 
 def test_all_controls_are_reached_by_tab_and_show_it(tab):
     names = []
-    for _ in range(10):
+    for _ in range(11):
         tab.keyboard.press("Tab")
         name, width, style = tab.evaluate(
             "(e => [e.dataset.part, getComputedStyle(e).outlineWidth,"
@@ -315,7 +359,8 @@ def test_all_controls_are_reached_by_tab_and_show_it(tab):
     assert (
         names
         == (
-            "sample model method layer head prompt opacity show-crop show-truth frame"
+            "sample model method layer head prompt opacity show-crop show-truth"
+            " word frame"
         ).split()
     )
 

@@ -157,17 +157,6 @@ def test_answers_are_joined_by_id_and_failures_left_out():
     assert joined["id"].tolist() == ["0", "0", "1", "1"]
     assert joined["answer"].tolist() == ["wrong", "wrong", "right", "right"]
     assert joined["group"].tolist() == ["small", "small", "large", "large"]
-    assert looking.ratios(joined, "wrong", layer=1)["ratio"].tolist() == [1.0]
-
-
-def test_ratio_by_kind_counts_its_samples(data):
-    frame = pd.DataFrame({"id": ["a", "b", "c"], "ratio": [1.0, 2.0, 4.0]})
-    frame["image"] = frame["id"]
-    made = looking.ratio_by_kind(frame, data)
-    assert {name: one.value for name, one in made.items()} == {
-        "digit, n = 2": 2.5,
-        "exists, n = 1": 2.0,
-    }
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ SECONDS = 300.0
 """A call on a few small pictures that takes longer hangs."""
 
 SAID = re.compile(
-    r"vicrop: |note: |failed: |\d+ samples? failed|written: |.*: \d+/\d+; |\s*$"
+    r"vicrop: |note: |failed: |\d+ samples? failed|written: |.*: \d+/\d+, |\s*$"
 )
 """How a line on stderr may begin; what begins otherwise is somebody else's."""
 
