@@ -82,9 +82,13 @@ def whole_matrix(rounds: int) -> Rows:
             yield {**shared, "way": way, "seconds": taken}
 
 
-def methods_of(model: str, dataset: str) -> list[str]:
-    """Methods that the book runs with a model on a data set, in its matrix's order."""
-    runs, _ = matrix.chosen(paths.ROOT / "workflow/matrix.yaml", "embedded")
+def methods_of(model: str, dataset: str, *sizes: str) -> list[str]:
+    """Methods of a model on a data set, in the matrix's order; of the book's own size.
+
+    Or of these ``sizes``.
+    """
+    file = paths.ROOT / "workflow/matrix.yaml"
+    runs = [run for one in sizes or ["embedded"] for run in matrix.chosen(file, one)[0]]
     mine = [run for run in runs if (run.model, run.dataset) == (model, dataset)]
     return list(dict.fromkeys(run.method for run in mine))
 
@@ -131,7 +135,8 @@ def methods(rounds: int) -> Rows:
         asked = datasets.load(dataset, 3 * QUESTIONS)
         samples = [sample for sample in asked if sample.boxes][:TIMED]
         step = _token_seconds(vlm, _shown(samples[0], dataset), samples[0].question)
-        for method in tqdm(methods_of(key, dataset), desc=f"methods, {key}"):
+        every = methods_of(key, dataset, "embedded", "studies")
+        for method in tqdm(every, desc=f"methods, {key}"):
             yield {
                 "model": key,
                 "dataset": dataset,

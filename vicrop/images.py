@@ -305,7 +305,7 @@ def blank(image: Image.Image, box: Box) -> Image.Image:
     return Image.new("RGB", crop(image, box).size, GREY)
 
 
-def shuffled(image: Image.Image, box: Box, parts: int = 6) -> Image.Image:
+def shuffled(image: Image.Image, box: Box, parts: int = 12) -> Image.Image:
     """The crop's pieces, ``parts`` a side, in an order drawn from its place.
 
     For pieces of one size, single rows and columns are doubled, then left out again.
