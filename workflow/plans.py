@@ -200,7 +200,8 @@ def summary(size: str, configs: list[RunConfig], found: Needs) -> list[str]:
     ]
 
 
-def _stop(line: str) -> NoReturn:
+def stop(line: str) -> NoReturn:
+    """End with a line and status 2: something is to be mended first."""
     typer.echo(line, err=True)
     raise typer.Exit(2)
 
@@ -216,11 +217,11 @@ def main(
     try:
         configs, _ = matrix.chosen(file, size)
     except (OSError, ValueError) as error:
-        _stop(f"workflow.plans: {error}")
+        stop(f"workflow.plans: {error}")
     found = needs(configs, devices=check)
     typer.echo("\n".join(summary(size, configs, found)))
     if check and found.missing:
-        _stop(f"{size}: nothing was run; get what is missing first")
+        stop(f"{size}: nothing was run; get what is missing first")
 
 
 if __name__ == "__main__":

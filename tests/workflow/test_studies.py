@@ -8,12 +8,13 @@ import lzma
 import re
 import shutil
 import tarfile
+from collections import Counter
 
 import pytest
 import typer
 import yaml
 
-from vicrop import paths
+from vicrop import methods, paths
 from vicrop.run import checks, loop, results
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
@@ -22,6 +23,7 @@ from workflow.studies import packing, remade
 
 DAY = datetime.date(2026, 11, 28)
 PLAIN = {"dataset": "plates", "max_new_tokens": 2}
+BAKE_OFF = {*methods.MAPS, "no-crop", "human-crop", "random-crop", "full-twice"}
 CONFIGS = [RunConfig(method=m, **PLAIN) for m in ("no-crop", "random-crop")]
 
 
@@ -133,10 +135,11 @@ def test_archives_that_become_too_large_are_not_written(place, monkeypatch):
     assert not archive(place).exists()
 
 
-def test_nothing_packed_is_told_with_the_command(place):
+def test_nothing_packed_is_told_with_the_command(place, stops):
     shutil.rmtree(archive(place).parent)
     with pytest.raises(FileNotFoundError, match="`make studies`$"):
         studies.unpacked()
+    assert "cannot be read: no " in stops(lambda: remade.main(1, ""))
 
 
 def test_run_that_is_not_among_the_studies_is_told_with_the_command(place):
@@ -200,22 +203,22 @@ def test_samples_of_two_days_differ_and_of_one_are_the_same(place):
     assert len({(run.name, record.id) for run, record in every}) == len(every) == 12
 
 
-def test_changed_answer_is_found_and_ends_the_build(place, vicrop_exits):
+def test_changed_answer_is_found_and_ends_the_build(place, stops):
     run = RunFolder(studies.unpacked() / CONFIGS[1].run_id)
     records = list(run.records())
     changed = [records[0].model_copy(update={"answer": "Z"}), *records[1:]]
     run.records_file.write_text("".join(record.line() for record in changed))
     run.write_meta(run.meta() | {"records": run.seal()})
-    said = vicrop_exits(lambda: remade.main(count=99, day=""))
+    said = stops(lambda: remade.main(count=99, day=""))
     assert f"{run.name}, {records[0].id}: answer was 'Z', is " in said
     assert said.endswith("make them anew: `make studies`\n")
     assert not remade.file().exists()
 
 
-def test_other_data_are_found(place, vicrop_exits):
+def test_other_data_are_found(place, stops):
     file = place / "data" / "plates" / "data.json"
     file.write_text(file.read_text() + "\n")
-    assert ": other data than here" in vicrop_exits(lambda: remade.main(1, ""))
+    assert ": other data than here" in stops(lambda: remade.main(1, ""))
 
 
 def test_no_sample_needs_no_archive(place):
@@ -225,21 +228,21 @@ def test_no_sample_needs_no_archive(place):
 
 
 @pytest.fixture
-def vicrop_exits(capsys):
-    """What is said where a call ends with status 1."""
+def stops(capsys):
+    """What is said where a call ends with status 2."""
 
     def call(made):
         with pytest.raises(typer.Exit) as caught:
             made()
-        assert caught.value.exit_code == 1
+        assert caught.value.exit_code == 2
         return capsys.readouterr().err
 
     return call
 
 
 def test_gate_is_named_by_the_data_of_its_calibration(tmp_path):
-    methods = [{"method": "rel-att", "gate": "plates-val", "gate_alpha": 0.2}]
-    block = {"models": ["tiny-llava"], "datasets": {"plates": methods}, "fit": "pad"}
+    gated = {"method": "rel-att", "gate": "plates-val", "gate_alpha": 0.2}
+    block = {"models": ["tiny-llava"], "datasets": {"plates": [gated]}, "fit": "pad"}
     file = tmp_path / "matrix.yaml"
     file.write_text(yaml.safe_dump({"s": {"runs": [block]}}))
     (run,), _ = matrix.chosen(file, "s")
@@ -262,19 +265,25 @@ def test_every_gate_of_the_studies_is_calibrated_there_on_validation_data():
         assert (other.dataset, config.dataset) == ("plates-val", "plates")
 
 
-def test_studies_are_counted():
+def test_studies_are_every_map_policy_and_control_and_another_seed():
     runs = runs_of("studies")
-    assert len(runs) == 4 * 3 * 21 + 4 * (10 + 4 + 10) + 4 + 4 * (2 + 2) + 2 * 6
-    maps = [c for c in runs if c.crop_policy == "single" and not c.gate]
-    own = [c for c in maps if (c.model, c.dataset) == ("tiny-qwen2.5-vl", "plates-hd")]
-    assert len({config.method for config in own}) == 21
+    plain = [c for c in runs if c.crop_policy == "single" and not c.gate]
+    of = Counter((config.model, config.dataset) for config in plain)
+    four = {config.model for config in plain if config.dataset == "plates-hd"}
+    data = ("plates", "plates-hd", "plates-wide")
+    assert len(four) == 4
+    assert {of[model, name] for model in four for name in data} == {len(BAKE_OFF)}
+    assert {of[model, "plates-val"] for model in four} == {2}
+    assert of["tiny-llava-unmasked-2", "plates"] == 6
+    assert {config.crop_policy for config in runs} == set(methods.POLICIES)
+    tokens = [c.model for c in runs if c.crop_policy == "same-tokens"]
+    assert tokens == ["tiny-qwen2.5-vl"] * 4
 
 
 def test_bake_off_of_real_models_has_every_map_of_the_studies():
     runs = runs_of("bake-off")
-    own = {config.method for config in runs_of("studies")}
-    assert {config.method for config in runs} == own
-    assert len(runs) == 4 * 2 * len(own)
+    assert {config.method for config in runs} == BAKE_OFF
+    assert len(runs) == 4 * 2 * len(BAKE_OFF) == 168
     assert {config.limit for config in runs if config.dataset == "vstar"} == {0, 60}
 
 

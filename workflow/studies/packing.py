@@ -130,13 +130,15 @@ def main(
     model: Annotated[str, typer.Option(help="Of this model alone.")] = "",
 ) -> None:
     """Pack the runs of a size, which must all be whole."""
-    runs: dict[str, list[RunFolder]] = {}
-    for config in matrix.chosen(file, size)[0]:
-        if model in ("", config.model):
-            runs.setdefault(config.model, []).append(RunFolder.of(config))
-    for name, own in runs.items():
-        pack(name, own)
-        typer.echo(f"{name}: {len(own)} runs packed")
+    try:
+        configs = matrix.chosen(file, size)[0]
+        for name in dict.fromkeys(config.model for config in configs):
+            if model in ("", name):
+                own = [RunFolder.of(one) for one in configs if one.model == name]
+                pack(name, own)
+                typer.echo(f"{name}: {len(own)} runs packed")
+    except (OSError, ValueError) as error:
+        plans.stop(f"make studies: {error}")
 
 
 if __name__ == "__main__":

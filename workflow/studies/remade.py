@@ -1,6 +1,6 @@
 """A sample of the long studies' answers, made again at every build and compared.
 
-``python -m workflow.studies.remade`` ends with status 1 where one differs from its
+``python -m workflow.studies.remade`` ends with status 2 where one differs from its
 record.
 """
 
@@ -18,7 +18,7 @@ import typer
 from vicrop.run import datasets, jsonl, provenance
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import Record
-from workflow import studies
+from workflow import plans, studies
 
 if TYPE_CHECKING:
     from vicrop.adapters.adapter import Adapter
@@ -118,13 +118,13 @@ def main(
 ) -> None:
     """Make a sample of the studies' answers again and compare them."""
     when = datetime.date.fromisoformat(day) if day else datetime.date.today()
-    told, wrong = remake(count, when)
+    try:
+        told, wrong = remake(count, when)
+    except (OSError, ValueError) as error:
+        plans.stop(f"the long studies cannot be read: {error}")
     if wrong:
-        said = f"the long studies of book/studies are not what this code makes: {when}"
-        typer.echo(
-            "\n".join([said, *wrong, "make them anew: `make studies`"]), err=True
-        )
-        raise typer.Exit(1)
+        said = f"the long studies of book/studies are not what this code makes ({when})"
+        plans.stop("\n".join([said, *wrong, "make them anew: `make studies`"]))
     file().parent.mkdir(parents=True, exist_ok=True)
     jsonl.replace_json(file(), told)
     typer.echo(f"{told['n']} answers of the studies are the same again ({when})")
