@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import bakeoff
 from analysis.costs import Measured
+from analysis.protocol import bakeoff
 from vicrop.run import stats
 from workflow import studies
 

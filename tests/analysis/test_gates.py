@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import gates
+from analysis.protocol import gates
 from vicrop.gate import Gate
 
 
