@@ -208,7 +208,7 @@ FURTHER: Mapping[str, Callable] = {
 
 def flat(cards: pd.DataFrame) -> pd.DataFrame:
     """One row a score, one column a number: for CSV."""
-    made = cards.copy()
+    made = cards.reset_index(drop=True)  # of several cards, rows would share numbers
     for name in ("plain", "answer", "gain"):
         numbers = pd.DataFrame([asdict(one) for one in made.pop(name)], made.index)
         parts = {"value": name, "low": f"{name}_low", "high": f"{name}_high"}
