@@ -17,7 +17,6 @@ from vicrop.adapters import MODELS
 
 PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 HOUSE = {file.parent.name for file in paths.ROOT.glob("*/__init__.py")} - {"tests"}
-NOT_IMPORTED = {"tabulate"}  # pandas imports it, to write Markdown
 
 
 def files(*parts):
@@ -76,7 +75,7 @@ def test_only_paths_knows_where_the_clone_is(file):
 
 def test_wheel_asks_for_what_it_imports_and_for_nothing_else():
     asked = {name(one) for one in PROJECT["dependencies"]}
-    assert asked - NOT_IMPORTED == others(SOURCES)
+    assert asked == others(SOURCES)
 
 
 def test_extras_hold_what_the_other_packages_import():
@@ -137,7 +136,7 @@ def test_wheel_holds_the_method_its_data_and_the_scenes(wheel):
 
 @pytest.mark.slow
 def test_wheel_stays_small(wheel):
-    assert sum(item.compress_size for item in wheel.infolist()) <= 27e6
+    assert sum(item.compress_size for item in wheel.infolist()) <= 33e6
 
 
 @pytest.mark.slow

@@ -19,6 +19,9 @@ from vicrop.prompts import Seen, Words
 HUB = [key for key, spec in MODELS.items() if spec.folder is None]
 QUESTION = "what digit is on the red plate?"
 
+CUT = ("word-att", "prefix-att", "grad-cam", "kv-similarity", "occlusion")
+"""Maps that cut what is negative."""
+
 # The authors' code and the checkpoints: side of a crop and of a map's cell, pixels;
 # tokens of an image in the prompt; placeholder's id; hidden size, heads.
 FACTS = {
@@ -167,9 +170,14 @@ def test_twin_runs_every_method_end_to_end(key, dtype, wide):
     view, crop = vlm.look(wide), pipeline.ViCrop(vlm)
     assert len(view.tiles.boxes) == 2
     for method in methods.METHODS:
-        said = crop.answer(
-            view, QUESTION, method, truth=[(70, 20, 76, 26)], max_new_tokens=1
-        )
+        try:
+            said = crop.answer(
+                view, QUESTION, method, truth=[(70, 20, 76, 26)], max_new_tokens=1
+            )
+        except ValueError as error:  # of random weights nothing may be left
+            assert attribution.split(method)[0] in CUT, error
+            assert "zero everywhere" in str(error)
+            continue
         assert (said.box is None) == (method == "no-crop")
         assert (said.amap is None) == (method in pipeline.CONTROLS)
         if said.amap is not None:

@@ -64,12 +64,13 @@ def test_qwen_goes_on_from_tiny_llava_and_comes_out_the_same(tmp_path, picture):
 def test_unmasked_shares_what_sees_and_differs_in_what_it_was_masked(tmp_path):
     """Two steps of the language stage decide by their number whether to mask."""
     trained(tmp_path)
-    train.train_unmasked(tmp_path, Workers(0, 1))
+    key = "tiny-llava-unmasked"
+    train.train_unmasked(key, 7, tmp_path, Workers(0, 1))
     here, there = (
         load_file(folder / "model.safetensors")
         for folder in (
             tmp_path / "tiny-llava",
-            tmp_path / "unmasked/tiny-llava-unmasked",
+            tmp_path / key / key,
         )
     )
     tower = [name for name in here if "vision_tower" in name]
