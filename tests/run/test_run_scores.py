@@ -188,6 +188,13 @@ def test_files_hold_the_same_numbers_in_three_forms(write_run, tmp_path):
     assert cells[1:6] == ["run", "all", "official", "accuracy", "3"]
 
 
+def test_several_runs_have_a_row_each(write_run):
+    """Their cards are one below the other, and rows of one number are not each other's."""
+    answers = [("cat", "dog", ["dog"], {})]
+    cards = [scores.card(write_run("vqav2", answers, name)) for name in "abc"]
+    assert len(scores.flat(pd.concat(cards))) == sum(map(len, cards))
+
+
 def test_a_folder_without_records_or_parameters_is_named(tmp_path, write_run):
     with pytest.raises(FileNotFoundError, match="no records.jsonl in .*nothing"):
         scores.card(RunFolder(tmp_path / "nothing"))
