@@ -189,7 +189,7 @@ def test_files_hold_the_same_numbers_in_three_forms(write_run, tmp_path):
 
 
 def test_several_runs_have_a_row_each(write_run):
-    """Their cards are one below the other, and rows of one number are not each other's."""
+    """Their cards are one below the other; rows of one number are not each other's."""
     answers = [("cat", "dog", ["dog"], {})]
     cards = [scores.card(write_run("vqav2", answers, name)) for name in "abc"]
     assert len(scores.flat(pd.concat(cards))) == sum(map(len, cards))
