@@ -17,6 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from benchmarks import counting, models, plain
+from vicrop import gate
 from vicrop.adapters.adapter import Adapter
 from vicrop.prompts import Prompt
 from vicrop.types import Box, Map
@@ -270,7 +271,8 @@ def memory(rounds: int) -> Rows:
     for family in models.KEYS:
         yield from _peaks(family, "mid", both(models.mid, family), counting.peak_bytes)
         pair, peak = both(models.real, family), counting.peak_bytes_on_meta
-        with mock.patch.object(Prompt, "array", staticmethod(_numbers)):
+        unread = mock.patch.object(gate, "of_scores", lambda scores: {})
+        with unread, mock.patch.object(Prompt, "array", staticmethod(_numbers)):
             yield from _peaks(family, "real", pair, peak)
 
 
