@@ -401,7 +401,7 @@ def draw_front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
             row[cost],
             found.value,
             ends,
-            fmt="osD^v<>Xp*hP"[number % 12],
+            fmt="osD^v<>Xp*P1"[number % 12],
             color=plt.get_cmap("tab10")(number % 10),
             mec="black" if leads else "none",
             capsize=2,
