@@ -217,13 +217,15 @@ def committed():
 
 
 def test_committed_measurement_is_whole(committed):
-    """Three families, three maps, all ways, at three shapes."""
+    """Three families, all ways, the paper's maps and word-att, at three shapes."""
     frame = committed.ways
     assert set(frame["shape"]) == {"real", "mid", "embedded"}
     for shape, rows in frame.groupby("shape"):
         assert set(rows.family) == set(costs.FAMILIES)
+        maps = {*PAPER, "word-att"} if shape == "real" else set(rows.method)
+        assert {*PAPER} <= maps == set(rows.method)
         found = rows.groupby("case").size()
-        assert (found == len(PAPER) * len(WAYS)).all(), shape
+        assert (found == len(maps) * len(WAYS)).all(), shape
 
 
 def test_no_row_of_ours_is_slower_than_plain(committed):
@@ -240,11 +242,21 @@ def test_no_row_of_ours_is_slower_than_plain(committed):
     assert all(found.value > 1 for kind in medians for found in kind.values())
 
 
-def test_rel_atts_map_needs_a_plain_answers_memory(committed):
+@pytest.mark.parametrize("method", ["rel-att", "word-att"])
+def test_attention_maps_need_a_plain_answers_memory(committed, method):
     frame = costs.peaks(committed)
-    rows = frame[frame.what == "rel-att map"]
+    rows = frame[frame.what == f"{method} map"]
     assert len(rows) == 2 * len(costs.FAMILIES)
     assert (rows.over_answer <= 1.05).all()
+
+
+def test_words_cost_little_more_than_being_told(committed):
+    """At LLaVA's shape, FLOPs of all of ours over those with a crop for nothing."""
+    frame = committed.ways
+    real = frame[(frame["shape"] == "real") & (frame.family == "llava")]
+    first = real[(real.question == "first") & (real.method == "word-att")]
+    flops = first.set_index("way").flops
+    assert 1 < flops["ours"] / flops["told"] <= 1.05
 
 
 def test_tables_have_the_machine_and_intervals(committed):
