@@ -10,6 +10,7 @@ from PIL import Image
 
 from embedded import idefics3
 from vicrop import adapters
+from vicrop.attribution import GENERAL_QUESTION
 
 KEYS = {
     "llava": "llava-1.5-7b",
@@ -108,3 +109,14 @@ def run(vlm, question, picture, pixels=None):
         ids,
         seen.grid,
     )
+
+
+def close(found, wanted, share=1e-4):
+    """Assert that a map is its twin's, to a share of the twin's range."""
+    assert found.shape == wanted.shape and found.dtype == np.float32
+    assert np.abs(found - wanted).max() < share * np.ptp(wanted)
+
+
+def both_passes(vlm):
+    """Whole passes of the question and the general prompt."""
+    return [run(vlm, text, noise()) for text in (QUESTION, GENERAL_QUESTION)]

@@ -4,10 +4,10 @@ import numpy as np
 import plain_maps
 import pytest
 import torch
-from plain_maps import FAMILIES, QUESTION, noise
+from plain_maps import FAMILIES, QUESTION, close, noise
 
 from vicrop import attribution, methods
-from vicrop.attribution import GENERAL_QUESTION, peers
+from vicrop.attribution import peers
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -17,13 +17,7 @@ def vlm(request):
 
 @pytest.fixture(scope="module")
 def passes(vlm):
-    """Whole passes of the question and the general prompt."""
-    return [plain_maps.run(vlm, text, noise()) for text in (QUESTION, GENERAL_QUESTION)]
-
-
-def close(found, wanted, share=1e-4):
-    assert found.shape == wanted.shape and found.dtype == np.float32
-    assert np.abs(found - wanted).max() < share * np.ptp(wanted)
+    return plain_maps.both_passes(vlm)
 
 
 def importance(vlm, method):

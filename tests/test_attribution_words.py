@@ -3,10 +3,10 @@
 import numpy as np
 import plain_maps
 import pytest
-from plain_maps import FAMILIES, QUESTION, noise
+from plain_maps import FAMILIES, QUESTION, close, noise
 
 from vicrop import attribution, images
-from vicrop.attribution import GENERAL_QUESTION, words
+from vicrop.attribution import words
 
 ASKED = [QUESTION, "is there a blue plate?", "Write a general description of it."]
 SIZES = [(140, 84), (60, 150), (112, 112)]
@@ -19,13 +19,7 @@ def vlm(request):
 
 @pytest.fixture(scope="module")
 def passes(vlm):
-    """Whole passes of the question and the general prompt."""
-    return [plain_maps.run(vlm, text, noise()) for text in (QUESTION, GENERAL_QUESTION)]
-
-
-def close(found, wanted):
-    assert found.shape == wanted.shape and found.dtype == np.float32
-    assert np.abs(found - wanted).max() < 1e-4 * np.ptp(wanted)
+    return plain_maps.both_passes(vlm)
 
 
 def importance(vlm, method):

@@ -5,21 +5,15 @@ import copy
 import numpy as np
 import pytest
 import torch
-import twins
 from PIL import Image
+from plain_maps import FAMILIES, make
 from twins import prompt_of
 
-from embedded import idefics3
 from vicrop import adapters, attribution, capture
 from vicrop.adapters import cache as kept
 from vicrop.attribution import GENERAL_QUESTION
 from vicrop.view import Pictures, answer, describe, see
 
-KEYS = {
-    "llava": "llava-1.5-7b",
-    "instructblip": "instructblip-vicuna-7b",
-    "qwen2.5-vl": "qwen2.5-vl-3b",  # grouped queries
-}
 SIZES = [(140, 84), (60, 150), (112, 112), (140, 84)]
 QUESTIONS = [
     "what digit is on the red plate?",
@@ -31,16 +25,7 @@ BOXES = [(20, 10, 90, 70), (0, 60, 56, 150), (28, 28, 84, 84), (0, 0, 140, 84)]
 REL = attribution.get("rel-att")
 
 
-def make(family):
-    if family == "idefics3":
-        torch.manual_seed(0)
-        made = adapters.wrap(idefics3.model(), idefics3.processor(), family, layer=2)
-        return twins.with_heads(made)
-    small = {"max_pixels": 20 * 28 * 28} if family == "qwen2.5-vl" else {}
-    return twins.wrap(KEYS[family], **small)
-
-
-@pytest.fixture(scope="module", params=[*KEYS, "idefics3"])
+@pytest.fixture(scope="module", params=FAMILIES)
 def vlm(request):
     return make(request.param)
 
