@@ -211,7 +211,7 @@ def test_variants_read_no_question_but_the_data_sets_own(vlm, data, monkeypatch)
 
 
 def test_the_page_chooses_among_variants_on_validation_scenes():
-    page = json.loads((workflow.notebooks() / "02_where_they_look.ipynb").read_text())
+    page = json.loads((workflow.notebooks() / "where_they_look.ipynb").read_text())
     code = ["".join(c["source"]) for c in page["cells"] if c["cell_type"] == "code"]
     calls = [text for text in code if "words.variants(" in text]
     assert calls and all("words.variants(vlm, cards.VALIDATION" in c for c in calls)
