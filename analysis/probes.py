@@ -1,87 +1,187 @@
-"""Probes: what no run records and a page measures itself, with the model loaded.
+"""Probes: what no run records and pages measure beside, once for all of them.
+
+``of(model).table("zoom")`` is read where it was measured before, and measured with the
+model loaded, then kept, where not. ``python -m analysis.probes --model KEY`` measures
+all tables, so that pages need neither torch nor the model.
 
 In all of them ``dataset`` is the key or folder that the samples are of, and samples
 have a ground-truth box. Scores are in [0, 1].
 """
 
+from __future__ import annotations
+
+import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pandas as pd
+import typer
+from tqdm import tqdm
 
-from analysis import costs, crops, looking, words
-from analysis.claims.evidence import Answers, Evidence
-from vicrop import adapters, attribution, boxes, scoring
-from vicrop.adapters.adapter import Adapter
-from vicrop.attribution import GENERAL_QUESTION
-from vicrop.run import datasets
+from analysis import crops, looking, phrasing, words
+from vicrop import boxes, paths, scoring
+from vicrop.adapters import registry
+from vicrop.run import datasets, provenance
 from vicrop.run.records import Sample
 from vicrop.types import Box, Map
-from vicrop.view import View
+from workflow import tables
+
+if TYPE_CHECKING:  # what was measured before is read without torch
+    from vicrop.adapters.adapter import Adapter
+    from vicrop.view import View
+
+TEXTS = ("id", "image", "name", "token", "role", "answer")
+"""Columns in which nothing is a number or missing."""
+EVERY = 160
+"""Questions of all sizes that ``pairs`` asks, the first of the data set."""
 
 
-def measured(
-    models: Sequence[str],
-    dataset: str,
-    n: int,
-    bench: costs.Measured,
-    device: str = "cpu",
-    dtype: str = "float32",
-) -> Evidence:
-    """Finished runs, and the probes of some models that the claims need.
+@dataclass(frozen=True)
+class Probes:
+    """A model's tables, each measured when it is first asked for.
 
-    Those that need the run ``no-crop`` (for what was answered rightly) or ``rel-att``
-    (whose crops are shown alone) are left out where it is missing.
-
-    Args:
-        models: keys, to be loaded.
-        dataset: key, with ground-truth boxes.
-        n: questions of a probe; 0 for all.
-        bench: measured costs, of models that it has.
-        device: of the models.
-        dtype: of the models.
+    Attributes:
+        model: key.
+        dataset: key or folder, with ground-truth boxes.
+        n: small questions of it; 0 for all.
+        device: where the model runs.
+        dtype: of its weights.
     """
-    runs = Evidence()
-    found: dict[tuple[str, str], pd.DataFrame] = {}
-    for model in models:
-        vlm = adapters.load(model, device=device, dtype=dtype)
-        said = [runs.frame(Answers(dataset, m), model) for m in ("no-crop", "rel-att")]
-        for name, table in of_model(vlm, dataset, n, *said).items():
-            found[model, name] = table
-        spent = costs.methods(bench).query("model == @model")
-        if {"no-crop", "rel-att"} <= set(spent["method"]):
-            found[model, "cost"] = spent
-    return Evidence(found)
+
+    model: str
+    dataset: str = "plates"
+    n: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    @property
+    def folder(self) -> Path:
+        """Where they are kept: other weights, data or numbers have another one."""
+        files = registry.find(self.model).files
+        digests = [provenance.file_hash(file)[:8] for file in files]
+        parts = [self.model, Path(self.dataset).name, str(self.n or ""), *digests]
+        return paths.results() / "probes" / "__".join(filter(None, parts))
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of ``TABLES``, as its function gives it.
+
+        Raises:
+            KeyError: for a name that none has.
+            FileNotFoundError: if it needs a run that is not there.
+        """
+        file = self.folder / f"{name}.csv"
+        if not file.exists():
+            _write(file, TABLES[name](self).to_csv(index=False))
+        return pd.read_csv(
+            file, converters=dict.fromkeys(TEXTS, str), float_precision="round_trip"
+        )
+
+    @cached_property
+    def about(self) -> Mapping[str, Any]:
+        """Its ``layer`` and ``chosen_pair``, number of ``layers`` and ``crop_px``."""
+        file = self.folder / "about.json"
+        if not file.exists():
+            vlm = self.vlm
+            told = {
+                "layer": vlm.layer,
+                "layers": len(vlm.attention),
+                "connector": vlm.facts.connector is not None,
+                "chosen_pair": looking.chosen_pair(vlm),
+                "crop_px": vlm.crop_px,
+            }
+            _write(file, json.dumps(told, indent=1))
+        return json.loads(file.read_text(encoding="utf-8"))
+
+    # What tables are measured with.
+
+    @cached_property
+    def vlm(self) -> Adapter:
+        """The model, loaded."""
+        from vicrop import adapters  # torch
+
+        return adapters.load(self.model, device=self.device, dtype=self.dtype)
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """The questions about small objects."""
+        return crops.small_samples(self.dataset, self.n)
+
+    @cached_property
+    def looked(self) -> list[looking.Looked]:
+        """Every layer's map of each of them."""
+        return looking.looks(self.vlm, self.dataset, self.samples)
+
+    @cached_property
+    def words(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """What every token prefers, and every map."""
+        return words.looks(self.vlm, self.dataset, self.samples)
 
 
-def of_model(
-    vlm: Adapter,
-    dataset: str,
-    n: int,
-    plain: pd.DataFrame | None = None,
-    cropped: pd.DataFrame | None = None,
-) -> dict[str, pd.DataFrame]:
-    """A model's, by name; of small objects, if not of all sizes (see ``measured``)."""
-    samples = crops.small_samples(dataset, n)
-    looked = looking.looks(vlm, dataset, samples)
-    small = looking.layer_table(looked, vlm.crop_px)
-    every = looking.by_layer(vlm, dataset, datasets.load(dataset, n))
-    said = layer_answers(vlm, dataset, looked, [vlm.layer])
-    made = {
-        "layers": small,
-        "layers, all sizes": every,
-        "map's layer, all sizes": every[every["layer"] == vlm.layer],
-        "chosen layer": said.replace({layer_name(vlm.layer): crops.ONE}),
-        "zoom": zoom(vlm, dataset, samples),
-        "words": words.of_map(words.looks(vlm, dataset, samples)[1], "word-att"),
-    }
-    if plain is not None:
-        at = looking.with_answers(small, plain)
-        made["map's layer"] = at[at["layer"] == vlm.layer]
-    if cropped is not None:
-        made["crop alone"] = alone(vlm, dataset, samples, cropped)
-    return made
+def of(model: str, dataset: str = "plates", n: int = 0, **how: str) -> Probes:
+    """The probes of a model; ``how`` are the ``device`` and ``dtype`` of its passes."""
+    return Probes(model, dataset, n, **how)
+
+
+def _write(file: Path, text: str) -> None:
+    """A whole file or none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
+
+
+def _pairs(one: Probes) -> pd.DataFrame:
+    some = datasets.load(one.dataset, EVERY)
+    return looking.by_pair(one.vlm, one.dataset, some)
+
+
+def _alone(one: Probes) -> pd.DataFrame:
+    run = tables.load(one.model, "rel-att", one.dataset)
+    return alone(one.vlm, one.dataset, one.samples, run)
+
+
+def _phrased(one: Probes) -> pd.DataFrame:
+    texts = phrasing.asked_of(one.dataset, one.samples)
+    return phrasing.measure(one.vlm, one.dataset, one.looked, texts)
+
+
+def _steps(one: Probes) -> pd.DataFrame:
+    from analysis import steps  # torch
+
+    return crops.measure(one.vlm, one.dataset, one.samples, steps.filter_maps)
+
+
+def _variants(one: Probes) -> pd.DataFrame:
+    return crops.measure(one.vlm, one.dataset, one.samples, words.variant_maps)
+
+
+TABLES: dict[str, Callable[[Probes], pd.DataFrame]] = {
+    "tokens": lambda one: one.words[0],
+    "maps": lambda one: one.words[1],
+    "layers": lambda one: looking.layer_table(one.looked, one.vlm.crop_px),
+    "pairs": _pairs,
+    "layer answers": lambda one: layer_answers(one.vlm, one.dataset, one.looked),
+    "zoom": lambda one: zoom(one.vlm, one.dataset, one.samples),
+    "alone": _alone,
+    "ratios": lambda one: ratios(one.vlm, one.dataset, one.samples),
+    "windows": lambda one: crops.windows(one.vlm, one.looked),
+    "averaged": lambda one: crops.averaged(one.vlm, one.looked),
+    "phrasing": _phrased,
+    "steps": _steps,
+    "variants": _variants,
+}
+"""What is measured, by name: each is the function of the same name here, or of
+
+``words.looks`` (tokens, maps; small objects), ``looking.layer_table`` (layers; small),
+``looking.by_pair`` (pairs; all sizes), ``crops.windows``, ``crops.averaged``,
+``phrasing.measure``, ``steps.filter_maps`` (pure-grad's steps) and
+``words.variant_maps`` (of word-att), the last two as ``crops.measure`` gives them.
+"""
 
 
 # A question asked in several ways.
@@ -233,10 +333,12 @@ def ratios(vlm: Adapter, dataset: str, samples: Iterable[Sample]) -> pd.DataFram
 
 
 def _ratios(vlm: Adapter, view: View, sample: Sample) -> Iterator[tuple[str, float]]:
+    from vicrop import attribution  # torch
+
     target, size = sample.boxes[0], view.image.size
     about, general, *others = (
         attribution.paper.attention_to_image(vlm, [view.whole.ask(text)])[0][0]
-        for text in (looking.asked(sample), GENERAL_QUESTION, *PROMPTS)
+        for text in (looking.asked(sample), attribution.GENERAL_QUESTION, *PROMPTS)
     )
     ours = view.placed(attribution.paper.relative(about, general))
     yield DEFINED, looking.attention_ratio(ours, target, size)
@@ -272,3 +374,22 @@ def cell_ratio(
     cells = amap.values[down, across]
     windows = np.lib.stride_tricks.sliding_window_view(amap.values, cells.shape)
     return float(pool(cells) / pool(windows, axis=(2, 3)).mean())
+
+
+def main(
+    model: Annotated[str, typer.Option(help="Key.")],
+    dataset: Annotated[str, typer.Option(help="Key or folder.")] = "plates",
+    n: Annotated[int, typer.Option(help="Small questions; 0: all.", min=0)] = 0,
+    device: str = "cpu",
+    dtype: str = "float32",
+    table: Annotated[list[str], typer.Option(help="Only these.")] = [],  # noqa: B006
+) -> None:
+    """Measure what pages ask of a model beside its runs, and keep it."""
+    one = of(model, dataset, n, device=device, dtype=dtype)
+    for name in tqdm(table or TABLES, desc=model):
+        one.table(name)
+    typer.echo(f"{one.folder}: {one.about}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

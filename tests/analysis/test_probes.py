@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import crops, looking
-from analysis.claims import probes
+from analysis import crops, looking, probes
 from vicrop import boxes
 from vicrop.run import datasets
 from vicrop.types import Box, Map
