@@ -21,6 +21,7 @@ from analysis.figures.charts import (
     trade,
 )
 from analysis.figures.pictures import embedded, fits, gallery, grid
+from analysis.figures.stacked import stacked
 from analysis.figures.tables import numbers, table
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "panels",
     "shares",
     "size_histograms",
+    "stacked",
     "stacks",
     "table",
     "trade",
