@@ -8,38 +8,12 @@ from analysis.claims import open_questions
 from vicrop.run import stats
 
 
-def layer_of(ratios, answers, sizes):
-    groups = ["small"] * len(sizes)
-    return pd.DataFrame(
-        {"ratio": ratios, "answer": answers, "size": sizes, "group": groups}
-    ).assign(image=range(len(sizes)))
-
-
-def test_a_difference_that_is_only_of_size_vanishes_at_like_sizes(rng):
-    """Ratio follows size exactly; wrong answers are about smaller objects."""
-    sizes = rng.uniform(0.0001, 0.005, 800)
-    wrong = rng.random(800) > sizes / 0.005
-    layer = layer_of(1 / sizes, np.where(wrong, "wrong", "right"), sizes)
-    logs = np.log2(layer["ratio"])
-    raw = logs[wrong].mean() - logs[~wrong].mean()
-    like = open_questions.like_sized(layer, bins=16)
-    assert raw > 0.8
-    assert abs(like.value) < 0.15
-    assert like.n <= 800
-
-
-def test_bins_of_few_answers_are_left_out():
-    layer = layer_of([1.0, 2.0, 3.0, 4.0], ["right", "wrong"] * 2, [1, 2, 3, 4])
-    found = open_questions.like_sized(layer)
-    assert found.n == 0
-    assert open_questions.told({"m": {"x": found}})["effect"].tolist() == ["no samples"]
-
-
 def test_an_interval_of_too_few_samples_is_none():
     few, enough = stats.bootstrap([4.0] * 3), stats.bootstrap([4.0] * 10)
-    table = open_questions.told({"m": {"few": few, "enough": enough}}, "×", null=1)
-    assert table["effect"].tolist() == ["too few", "cannot be told"]
-    assert table["×, 95 %"].tolist() == ["4.0", "4.0 (n = 10, no interval)"]
+    told = {"m": {"few": few, "enough": enough, "none": stats.NOTHING}}
+    table = open_questions.told(told, "×", null=1)
+    assert table["effect"].tolist() == ["too few", "cannot be told", "no samples"]
+    assert table["×, 95 %"].tolist() == ["4.0", "4.0 (n = 10, no interval)", "–"]
 
 
 def test_scorers_differ_where_the_label_is_in_a_longer_answer():
