@@ -26,7 +26,7 @@ INSTALL = "from workflow import formats; formats.install()"
 SVG, PNG, JPEG = "image/svg+xml", "image/png", "image/jpeg"
 LARGEST_PNG = 60_000
 """Characters of a PNG (base64) up to which it stays one."""
-PRESSED = {"quality": 85, "optimize": True}
+PRESSED = {"quality": 80, "optimize": True}
 
 
 def install() -> None:

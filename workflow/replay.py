@@ -89,7 +89,7 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
     """
     rows = len(shown)
     figure, grid = plt.subplots(
-        rows, 3, figsize=(9, 3.2 * rows), layout="constrained", squeeze=False
+        rows, 3, figsize=(8, 3 * rows), layout="constrained", squeeze=False
     )
     for axes, one in zip(grid, shown, strict=True):
         _row(axes, *one)
