@@ -1,7 +1,10 @@
 """Crops of many questions, measured: which ones hold the object, how large they are."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,13 +12,15 @@ import pandas as pd
 from analysis import Models, Runs, estimates, looking
 from analysis.estimates import difference
 from vicrop import boxes
-from vicrop.adapters.adapter import Adapter
 from vicrop.methods import PAPER
 from vicrop.run import datasets, results, stats
 from vicrop.run.records import Sample
 from vicrop.run.stats import Estimate
 from vicrop.types import Box, Map
-from vicrop.view import View
+
+if TYPE_CHECKING:  # what is computed of maps that are there needs no torch
+    from vicrop.adapters.adapter import Adapter
+    from vicrop.view import View
 
 
 def small_samples(dataset: str, n: int = 0, seed: int = 0) -> list[Sample]:

@@ -1,17 +1,22 @@
 """Samples diagnosed: was the object in the crop, was it read, what would repair it."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from analysis import Models, Runs, looking
 from vicrop import boxes
-from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets, results, stats
 from vicrop.run.stats import Estimate
 from vicrop.types import Map
 from workflow import tables
+
+if TYPE_CHECKING:  # diagnoses of records need no torch
+    from vicrop.adapters.adapter import Adapter
 
 LOOKS = ("looked right", "looked wrong", "no crop", "no object")
 """Whether the crop holds the object: at least the threshold's share of its area."""

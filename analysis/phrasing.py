@@ -1,7 +1,10 @@
 """The same question asked briefly and at length: what its words do to the map."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from string import ascii_uppercase
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,11 +12,13 @@ from numpy.random import Generator
 
 from analysis import crops, looking
 from vicrop import boxes
-from vicrop.adapters.adapter import Adapter
 from vicrop.run import datasets
 from vicrop.run.records import Sample
 from vicrop.types import Map
-from vicrop.view import View
+
+if TYPE_CHECKING:  # what is computed of maps that are there needs no torch
+    from vicrop.adapters.adapter import Adapter
+    from vicrop.view import View
 
 SHORT, LISTED, CHOICE = "the question", "with options", "with options and instruction"
 """Ways to ask; the last is how V* and A-OKVQA ask."""

@@ -1,21 +1,24 @@
 """Who looks: each token behind the image in every layer, and maps made from them."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from analysis import Runs, crops, looking
 from vicrop import boxes, scoring
-from vicrop.adapters.adapter import Adapter
-from vicrop.adapters.decoder import Decoder
-from vicrop.attribution import GENERAL_QUESTION
-from vicrop.attribution.words import attention_of_words, own_words
-from vicrop.prompts import Prompt, not_none
 from vicrop.run.records import Sample
 from vicrop.run.stats import Estimate
 from vicrop.types import Map
-from vicrop.view import View
+
+if TYPE_CHECKING:  # what was measured before is read without torch
+    from vicrop.adapters.adapter import Adapter
+    from vicrop.adapters.decoder import Decoder
+    from vicrop.prompts import Prompt
+    from vicrop.view import View
 
 Row = dict[str, object]
 FIRST, NAME, OTHER, LAST, END = ROLES = (
@@ -33,7 +36,7 @@ MAPS = ("raw-att", "rel-att", "word-att")
 
 
 def looks(
-    vlm: Adapter, dataset: str, samples: list[Sample], names: Collection[str] = ()
+    vlm: Adapter, dataset: str, samples: list[Sample]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What every token and map prefers, on right and wrong answers without a crop.
 
@@ -41,7 +44,6 @@ def looks(
         vlm: the model.
         dataset: key or folder that the samples are of.
         samples: with a ground-truth box and a label each.
-        names: words that name an object, such as its colour.
 
     Returns:
         A row a question, layer and token, with its ``place`` behind the image,
@@ -52,7 +54,7 @@ def looks(
     tokens, maps = [], []
     for sample, view in looking.views(vlm, dataset, samples):
         # The words first: the answer goes on from the pass that reads them.
-        rows = list(_of_tokens(view, sample, names))
+        rows = list(_of_tokens(view, sample))
         said = view.ask(sample.question).plain
         score = scoring.of_answer(dataset, said, sample.labels, sample.question)
         answer = looking.ANSWERS[score is None or score < 0.5]
@@ -62,10 +64,12 @@ def looks(
     return pd.DataFrame(tokens), pd.DataFrame(maps)
 
 
-def _of_tokens(view: View, sample: Sample, names: Collection[str]) -> Iterator[Row]:
+def _of_tokens(view: View, sample: Sample) -> Iterator[Row]:
+    from vicrop.attribution.words import attention_of_words, own_words  # torch
+
     prompt = view.whole.ask(looking.asked(sample))
     told = texts(view.vlm, prompt)
-    role = roles(told, own_words(view.vlm, prompt), names)
+    role = roles(told, own_words(view.vlm, prompt))
     (found,) = attention_of_words(view.vlm, [prompt])
     for (layer, place), ratio in np.ndenumerate(ratios(view, found[0], sample)):
         row: Row = {"layer": layer, "place": place, "ratio": ratio}
@@ -89,15 +93,21 @@ def texts(vlm: Decoder, prompt: Prompt) -> list[str]:
     return [vlm.tokenizer.decode([one]).strip() or "↵" for one in ids]
 
 
-def roles(told: list[str], own: slice, names: Collection[str] = ()) -> list[str]:
+def roles(told: list[str], own: slice) -> list[str]:
     """What each token is; ``own`` are the question's (see ``own_words``).
 
-    >>> roles("Q: which red ? A:".split(), slice(1, 4), {"red"})[2]
-    "the object's word"
+    >>> roles("Q: which red ? A:".split(), slice(1, 4))[2]
+    'other words of the question'
     """
-    named = [NAME if one in names else OTHER for one in told[own]]
     last = len(told) - own.stop
-    return [*[FIRST] * own.start, *named, *[LAST] * last][:-1] + [END]
+    count = own.stop - own.start
+    return [*[FIRST] * own.start, *[OTHER] * count, *[LAST] * last][:-1] + [END]
+
+
+def named(tokens: pd.DataFrame, names: Collection[str]) -> pd.DataFrame:
+    """Tokens of ``looks`` where some words, such as colours, name the object."""
+    is_name = tokens["token"].isin(names) & (tokens["role"] == OTHER)
+    return tokens.assign(role=tokens["role"].mask(is_name, NAME))
 
 
 def ratios(view: View, values: np.ndarray, sample: Sample) -> np.ndarray:
@@ -110,6 +120,8 @@ def ratios(view: View, values: np.ndarray, sample: Sample) -> np.ndarray:
 
 def of_queries(view: View, question: str) -> np.ndarray:
     """(queries, rows, cols) a connector's own attention, at its layer of the map."""
+    from vicrop.prompts import not_none  # torch
+
     prompt = view.whole.ask(question)
     view.vlm.run([prompt])
     rows, cols = prompt.grid
@@ -211,6 +223,9 @@ def variant_maps(view: View, question: str) -> dict[str, Map]:
     One that is zero everywhere points nowhere and is left out: ``crops.hits`` counts
     it as a miss.
     """
+    from vicrop.attribution import GENERAL_QUESTION  # torch
+    from vicrop.attribution.words import attention_of_words, own_words
+
     prompts = [view.whole.prompt(one) for one in (question, GENERAL_QUESTION)]
     both = [found[0] for found in attention_of_words(view.vlm, prompts)]
     own = [own_words(view.vlm, one) for one in prompts]

@@ -31,7 +31,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "apipage"]
 """Of a small book that is this page alone, with the settings of the whole."""
 
 LEFT_OUT = {
-    "capture": "the adapters' tool: what it does is said in method.md",
+    "capture": "the adapters' tool: what it does is said in the page on the method",
     "pipeline": "its class stands there as `vicrop.ViCrop`",
     "paths": "two environment variables, named on the page",
     "view": "its class stands there as `vicrop.View`",

@@ -56,7 +56,8 @@ def test_every_term_leads_to_where_it_is_defined(term, text):
 
 
 def test_glossary_has_the_words_of_the_method():
-    used = re.findall(r"\{term\}`(?:[^`<]*<)?([^`<>]+)>?`", read("method.md"))
+    page = read("../notebooks/method.ipynb")
+    used = re.findall(r"\{term\}`(?:[^`<]*<)?([^`<>]+)>?`", page)
     assert used and set(used) <= set(TERMS)
 
 

@@ -41,7 +41,8 @@ def one_page(folder: Path) -> Path:
     subprocess.run(build, check=True)
     site = folder / "_build" / "singlehtml"
     # The root page lies in a folder, but its links are as if it lay beside the others.
-    return Path(shutil.copy(site / "book" / "intro.html", site / "all.html"))
+    first = site / "book" / "executed" / "intro.html"
+    return Path(shutil.copy(first, site / "all.html"))
 
 
 def print_pdf(browser: str, page: Path, out: Path) -> None:

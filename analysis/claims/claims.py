@@ -231,7 +231,7 @@ CLAIMS = (
         "every model.",
         "Table 1, section 3: "
         + paper.fall(("blip-2", "instructblip", "llava", "qwen-vl")),
-        "01_small_details#fig-size",
+        "small_details#fig-size",
         tuple(
             Reading(
                 "large minus small objects, image alone",
@@ -247,7 +247,7 @@ CLAIMS = (
         "Even GPT-4o is affected.",
         "Table 1, section 3: small / medium / large: "
         + " / ".join(f"{v:.2f}" for v in TABLE_1.rows["gpt-4o", "no-crop"] if v),
-        "01_small_details#fig-size",
+        "small_details#fig-size",
         cannot="a closed model behind a service, at a date not given",
         cannot_gpu=f"{NO_COMMAND}its weights are not public",
     ),
@@ -256,7 +256,7 @@ CLAIMS = (
         "Size is the cause: a crop around the object, beside the image, repairs it.",
         "Table 1, section 3: gain, small / medium / large: "
         + "; ".join(map(paper.human, BOTH)),
-        "01_small_details#fig-size",
+        "small_details#fig-size",
         (
             *human(EMBEDDED, "human-crop-tight"),
             *human(EMBEDDED, "human-crop"),
@@ -269,7 +269,7 @@ CLAIMS = (
         "do on average.",
         "Figure 3, section 4: curves of four models, above 1 in most layers; no values "
         "printed",
-        "02_where_they_look#fig-ratio",
+        "where_they_look#fig-ratio",
         (
             *ratio("all sizes", ", all sizes"),
             *ratio("small objects", ""),
@@ -287,7 +287,7 @@ CLAIMS = (
         "C6",
         "It gets it as strongly when the answer is wrong.",
         "Figures 2 and 3, section 4: in words, from two curves; no values, no test",
-        "02_where_they_look#fig-ratio",
+        "where_they_look#fig-ratio",
         tuple(
             Reading(
                 f"{who}: mean log₂ of the ratio, wrong minus right, small objects",
@@ -304,7 +304,7 @@ CLAIMS = (
         "C7",
         "So what limits the models is seeing small things, not finding them.",
         "section 4: a conclusion from C4, C5 and C6; no number of its own",
-        "07_failures",
+        "why_it_fails",
         (*perception(EMBEDDED), *perception(GPU)),
     ),
     Claim(
@@ -312,7 +312,7 @@ CLAIMS = (
         "Each of the three methods raises accuracy where details matter, without "
         "training.",
         f"Table 2, section 6: {paper.gains_and_losses('llava', paper.DETAILED)}",
-        "04_main_table#fig-gain",
+        "does_cropping_help#fig-gain",
         (
             *gains(EMBEDDED, details(EMBEDDED, *PAPER), above()),
             *gains(EMBEDDED, large_pictures(EMBEDDED, *tiled("plates-hd")), above()),
@@ -323,7 +323,7 @@ CLAIMS = (
         "C9",
         "None of them costs accuracy where most objects are large.",
         f"Table 2, section 6: {paper.gains_and_losses('llava', paper.GENERAL)}",
-        "04_main_table",
+        "does_cropping_help",
         (
             *gains(
                 EMBEDDED, details(EMBEDDED, *PAPER, groups=["large"]), no_loss(LOSS)
@@ -336,7 +336,7 @@ CLAIMS = (
         "LLaVA-1.5 gains more than InstructBLIP.",
         "Table 2, section 6: gain of llava minus instructblip's: "
         + paper.gains_apart("textvqa", "vstar", "docvqa"),
-        "04_main_table#fig-gain",
+        "does_cropping_help#fig-gain",
         tuple(more_than_instructblip()),
     ),
     Claim(
@@ -360,14 +360,14 @@ CLAIMS = (
         "pure-grad; with tiles or without, each method beats no cropping.",
         "Table 3, section 6: with tiles minus without, llava: "
         f"{paper.tiles('llava')}; instructblip: {paper.tiles('instructblip')}",
-        "05_ablations#fig-high-res",
+        "each_part#fig-high-res",
         (*tiles(EMBEDDED), *tiles(GPU)),
     ),
     Claim(
         "C13",
         "Cropping by the model's own signals beats external tools, which help too.",
         f"Table 4, appendix F: {paper.tools()}",
-        "04_main_table",
+        "does_cropping_help",
         cannot=f"{NO_TOOLS}, and were not trained on drawn scenes",
         cannot_gpu=f"{NO_COMMAND}{NO_TOOLS}",
     ),
@@ -377,7 +377,7 @@ CLAIMS = (
         "answer tokens.",
         "Table 4, section 6: rel-att, in answer tokens on a GPU: "
         + ", ".join(f"{m} {paper.answer_tokens(m, 'rel-att'):.1f}" for m in BOTH),
-        "06_cost",
+        "cost",
         (
             Reading(
                 "time that rel-att and its second answer add, in answer tokens",
@@ -423,7 +423,7 @@ CLAIMS = (
                 for row in TABLE_7.rows
             )
         ),
-        "04_main_table",
+        "does_cropping_help",
         cannot="SEAL is not part of this package",
         cannot_gpu=f"{NO_COMMAND}SEAL is not part of this package",
     ),
@@ -451,7 +451,7 @@ CLAIMS = (
         "C20",
         "α times the resolution costs α² times the tokens and α⁴ times the attention.",
         "section 5: arithmetic",
-        "06_cost",
+        "cost",
         true="arithmetic of a square picture, which no record could contradict",
     ),
     Claim(
@@ -466,7 +466,7 @@ CLAIMS = (
         "C22",
         "The three methods are strong on different questions.",
         "section 7: stated without numbers",
-        "03_methods",
+        "three_maps",
         tuple(
             Reading(
                 "best answer of the three methods minus the best method's",

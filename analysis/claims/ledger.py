@@ -218,7 +218,7 @@ def links(judged: Iterable[Verdict] = ()) -> Links:
     for run in (run for one in judged for run in one.runs):
         if (workflow.executed() / "runs" / f"{run}.ipynb").is_file():
             found[run] = f"runs/{run}.html"
-    return found | {"make bench": "06_cost.html"}
+    return found | {"make bench": "cost.html"}
 
 
 # What would make what is missing.

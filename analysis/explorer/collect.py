@@ -14,6 +14,7 @@ from vicrop import adapters, boxes, images, scoring
 from vicrop.adapters.adapter import Adapter
 from vicrop.adapters.decoder import Decoder
 from vicrop.attribution import GENERAL_QUESTION
+from vicrop.attribution.words import attention_of_words
 from vicrop.methods import PAPER
 from vicrop.prompts import Prompt
 from vicrop.run import datasets
@@ -205,7 +206,7 @@ def _methods(
 
 def _attention(view: View, question: Question) -> Iterator[tuple[str, np.ndarray]]:
     """Each layer's attention: by token; then by head, asked it and in general."""
-    (found,) = words.attention_of_words(view.vlm, [view.whole.ask(question.short)])
+    (found,) = attention_of_words(view.vlm, [view.whole.ask(question.short)])
     yield "words", found[0]
     for name, text in (("question", question.short), ("general", GENERAL_QUESTION)):
         yield name, by_head(view.vlm, view.whole.prompt(text))

@@ -292,7 +292,7 @@ def test_pages_and_the_runs_that_have_one_are_linked(write_run, tmp_path, monkey
     assert runs == {
         "tiny-llava__rel-att__plates": "runs/tiny-llava__rel-att__plates.html"
     }
-    assert found["04_main_table#fig-gain"] == "04_main_table.html#fig-gain"
+    assert found["does_cropping_help#fig-gain"] == "does_cropping_help.html#fig-gain"
     shown = figures.table(pd.DataFrame({"records": [", ".join(runs) + ", <b>"]}), found)
     assert '<a href="runs/tiny-llava__rel-att__plates.html">' in shown.to_html()
     assert "&lt;b&gt;" in shown.to_html()

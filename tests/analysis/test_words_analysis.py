@@ -11,6 +11,7 @@ import vicrop
 import workflow
 from analysis import crops, looking, words
 from vicrop.attribution import GENERAL_QUESTION
+from vicrop.attribution.words import attention_of_words, own_words
 from vicrop.run import datasets
 
 QUESTION = "what digit is on the red plate?"
@@ -44,7 +45,7 @@ def eager(vlm, view, question):
 
 def test_each_token_has_the_ratio_of_its_own_attention(vlm, data):
     samples = datasets.load(data)
-    tokens, _ = words.looks(vlm, data, samples, {"red", "blue"})
+    tokens = words.named(words.looks(vlm, data, samples)[0], {"red", "blue"})
     for sample, view in looking.views(vlm, data, samples):
         rows = eager(vlm, view, sample.question)
         mine = tokens[tokens["id"] == sample.id]
@@ -64,15 +65,14 @@ def test_the_tokens_are_the_prompts_words(vlm, view):
     prompt = view.whole.prompt(QUESTION)
     told = words.texts(vlm, prompt)
     assert told[1:9] == "what digit is on the red plate ?".split()
-    made = words.roles(told, words.own_words(vlm, prompt), {"red"})
-    assert [words.ROLES.index(one) for one in made] == [0, *[2] * 5, 1, 2, 2] + [
-        *[3] * 10,
-        4,
-    ]
+    made = words.roles(told, own_words(vlm, prompt))
+    assert [words.ROLES.index(one) for one in made] == [0, *[2] * 8, *[3] * 10, 4]
+    named = words.named(pd.DataFrame({"token": told, "role": made}), {"red"})
+    assert named.index[named["role"] == words.NAME].tolist() == [told.index("red")]
 
 
 def test_a_prompt_without_a_frame_is_all_the_questions():
-    made = words.roles(["what", "red"], slice(0, 2), {"red"})
+    made = words.roles(["what", "red"], slice(0, 2))
     assert made == [words.OTHER, words.END]
 
 
@@ -178,8 +178,8 @@ def test_variants_are_what_loops_make(key, picture):
     view = vlm.look(picture)
     texts = [QUESTION, GENERAL_QUESTION]
     prompts = [view.whole.prompt(text) for text in texts]
-    both = [words.attention_of_words(vlm, [one])[0][0] for one in prompts]
-    own = [words.own_words(vlm, one) for one in prompts]
+    both = [attention_of_words(vlm, [one])[0][0] for one in prompts]
+    own = [own_words(vlm, one) for one in prompts]
     wanted = slow_variants(*both, *own)
     made = words.variant_maps(view, QUESTION)
     assert list(made) == list(wanted)
@@ -211,7 +211,7 @@ def test_variants_read_no_question_but_the_data_sets_own(vlm, data, monkeypatch)
 
 
 def test_the_page_chooses_among_variants_on_validation_scenes():
-    page = json.loads((workflow.notebooks() / "02_where_they_look.ipynb").read_text())
+    page = json.loads((workflow.notebooks() / "where_they_look.ipynb").read_text())
     code = ["".join(c["source"]) for c in page["cells"] if c["cell_type"] == "code"]
     calls = [text for text in code if "words.variants(" in text]
     assert calls and all("words.variants(vlm, cards.VALIDATION" in c for c in calls)

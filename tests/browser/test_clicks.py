@@ -19,7 +19,7 @@ FIGURES = """
 
 @pytest.mark.parametrize("name", ANALYSES or ["-"])
 def test_a_figures_code_and_numbers_are_two_clicks_away(visitor, name):
-    visitor.open("book/intro.html")
+    visitor.open("book/executed/intro.html")
     page = visitor.page
     page.locator(f"a[href='{name.removeprefix('book/')}']:visible").first.click()
     page.wait_for_url(re.compile(re.escape(name)))
@@ -35,7 +35,7 @@ def test_a_figures_code_and_numbers_are_two_clicks_away(visitor, name):
 
 
 def test_a_claims_evidence_is_two_clicks_away(visitor):
-    visitor.open("book/intro.html")
+    visitor.open("book/executed/intro.html")
     page = visitor.page
     page.locator("a[href='executed/claims.html']:visible").first.click()
     page.wait_for_url(re.compile("claims.html"))

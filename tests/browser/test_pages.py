@@ -34,7 +34,7 @@ def test_page_opens_from_its_file_and_asks_for_nothing_else(visit):
 
 def test_requests_and_errors_are_seen(visitor):
     """What the other tests rely on: nothing gets out, and nothing goes unnoticed."""
-    visitor.open("book/intro.html")
+    visitor.open("book/executed/intro.html")
     visitor.page.evaluate("fetch('https://example.org/x').catch(() => null)")
     visitor.page.evaluate("setTimeout(() => { throw new Error('torn') })")
     visitor.page.wait_for_timeout(200)
@@ -64,7 +64,7 @@ def look(visit, axe):
 
 
 def test_axe_finds_what_is_amiss(visitor, axe):
-    visitor.open("book/intro.html")
+    visitor.open("book/executed/intro.html")
     visitor.page.evaluate("document.querySelector('main').append(new Image())")
     grey = "<p style='color: #999; background: #fff'>pale</p>"
     visitor.page.evaluate(
@@ -91,7 +91,7 @@ def overflow(visit):
 
 
 def test_what_is_too_wide_for_a_phone_is_seen(visitor):
-    visitor.open("book/intro.html")
+    visitor.open("book/executed/intro.html")
     visitor.page.set_viewport_size(PHONE)
     wide = "<div style='width: 700px'>wide</div>"
     visitor.page.evaluate(
@@ -102,12 +102,12 @@ def test_what_is_too_wide_for_a_phone_is_seen(visitor):
 
 def test_first_page_leads_to_the_book(visitor):
     visitor.open("index.html")
-    visitor.page.wait_for_url(re.compile("book/intro.html"))
+    visitor.page.wait_for_url(re.compile("book/executed/intro.html"))
     assert visitor.page.locator("h1").first.inner_text().startswith("Looking closer")
 
 
 def test_search_works_without_a_network(visitor):
-    visitor.open("book/intro.html")
+    visitor.open("book/executed/intro.html")
     visitor.page.keyboard.press("Control+k")
     visitor.page.keyboard.type("relative attention")
     visitor.page.keyboard.press("Enter")
@@ -123,7 +123,7 @@ def test_search_works_without_a_network(visitor):
 
 def test_every_table_and_figure_can_be_taken_along(visitor):
     """A link to a table's numbers, to a figure's picture, and to its numbers."""
-    visitor.open("book/executed/07_failures.html")
+    visitor.open("book/executed/why_it_fails.html")
     page = visitor.page
     tables = page.locator("table.dataframe").count()
     links = page.locator("a.take-along[download^='table-']")
@@ -140,7 +140,7 @@ def test_every_table_and_figure_can_be_taken_along(visitor):
 
 
 def test_chart_to_take_along_is_a_drawing(visitor):
-    visitor.open("book/executed/06_cost.html")
+    visitor.open("book/executed/cost.html")
     link = visitor.page.get_by_text("figure as SVG").first.get_attribute("href")
     visitor.page.goto(urljoin(visitor.page.url, link))
     assert visitor.page.locator("svg path").count() > 10

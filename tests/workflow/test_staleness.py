@@ -21,7 +21,7 @@ RUNS = [
     {"models": ["tiny-llava"], "datasets": {"plates": ["no-crop", "rel-att"]}},
     {"models": ["tiny-llava"], "datasets": {"plates-hd": ["no-crop"]}},
 ]
-PAGES = ["scores", "geometry", "06_cost", "model_card", "status"]
+PAGES = ["scores", "geometry", "cost", "model_card", "status"]
 LLAVA, HD = "tiny-llava__all__plates", "tiny-llava__all__plates-hd"
 pytestmark = pytest.mark.slow
 COPIED = "analysis benchmarks data_prep embedded notebooks vicrop workflow".split()
@@ -173,7 +173,7 @@ def test_code_of_the_template_is_for_all_runs(house):
 def test_other_files_are_for_the_pages_that_read_them(house):
     house.edit("benchmarks/measured.json", append("\n"))
     house.edit("vicrop/adapters/weights/tiny-llava/training.json", append("\n"))
-    assert house.stale()[0] == {"06_cost", "model_card", "status"}
+    assert house.stale()[0] == {"cost", "model_card", "status"}
 
 
 def test_records_are_for_their_run_and_all_pages(house):

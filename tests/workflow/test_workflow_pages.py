@@ -116,7 +116,7 @@ def test_a_runs_page_brings_its_records_and_others_bring_none(book, monkeypatch)
     assert (page.shown.parent / path).resolve() == folder / "records.jsonl"
     monkeypatch.setattr(pages, "LARGEST_DOWNLOAD", 2)
     assert "download" not in pages.opening(page)
-    assert "records" not in pages.opening(Page("04_main_table", "04_main_table", {}))
+    assert "records" not in pages.opening(Page("cost", "cost", {}))
 
 
 def test_a_runs_page_leads_to_its_models_and_its_methods_others():
