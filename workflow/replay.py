@@ -1,7 +1,6 @@
 """Samples of a run to show on its page: which, and with their maps."""
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -54,13 +53,14 @@ def replay(
     records, maps = {one.id: one for one in folder.records()}, folder.maps()
     known = {sample.id: sample for sample in datasets.load(config.dataset)}
     shown = []
-    for sample in (known[name] for name in ids):
-        file = datasets.image_path(config.dataset, sample)
-        answer = _recorded(config, records.get(sample.id), maps.get(sample.id))
+    for name in ids:
+        file = datasets.image_path(config.dataset, known[name])
+        answer = _recorded(config, records.get(name), maps.get(name))
         if answer is None:
             vlm = vlm or provenance.load(config)
-            answer = _again(config, vlm, file, sample)
-        shown.append((images.load(file), answer, sample))
+            view = vlm.look(file, config.fit, config.geometry)
+            answer = answer_sample(view, config, known[name])
+        shown.append((images.load(file), answer, known[name]))
     return shown
 
 
@@ -74,11 +74,6 @@ def _recorded(
     if record.box and of_map and not config.boxes_from and amap is None:
         return None
     return Answer(record.answer, record.plain, record.box, amap)
-
-
-def _again(config: RunConfig, vlm: "Adapter", file: Path, sample: Sample) -> Answer:
-    view = vlm.look(file, config.fit, config.geometry)
-    return answer_sample(view, config, sample)
 
 
 def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
