@@ -146,4 +146,4 @@ def show_crop(image: Image.Image, answer: Answer, words: str, ax: Axes) -> None:
         ax.set_axis_off()
     else:
         crop = image.crop(answer.box)
-        show_image(crop, ax).set_xlabel(text(f"{words} “{answer.text}”", 36))
+        show_image(crop, ax).set_xlabel(text(f"{words} “{answer.text}”", 26))

@@ -83,9 +83,9 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
         shown: a sample each: its picture, what was said of it, and itself.
     """
     rows = len(shown)
-    figure, grid = plt.subplots(
-        rows, 3, figsize=(8, 3 * rows), layout="constrained", squeeze=False
-    )
+    # Small and dense: its letters are to be read on a phone too.
+    how = {"figsize": (5.5, 2.2 * rows), "dpi": 140, "layout": "constrained"}
+    figure, grid = plt.subplots(rows, 3, **how, squeeze=False)
     for axes, one in zip(grid, shown, strict=True):
         _row(axes, *one)
     plots.finish(figure)
@@ -96,7 +96,7 @@ def _row(
     axes: Sequence[Axes], image: Image.Image, answer: Answer, sample: Sample
 ) -> None:
     """One of ``gallery``."""
-    plots.show_image(image, axes[0]).set_xlabel(plots.text(sample.question, 36))
+    plots.show_image(image, axes[0]).set_xlabel(plots.text(sample.question, 26))
     if answer.amap is None:
         plots.show_image(image, axes[1])
     else:
@@ -104,6 +104,6 @@ def _row(
         plots.name_seen(image, answer.amap, axes[1])
     label = f"label “{sample.labels[0]}”, " if sample.labels else ""
     said = f"{label}image alone “{answer.plain}”"
-    axes[1].set_xlabel(plots.text(said, 36))
+    axes[1].set_xlabel(plots.text(said, 26))
     plots.show_boxes(image, answer.box, sample.boxes, axes[1])
     plots.show_crop(image, answer, "with this crop", axes[2])
