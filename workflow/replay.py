@@ -84,8 +84,8 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
     """
     rows = len(shown)
     # Small and dense: its letters are to be read on a phone too.
-    how = {"figsize": (5.5, 2.2 * rows), "dpi": 140, "layout": "constrained"}
-    figure, grid = plt.subplots(rows, 3, **how, squeeze=False)
+    figure = plt.figure(figsize=(5.5, 2.2 * rows), dpi=140, layout="constrained")
+    grid = figure.subplots(rows, 3, squeeze=False)
     for axes, one in zip(grid, shown, strict=True):
         _row(axes, *one)
     plots.finish(figure)
