@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from PIL import Image
 
-from vicrop import boxes, geometry, images, run, scoring
+from vicrop import boxes, geometry, images, scoring
 from vicrop.run import datasets
 from vicrop.run.records import RunConfig, Sample
 from vicrop.run.results import size_group
@@ -111,8 +111,8 @@ def replays(
     for model in dict.fromkeys(model for model, _ in picked):
         ids = [name for other, name in picked if other == model]
         config = RunConfig(model=model, method=method, dataset=dataset)
-        again = replay(config, run.load(config), ids)
-        shown |= {f"{model}, {s.id}": (i, a, s) for i, a, s in again}
+        found = replay(config, ids)
+        shown |= {f"{model}, {s.id}": (i, a, s) for i, a, s in found}
     return shown
 
 
