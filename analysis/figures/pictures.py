@@ -107,7 +107,7 @@ def gallery(
     if shown:
         figure = replay.gallery(list(shown.values()))
         for label, ax in zip(shown, figure.axes[::3], strict=True):
-            ax.set_ylabel(plots.text(label, 36))
+            ax.set_ylabel(plots.text(label, 26))
         plots.finish(figure)
         return figure
     figure, ax = plt.subplots(figsize=(6, 0.6))
