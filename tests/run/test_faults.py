@@ -1,8 +1,8 @@
 """What may befall a run: nothing recorded is lost, and one clear line says what it was.
 
 Kills are in ``test_loop.py``, spoilt lines in ``test_folder.py``, batches without
-memory in ``test_batches.py``, killed kernels in ``test_execute.py``; `make soak` kills a
-sharded run a hundred times.
+memory in ``test_batches.py``, killed kernels in ``test_execute.py``; `make soak` kills
+a sharded run a hundred times.
 """
 
 import json
