@@ -98,7 +98,7 @@ soak: $(VENV)/ok  ## kill a sharded workflow a hundred times (some half an hour)
 fuzz: $(VENV)/ok  ## try the command line with thousands of inputs, drawn anew (some half an hour)
 	$(BIN)/python -m tests.fuzz
 
-train: $(VENV)/ok  ## train the five tiny models anew (hours)
+train: $(VENV)/ok  ## train the six tiny models anew (hours)
 	$(BIN)/python -m data_prep.plates
 	$(BIN)/python -m embedded.train
 
