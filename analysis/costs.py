@@ -15,15 +15,12 @@ from operator import truediv
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis import paper
-from vicrop import paths, plots
-from vicrop.methods import METHODS, PAPER
+from vicrop import paths
+from vicrop.methods import PAPER
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
 
@@ -294,59 +291,6 @@ def over_plain(measured: Measured, dataset: str = "plates") -> pd.DataFrame:
     """Costs of each method over a plain answer's: a row a model and method."""
     frame = methods(measured, dataset).set_index(["model", "method"])[[*BESIDE]]
     return frame / frame.xs("no-crop", level="method").reindex(frame.index, level=0)
-
-
-def front(frame: pd.DataFrame, cost: str) -> pd.Series:
-    """Which rows are on the Pareto front: none is as cheap and more often right."""
-    scores = [found.value for found in frame.accuracy]
-    order = np.lexsort((-np.array(scores), frame[cost].to_numpy()))
-    best, on = -np.inf, np.zeros(len(frame), bool)
-    for place in order:
-        on[place] = scores[place] > best
-        best = max(best, scores[place])
-    return pd.Series(on, frame.index)
-
-
-def draw_front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
-    """Methods as marks with intervals, those on the Pareto front joined."""
-    on = front(frame, cost)
-    best = frame[on].sort_values(cost)
-    heights = [100 * found.value for found in best.accuracy]
-    ax.step(best[cost], heights, where="post", color=plots.GREY, lw=1, zorder=0)
-    for leads, (_, row) in zip(on, frame.iterrows(), strict=True):
-        number = METHODS.index(row.method)  # the same mark on every panel
-        found = row.accuracy.times(100)
-        # Wilson's interval of a mean of 0 or 1 ends there, less what floats lose.
-        ends = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]]
-        ax.errorbar(
-            row[cost],
-            found.value,
-            ends,
-            fmt="osD^v<>Xp*P1"[number % 12],
-            color=plt.get_cmap("tab10")(number % 10),
-            mec="black" if leads else "none",
-            capsize=2,
-            lw=1,
-            label=plots.text(row.method),
-        )
-    ax.set_xlim(0, 1.08 * float(np.max(frame[cost])))
-    return ax
-
-
-def legend(figure: Figure, ylabel: str) -> Figure:
-    """One for all panels: the panel with most methods has all."""
-    most = max(figure.axes, key=lambda ax: len(ax.containers))
-    figure.axes[0].set_ylabel(ylabel)
-    handles, names = most.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=6,
-        frameon=False,
-        fontsize="small",
-    )
-    return figure
 
 
 def in_answer_tokens(measured: Measured, models: Mapping[str, str]) -> pd.DataFrame:

@@ -222,13 +222,6 @@ def _held(runs: Runs, keys: Sequence[str]) -> pd.DataFrame:
     return found.dropna() >= looking.COVERED
 
 
-def split(runs: Runs, keys: Sequence[str] = PAPER) -> Estimate:
-    """Share of objects that lie in the crop of some of the methods, but not of all."""
-    held = _held(runs, keys)
-    pictures = runs[keys[0]]["image"][held.index]
-    return stats.accuracy(held.any(axis=1) & ~held.all(axis=1), pictures)
-
-
 def held_by(runs: Runs, keys: Sequence[str] = PAPER) -> dict[str, Estimate]:
     """Share of objects that lie in the crop of each method, of any, and of all."""
     held = _held(runs, keys)

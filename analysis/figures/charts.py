@@ -178,7 +178,10 @@ def compared(
     rows = list(dict.fromkeys(name for _, found in made for name in found))
     models = list(dict.fromkeys(model for model, _ in made))
     draw = partial(_marks, rows, models, hollow, null)
-    size = (1.3 + 1.8 * len(groups), 1.2 + 0.13 * len(rows) * (1 + len(models)))
+    size = (
+        1.3 + max(2.6, 1.8 * len(groups)),
+        1.2 + 0.11 * len(rows) * (1 + len(models)),
+    )
     figure = panels(groups, draw, size, Axes.set_xlabel, sharey=True)
     figure.axes[0].set_yticks(
         range(len(rows)), [plots.text(row, 22, 3) for row in rows]
@@ -200,7 +203,7 @@ def _marks(
     """One panel of ``compared``."""
     for number, model in enumerate(models):
         color, mark = (BLUE, ORANGE, TRUTH, GREY)[number % 4], "osD^"[number % 4]
-        shift = 0.18 * (number - (len(models) - 1) / 2)
+        shift = 0.19 * (number - (len(models) - 1) / 2)
         face = "white" if model in hollow else color
         found = series.get(model, {})
         y = [rows.index(name) + shift for name in found]
