@@ -396,8 +396,7 @@ def stacks(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
         ax.set_xlabel(xlabel)
     names = figure.axes[0].get_legend_handles_labels()
     columns = min(3, 1 + len(groups))
-    where = "outside lower center"
-    figure.legend(*names, loc=where, ncols=columns, frameon=False)
+    figure.legend(*names, loc="outside lower center", ncols=columns, frameon=False)
     finish(figure)
     return figure
 
