@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import astuple, dataclass, field
 from operator import add, sub
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from torch import Tensor
-from transformers import DynamicCache
+
+if TYPE_CHECKING:  # who reads finished runs needs no torch
+    from torch import Tensor
+    from transformers import DynamicCache
 
 T = TypeVar("T")
 
