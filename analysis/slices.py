@@ -9,10 +9,8 @@ from PIL import Image
 
 from vicrop import boxes, geometry, images, scoring
 from vicrop.run import datasets
-from vicrop.run.records import RunConfig, Sample
 from vicrop.run.results import size_group
-from vicrop.types import Answer, check_question
-from workflow.replay import replay
+from vicrop.types import check_question
 
 if TYPE_CHECKING:
     from vicrop.adapters.adapter import Adapter
@@ -95,25 +93,6 @@ def by_kind(frame: pd.DataFrame, dataset: str) -> dict[str, pd.DataFrame]:
     """A table split by the kind of question that the data set gives."""
     kinds = {s.id: s.meta.get("kind", "") for s in datasets.load(dataset)}
     return {str(kind): rows for kind, rows in frame.groupby(frame.index.map(kinds))}
-
-
-def replays(
-    picked: Sequence[tuple[str, str]], method: str, dataset: str
-) -> dict[str, tuple[Image.Image, Answer, Sample]]:
-    """``replay`` of samples of several models, each by "model, sample".
-
-    Args:
-        picked: models and ids.
-        method: key.
-        dataset: key.
-    """
-    shown: dict[str, tuple[Image.Image, Answer, Sample]] = {}
-    for model in dict.fromkeys(model for model, _ in picked):
-        ids = [name for other, name in picked if other == model]
-        config = RunConfig(model=model, method=method, dataset=dataset)
-        found = replay(config, ids)
-        shown |= {f"{model}, {s.id}": (i, a, s) for i, a, s in found}
-    return shown
 
 
 def example(

@@ -344,7 +344,7 @@ CLAIMS = (
         "Which layer is read matters little: the mean over all layers does too.",
         "Table 3, section 6: mean of all layers minus the selected layer: "
         + paper.averaged(),
-        "open_questions#fig-layers",
+        "each_part#fig-layers",
         (
             Reading(
                 "accuracy, crop of the mean of all layers minus the map's layer",
@@ -466,7 +466,7 @@ CLAIMS = (
         "C22",
         "The three methods are strong on different questions.",
         "section 7: stated without numbers",
-        "three_maps",
+        "each_part",
         tuple(
             Reading(
                 "best answer of the three methods minus the best method's",
