@@ -20,7 +20,9 @@ from analysis.figures.charts import (
     stacks,
     trade,
 )
+from analysis.figures.hero import hero
 from analysis.figures.pictures import embedded, fits, gallery, grid
+from analysis.figures.stacked import stacked
 from analysis.figures.tables import numbers, table
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "gallery",
     "grid",
     "heat",
+    "hero",
     "histogram",
     "in_percent",
     "ladders",
@@ -45,6 +48,7 @@ __all__ = [
     "panels",
     "shares",
     "size_histograms",
+    "stacked",
     "stacks",
     "table",
     "trade",
