@@ -19,10 +19,8 @@ def band() -> str:
         return f"REAL · runs of {', '.join(real)}{beside}"
     if not toys:
         return "TOY · no runs yet"
-    sizes_told = "–".join(dict.fromkeys(f"{end:.1f}" for end in (min(toys), max(toys))))
-    return (
-        f"TOY · models of {sizes_told} million parameters, drawn scenes · no 7B run yet"
-    )
+    ends = "–".join(dict.fromkeys(f"{one:.1f}" for one in (min(toys), max(toys))))
+    return f"TOY · models of {ends} million parameters, drawn scenes · no 7B run yet"
 
 
 def built() -> str:

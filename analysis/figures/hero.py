@@ -39,7 +39,7 @@ def _button(one: Example, number: int) -> str:
 def _shown(one: Example, number: int) -> str:
     steps = (
         (ringed(one), "the picture, what is asked about ringed", _alone(one)),
-        (heated(one), "where the model looked, bright", "where it looked meanwhile"),
+        (heated(one), "where the model looked, bright", "where it looked"),
         (one.image.crop(one.box), "the crop from where it looked", _beside(one)),
     )
     panels = "".join(
@@ -51,13 +51,13 @@ def _shown(one: Example, number: int) -> str:
 
 
 def _alone(one: Example) -> str:
-    return f"from the picture alone it says {_verdict(one.plain, False)}"
+    return f"picture alone: {_verdict(one.plain, False)}"
 
 
 def _beside(one: Example) -> str:
     said = _verdict(one.answer, one.right)
     told = "" if one.right else f" (right: {html.escape(one.label)})"
-    return f"with this crop beside it: {said}{told}"
+    return f"with this crop: {said}{told}"
 
 
 def _verdict(said: str, right: bool) -> str:

@@ -10,7 +10,7 @@ from analysis.figures.charts import text
 from vicrop.plots import BLUE, finish
 from vicrop.run.stats import Estimate
 
-WIDTH = 4.5
+WIDTH = 4.4
 """Inches: letters of 10 points are larger than 9 pixels where 360 pixels are there."""
 
 

@@ -1,6 +1,7 @@
 """Gives every page the line that says which edition of the book it is of."""
 
 import sys
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,13 @@ sys.path.insert(0, str(ROOT))  # not another tree's package that is installed
 
 
 def told(app: Any, config: Any) -> None:
-    """Both lines, for the template."""
+    """Both lines, for the template, and below every page."""
     from workflow import edition
 
-    config.html_context |= {"band": edition.band(), "built": edition.built()}
+    band, built = edition.band(), edition.built()
+    config.html_context |= {"band": band, "built": built}
+    whole = " · ".join(filter(None, (band, built)))
+    config.html_theme_options |= {"extra_footer": f"<p>{escape(whole)}</p>"}
 
 
 def setup(app: Any) -> dict[str, bool]:
