@@ -62,14 +62,20 @@ def origin() -> str:
     """Where this tree was cloned from, if from GitHub, without anybody's password."""
     if not (paths.ROOT / ".git").exists():  # git would take a folder above for ours
         return ""
-    command = ["git", "-C", str(paths.ROOT), "config", "--get", "remote.origin.url"]
+    told = git("config", "--get", "remote.origin.url")
+    ways = rf"(?:(?:https|ssh)://(?:[^@/]*@)?{GITHUB}/|git@{GITHUB}:)"
+    found = re.fullmatch(rf"{ways}([\w.-]+/[\w.-]+?)(?:\.git)?/?", told)
+    return f"https://{GITHUB}/{found[1]}" if found else ""
+
+
+def git(*words: str) -> str:
+    """What git says of this tree; empty where it is not installed, or says no."""
+    command = ["git", "-C", str(paths.ROOT), *words]
     try:
         told = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:  # no git
         return ""
-    ways = rf"(?:(?:https|ssh)://(?:[^@/]*@)?{GITHUB}/|git@{GITHUB}:)"
-    found = re.fullmatch(rf"{ways}([\w.-]+/[\w.-]+?)(?:\.git)?/?", told.stdout.strip())
-    return f"https://{GITHUB}/{found[1]}" if found else ""
+    return told.stdout.strip()
 
 
 def path_of(source: str) -> str:
