@@ -140,7 +140,9 @@ class Standing:
         for word in counted(self.primary):
             those = [one for one in self.primary if one.word == word]
             many = len(those) == len(self.primary) > 1
-            names = f"all {len(those)} models" if many else _and(one.model for one in those)
+            names = (
+                f"all {len(those)} models" if many else _and(one.model for one in those)
+            )
             parts.append(f"{SAID[word]} in {names}{_too_few(those)}")
         return "; ".join(parts)
 

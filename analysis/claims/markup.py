@@ -134,7 +134,7 @@ def _read(evidence: Evidence, one: Standing) -> str:
         lines.append(f"<b>Core</b>, {escape(one.claim.core)}.")
     others = ledger.counted(v for v in one.mine if not v.reading.why)
     if others:
-        said = ", ".join(f"{count} {word}" for word, count in others.items())
+        said = ", ".join(f"{n} {ledger.SAID[word]}" for word, n in others.items())
         link = '<a href="readings.html#every-reading">every reading</a>'
         lines.append(f"<b>Other readings</b>: {said} ({link}).")
     lines += [f"<b>Command</b>: <code>{escape(c)}</code>" for c in _made(evidence, one)]
@@ -155,7 +155,9 @@ def _numbers(judged: Iterable[Verdict]) -> str:
         f"</td><td>{one.found.n}</td><td>{ledger.SAID[one.word]}</td></tr>"
         for one in judged
     )
-    heads = "".join(f"<th>{h}</th>" for h in ("model", "measured, 95 %", "n", "so"))
+    heads = "".join(
+        f"<th>{h}</th>" for h in ("model", "measured, 95 %", "n", "verdict")
+    )
     return f"<table><tr>{heads}</tr>{rows}</table>" if rows else ""
 
 

@@ -1,6 +1,6 @@
 """What the paper leaves open, where it is measured, and measures that answer some."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ QUESTIONS = (
     (
         "Is it fair to compare attention on right and wrong answers, whose objects "
         "differ in size?",
-        "where_they_look",
+        "C6",
     ),
     (
         "Does the attention ratio hold with the largest cell instead of the sum, with "
@@ -50,13 +50,20 @@ HERE = "below"
 """Where a question without a claim or page is answered."""
 
 
-def answered(stand: Sequence[ledger.Standing]) -> pd.DataFrame:
-    """All questions, what the records say of each in a line, and where more stands."""
+def answered(
+    stand: Sequence[ledger.Standing], lines: Mapping[int, str]
+) -> pd.DataFrame:
+    """All questions, what the records say of each in a line, and where more stands.
+
+    Args:
+        stand: of all claims.
+        lines: what is said of those that no claim asks, by number.
+    """
     of = {one.claim.key: one for one in stand}
     rows = []
     for number, (asked, where) in enumerate(QUESTIONS, 1):
         one = of.get(where)
-        said = f"{where}, {one.word}: {one.why}" if one else "measured"
+        said = f"{where}, {one.word}: {one.why}" if one else lines[number]
         page = one.claim.page if one else where or HERE
         rows.append((number, asked, said, page.partition("#")[0]))
     return pd.DataFrame(rows, columns=["question", "asks", "answer", "where"])
@@ -82,6 +89,13 @@ def told(
             rows.append((model, name, one.n, said, effect))
     columns = ["model", "compared", "n", f"{unit}, 95 %", "effect"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def sides(found: Iterable[Estimate], null: float = 0) -> str:
+    """On which side of ``null`` some estimates lie beyond their intervals, counted."""
+    said = [estimates.verdict(one, null) for one in found]
+    above, below = said.count("positive"), said.count("negative")
+    return f"of {len(said)} comparisons {above} above {null:g}, {below} below"
 
 
 def scores(probe: pd.DataFrame) -> dict[str, Estimate]:
