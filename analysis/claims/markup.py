@@ -16,6 +16,7 @@ CLASSES = dict(zip(STANDINGS, "shown partly not opposite none".split(), strict=T
 """Its name in ``ledger.css``."""
 SAID = {EMBEDDED: "toy models, drawn scenes", GPU: "real models, photographs"}
 """What a size is."""
+CHECKED = ' checked=""'
 HEADS = ("verdict", "the claim", "the paper's number", "measured", "page")
 
 
@@ -63,10 +64,11 @@ def board(evidence: Evidence, judged: Sequence[Verdict]) -> HTML:
 
 def _choice(name: str, legend: str, options: dict[str, str]) -> str:
     """Radio buttons, the first one chosen; the style sheet acts on them."""
+    first = next(iter(options))
     made = (
         f'<label><input type="radio" name="ledger-{name}" value="{value}"'
-        f"{'' if number else ' checked'}> {escape(said)}</label>"
-        for number, (value, said) in enumerate(options.items())
+        f"{CHECKED * (value == first)}/> {escape(said)}</label>"
+        for value, said in options.items()
     )
     return f"<fieldset><legend>{legend}</legend>{''.join(made)}</fieldset>"
 
