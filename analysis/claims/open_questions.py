@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis import FEWEST, costs, estimates, looking
+from analysis import FEWEST, estimates, looking
 from analysis.claims import ledger
-from vicrop.methods import HIGH, PAPER
 from vicrop.run import stats
 from vicrop.run.scores import rescored
 from vicrop.run.stats import Estimate
@@ -112,9 +111,6 @@ def medians(probe: pd.DataFrame) -> dict[str, Estimate]:
     return {str(name): looking.median(rows) for name, rows in groups}
 
 
-# Scorers, and costs.
-
-
 def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
     """A run's gain by two rules: equality, and whether the label is in the answer.
 
@@ -135,27 +131,3 @@ def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
         name: stats.bootstrap(one, images=kept["image"]).times(100)
         for name, one in found.items()
     }
-
-
-def dearer(bench: costs.Measured, models: Sequence[str], dataset: str) -> pd.DataFrame:
-    """What a method costs with tiles over without, in time and in operations."""
-    frame = costs.methods(bench, dataset).set_index(["model", "method"])
-    rows = []
-    for model in models:
-        for name in PAPER:
-            keys = [(model, name + HIGH), (model, name)]
-            if not set(keys) <= set(frame.index):
-                continue
-            flops = frame["flops"][keys[0]] / frame["flops"][keys[1]]
-            taken = [np.asarray(frame["seconds"][key], float) for key in keys]
-            named = (model, f"{name}{HIGH} over {name}", f"{flops:.2f}")
-            rows.append((*named, times(*taken).format(2), len(taken[0])))
-    columns = ["model", "compared", "FLOPs, ×", "CPU time, ×, 95 %", "questions timed"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def times(over: np.ndarray, under: np.ndarray) -> Estimate:
-    """Ratio of two medians, bootstrapped over what was timed in each."""
-    rng = np.random.default_rng(0)
-    high, low = (stats.resampled(one, np.median, rng) for one in (over, under))
-    return stats.interval(np.median(over) / np.median(under), high / low, len(over))
