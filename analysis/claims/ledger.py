@@ -136,15 +136,22 @@ class Standing:
         """Which models say what, or why none does, in words."""
         if self.never or not self.primary:
             return self.never or "no records yet"
-        parts = []
-        for word in counted(self.primary):
-            those = [one for one in self.primary if one.word == word]
-            many = len(those) == len(self.primary) > 1
-            names = (
-                f"all {len(those)} models" if many else _and(one.model for one in those)
-            )
-            parts.append(f"{SAID[word]} in {names}{_too_few(those)}")
+        parts = [
+            _said([one for one in self.primary if one.word == word], len(self.primary))
+            for word in counted(self.primary)
+        ]
+        lost = self.word in (NOT_SHOWN, OTHER_WAY)
+        if lost and SEEN not in counted(self.mine):
+            parts.append("no other reading supports it either")
         return "; ".join(parts)
+
+
+def _said(those: Sequence[Verdict], count: int) -> str:
+    """What some of ``count`` models say alike, and which."""
+    word, names = those[0].word, _and(one.model for one in those)
+    if len(those) == count > 1:
+        names = f"{'all' if word in (SEEN, OPPOSITE) else 'any of'} {count} models"
+    return f"{SAID[word]} in {names}{_too_few(those)}"
 
 
 def _and(names: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ CLASSES = dict(zip(STANDINGS, "shown partly not opposite none".split(), strict=T
 """Its name in ``ledger.css``."""
 SAID = {EMBEDDED: "toy models, drawn scenes", GPU: "real models, photographs"}
 """What a size is."""
+CHECKED = ' checked=""'
 HEADS = ("verdict", "the claim", "the paper's number", "measured", "page")
 
 
@@ -63,10 +64,11 @@ def board(evidence: Evidence, judged: Sequence[Verdict]) -> HTML:
 
 def _choice(name: str, legend: str, options: dict[str, str]) -> str:
     """Radio buttons, the first one chosen; the style sheet acts on them."""
+    first = next(iter(options))
     made = (
         f'<label><input type="radio" name="ledger-{name}" value="{value}"'
-        f"{'' if number else ' checked'}> {escape(said)}</label>"
-        for number, (value, said) in enumerate(options.items())
+        f"{CHECKED * (value == first)}/> {escape(said)}</label>"
+        for value, said in options.items()
     )
     return f"<fieldset><legend>{legend}</legend>{''.join(made)}</fieldset>"
 
@@ -134,7 +136,7 @@ def _read(evidence: Evidence, one: Standing) -> str:
         lines.append(f"<b>Core</b>, {escape(one.claim.core)}.")
     others = ledger.counted(v for v in one.mine if not v.reading.why)
     if others:
-        said = ", ".join(f"{count} {word}" for word, count in others.items())
+        said = ", ".join(f"{n} {ledger.SAID[word]}" for word, n in others.items())
         link = '<a href="readings.html#every-reading">every reading</a>'
         lines.append(f"<b>Other readings</b>: {said} ({link}).")
     lines += [f"<b>Command</b>: <code>{escape(c)}</code>" for c in _made(evidence, one)]
@@ -155,7 +157,9 @@ def _numbers(judged: Iterable[Verdict]) -> str:
         f"</td><td>{one.found.n}</td><td>{ledger.SAID[one.word]}</td></tr>"
         for one in judged
     )
-    heads = "".join(f"<th>{h}</th>" for h in ("model", "measured, 95 %", "n", "so"))
+    heads = "".join(
+        f"<th>{h}</th>" for h in ("model", "measured, 95 %", "n", "verdict")
+    )
     return f"<table><tr>{heads}</tr>{rows}</table>" if rows else ""
 
 

@@ -1,13 +1,12 @@
 """What the paper leaves open, where it is measured, and measures that answer some."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis import FEWEST, costs, estimates, looking
+from analysis import FEWEST, estimates, looking
 from analysis.claims import ledger
-from vicrop.methods import HIGH, PAPER
 from vicrop.run import stats
 from vicrop.run.scores import rescored
 from vicrop.run.stats import Estimate
@@ -26,7 +25,7 @@ QUESTIONS = (
     (
         "Is it fair to compare attention on right and wrong answers, whose objects "
         "differ in size?",
-        "where_they_look",
+        "C6",
     ),
     (
         "Does the attention ratio hold with the largest cell instead of the sum, with "
@@ -50,13 +49,20 @@ HERE = "below"
 """Where a question without a claim or page is answered."""
 
 
-def answered(stand: Sequence[ledger.Standing]) -> pd.DataFrame:
-    """All questions, what the records say of each in a line, and where more stands."""
+def answered(
+    stand: Sequence[ledger.Standing], lines: Mapping[int, str]
+) -> pd.DataFrame:
+    """All questions, what the records say of each in a line, and where more stands.
+
+    Args:
+        stand: of all claims.
+        lines: what is said of those that no claim asks, by number.
+    """
     of = {one.claim.key: one for one in stand}
     rows = []
     for number, (asked, where) in enumerate(QUESTIONS, 1):
         one = of.get(where)
-        said = f"{where}, {one.word}: {one.why}" if one else "measured"
+        said = f"{where}, {one.word}: {one.why}" if one else lines[number]
         page = one.claim.page if one else where or HERE
         rows.append((number, asked, said, page.partition("#")[0]))
     return pd.DataFrame(rows, columns=["question", "asks", "answer", "where"])
@@ -84,6 +90,13 @@ def told(
     return pd.DataFrame(rows, columns=columns)
 
 
+def sides(found: Iterable[Estimate], null: float = 0) -> str:
+    """On which side of ``null`` some estimates lie beyond their intervals, counted."""
+    said = [estimates.verdict(one, null) for one in found]
+    above, below = said.count("positive"), said.count("negative")
+    return f"of {len(said)} comparisons {above} above {null:g}, {below} below"
+
+
 def scores(probe: pd.DataFrame) -> dict[str, Estimate]:
     """Mean of a probe's scores by name, percent."""
     return {
@@ -96,9 +109,6 @@ def medians(probe: pd.DataFrame) -> dict[str, Estimate]:
     """Median attention ratio of each way to define it."""
     groups = probe.groupby("name", sort=False)
     return {str(name): looking.median(rows) for name, rows in groups}
-
-
-# Scorers, and costs.
 
 
 def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
@@ -121,27 +131,3 @@ def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
         name: stats.bootstrap(one, images=kept["image"]).times(100)
         for name, one in found.items()
     }
-
-
-def dearer(bench: costs.Measured, models: Sequence[str], dataset: str) -> pd.DataFrame:
-    """What a method costs with tiles over without, in time and in operations."""
-    frame = costs.methods(bench, dataset).set_index(["model", "method"])
-    rows = []
-    for model in models:
-        for name in PAPER:
-            keys = [(model, name + HIGH), (model, name)]
-            if not set(keys) <= set(frame.index):
-                continue
-            flops = frame["flops"][keys[0]] / frame["flops"][keys[1]]
-            taken = [np.asarray(frame["seconds"][key], float) for key in keys]
-            named = (model, f"{name}{HIGH} over {name}", f"{flops:.2f}")
-            rows.append((*named, times(*taken).format(2), len(taken[0])))
-    columns = ["model", "compared", "FLOPs, ×", "CPU time, ×, 95 %", "questions timed"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def times(over: np.ndarray, under: np.ndarray) -> Estimate:
-    """Ratio of two medians, bootstrapped over what was timed in each."""
-    rng = np.random.default_rng(0)
-    high, low = (stats.resampled(one, np.median, rng) for one in (over, under))
-    return stats.interval(np.median(over) / np.median(under), high / low, len(over))
