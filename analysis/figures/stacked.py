@@ -10,8 +10,8 @@ from analysis.figures.charts import text
 from vicrop.plots import BLUE, finish
 from vicrop.run.stats import Estimate
 
-WIDTH = 4.4
-"""Inches: letters of 10 points are larger than 9 pixels where 360 pixels are there."""
+WIDTH = 4.2
+"""Inches: letters of 10 points are larger than 9 pixels where 340 pixels are there."""
 
 
 def stacked(
