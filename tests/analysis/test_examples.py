@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import examples, figures
+from analysis import figures
+from analysis.figures import examples
 from vicrop import boxes
 from vicrop.run import datasets
 
