@@ -355,3 +355,16 @@ def test_panels_of_pairs_say_what_their_axis_is():
     assert first.get_xlabel() == "layer of the language model, from 0"
     assert second.get_xlabel() == "l = m + 3k (m: language, k: connector)"
     plots.plt.close(figure)
+
+
+def test_stacked_groups_stand_below_each_other_and_some_are_hollow():
+    one = Estimate(3.0, 1.0, 5.0, 9)
+    groups = {"first": {"a": one, "b": one}, "second": {"a": one}}
+    figure = figures.stacked(groups, "points", {"a": "#ff0000"}, ["second"])
+    (ax,) = figure.axes
+    told = [label.get_text() for label in ax.get_yticklabels()]
+    assert told == ["first", "a", "b", "second", "a"]
+    faces = [
+        line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"
+    ]
+    assert faces == ["#ff0000", "#0072b2", "white"]
