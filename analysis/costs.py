@@ -9,21 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import product
 from operator import truediv
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from analysis import Models, figures, paper
-from vicrop import paths, plots
-from vicrop.methods import METHODS, PAPER
+from analysis import paper
+from vicrop import paths
+from vicrop.methods import PAPER
 from vicrop.run import stats
 from vicrop.run.stats import Estimate
 
@@ -200,22 +197,6 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     return rounded(text, 1)
 
 
-def pair(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Ratios of each case and map as dots with intervals, a panel a ratio.
-
-    Args:
-        frame: of ``seconds``.
-        names: of the ratios, columns.
-    """
-    labels = frame["model"] + ", " + frame["map"]
-    groups = {name: dict(zip(labels, frame[name], strict=True)) for name in names}
-    draw = partial(figures.forest, xlabel="", null=1)
-    figure = figures.panels(groups, draw, (11, 3.4), Axes.set_xlabel)
-    for ax in figure.axes[1:]:
-        ax.set_yticklabels([])
-    return figure
-
-
 # Memory, and the rest of the machinery.
 
 
@@ -275,7 +256,7 @@ def others(measured: Measured) -> pd.DataFrame:
         **{f"box search, {cells}×{cells} cells": one for cells, one in box.items()},
         **{f"rel-att-high, {tiles} tiles": one for tiles, one in tiles.items()},
         **{f"all runs of {model}": one for model, one in runs.items()},
-        "all runs of all embedded models": whole_matrix(measured),
+        "all runs of all toy models": whole_matrix(measured),
     }
     return pd.DataFrame(
         {"what": name, "plain / ours": one.format(), "n": one.n}
@@ -283,18 +264,7 @@ def others(measured: Measured) -> pd.DataFrame:
     )
 
 
-# Accuracy for the price; and the paper's Table 4.
-
-COSTS = {
-    "flops": "GFLOP a question",
-    "passes": "calls of the language model",
-    "visual_tokens": "visual tokens",
-    "ms": "CPU time, ms",
-    "mib": "peak memory beside the weights, MiB",
-}
-"""What a method costs, with its unit."""
-DIGITS = {"flops": 3, "visual_tokens": 0}
-"""Of costs in a table, where not one."""
+# What each method costs; and the paper's Table 4.
 
 
 def methods(measured: Measured, dataset: str = "plates") -> pd.DataFrame:
@@ -308,124 +278,19 @@ def methods(measured: Measured, dataset: str = "plates") -> pd.DataFrame:
     )
 
 
-def with_accuracy(
-    measured: Measured,
-    runs: Models,
-    dataset: str = "plates",
-) -> pd.DataFrame:
-    """Costs beside accuracy, an ``Estimate``; methods that have both.
-
-    Args:
-        measured: by the benchmark.
-        runs: records by model and method (see ``tables.by_model``).
-        dataset: that the costs were measured on.
-    """
-    rows = []
-    for row in methods(measured, dataset).to_dict("records"):
-        records = runs.get(row["model"], {}).get(row["method"])
-        if records is not None:
-            kept = records.dropna(subset=["score"])
-            found = stats.accuracy(kept.score, kept.image)
-            rows.append({**row, "accuracy": found})
-    return pd.DataFrame(rows)
+BESIDE = {
+    "flops": "operations",
+    "ms": "CPU time",
+    "passes": "calls of the language model",
+    "mib": "peak memory beside the weights",
+}
+"""What a method costs."""
 
 
-def front(frame: pd.DataFrame, cost: str) -> pd.Series:
-    """Which rows are on the Pareto front: none is as cheap and more often right."""
-    scores = [found.value for found in frame.accuracy]
-    order = np.lexsort((-np.array(scores), frame[cost].to_numpy()))
-    best, on = -np.inf, np.zeros(len(frame), bool)
-    for place in order:
-        on[place] = scores[place] > best
-        best = max(best, scores[place])
-    return pd.Series(on, frame.index)
-
-
-def priced(frame: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy and all costs of each model's methods, the Pareto front in FLOPs marked.
-
-    Args:
-        frame: of ``with_accuracy``.
-    """
-    grouped = frame.groupby("model", sort=False)
-    on = pd.concat(front(rows, "flops") for _, rows in grouped)
-    text = frame[["model", "method"]].assign(
-        **{"accuracy, %": [one.format(1, scale=100) for one in frame.accuracy]},
-        n=[one.n for one in frame.accuracy],
-        **{
-            said: rounded(frame[[name]], DIGITS.get(name, 1))[name]
-            for name, said in COSTS.items()
-        },
-        **{"questions timed": frame.questions},
-    )
-    return text.assign(front=["yes" if on[place] else "" for place in frame.index])
-
-
-def fronts(frame: pd.DataFrame, cost: str) -> Figure:
-    """Accuracy against a cost, a panel a model; the Pareto front as a line.
-
-    Args:
-        frame: of ``with_accuracy``.
-        cost: key of ``COSTS``.
-    """
-    groups = {str(model): rows for model, rows in frame.groupby("model", sort=False)}
-    figure = figures.panels(
-        groups,
-        lambda rows, ax: draw_front(rows, cost, ax).set_xlabel(COSTS[cost]),
-        (11, 3.6),
-        sharey=True,
-    )
-    return legend(figure)
-
-
-def prices(frame: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Accuracy of one model's methods against several costs, a panel a cost."""
-    draw = partial(draw_front, frame)
-    groups = {COSTS[cost]: cost for cost in names}
-    size = (11, 3.4)
-    return legend(figures.panels(groups, draw, size, Axes.set_xlabel, sharey=True))
-
-
-def draw_front(frame: pd.DataFrame, cost: str, ax: Axes) -> Axes:
-    """Methods as marks with intervals, those on the Pareto front joined."""
-    on = front(frame, cost)
-    best = frame[on].sort_values(cost)
-    heights = [100 * found.value for found in best.accuracy]
-    ax.step(best[cost], heights, where="post", color=plots.GREY, lw=1, zorder=0)
-    for leads, (_, row) in zip(on, frame.iterrows(), strict=True):
-        number = METHODS.index(row.method)  # the same mark on every panel
-        found = row.accuracy.times(100)
-        # Wilson's interval of a mean of 0 or 1 ends there, less what floats lose.
-        ends = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]]
-        ax.errorbar(
-            row[cost],
-            found.value,
-            ends,
-            fmt="osD^v<>Xp*P1"[number % 12],
-            color=plt.get_cmap("tab10")(number % 10),
-            mec="black" if leads else "none",
-            capsize=2,
-            lw=1,
-            label=plots.text(row.method),
-        )
-    ax.set_xlim(0, 1.08 * float(np.max(frame[cost])))
-    return ax
-
-
-def legend(figure: Figure, ylabel: str = "accuracy, %") -> Figure:
-    """One for all panels: the panel with most methods has all."""
-    most = max(figure.axes, key=lambda ax: len(ax.containers))
-    figure.axes[0].set_ylabel(ylabel)
-    handles, names = most.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        names,
-        loc="outside lower center",
-        ncols=6,
-        frameon=False,
-        fontsize="small",
-    )
-    return figure
+def over_plain(measured: Measured, dataset: str = "plates") -> pd.DataFrame:
+    """Costs of each method over a plain answer's: a row a model and method."""
+    frame = methods(measured, dataset).set_index(["model", "method"])[[*BESIDE]]
+    return frame / frame.xs("no-crop", level="method").reindex(frame.index, level=0)
 
 
 def in_answer_tokens(measured: Measured, models: Mapping[str, str]) -> pd.DataFrame:
@@ -451,7 +316,7 @@ def in_answer_tokens(measured: Measured, models: Mapping[str, str]) -> pd.DataFr
                 "family": family,
                 "map": method,
                 "7B on a GPU (the paper's)": paper.answer_tokens(family, method),
-                "embedded model on a CPU (ours)": ours,
+                "toy model on a CPU (ours)": ours,
             }
         )
     return pd.DataFrame(rows)

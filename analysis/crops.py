@@ -86,8 +86,9 @@ WINDOWS = {f"{ratio:.1f} only": {"ratios": (ratio,)} for ratio in boxes.RATIOS} 
     "all, sharpest": {},
     "all, largest sum": {"choice": "sum"},
 }
-"""Ways to choose a crop from a map (see ``boxes.select_box``); the paper's is sharpest
-of all."""
+"""Ways to choose a crop from a map (see ``boxes.select_box``)."""
+CHOICES = ("all, sharpest", "all, largest sum")
+"""Of all sizes: the paper's way, and the other."""
 
 
 def windows(vlm: Adapter, looked: list[looking.Looked]) -> pd.DataFrame:
@@ -125,10 +126,13 @@ def mean_of(maps: Sequence[Map]) -> Map:
 
 
 def hits(frame: pd.DataFrame) -> pd.DataFrame:
-    """Whether the object lies in the crop: a row a sample, a column a name."""
-    order = frame["name"].unique()
-    wide = frame.pivot(index="id", columns="name", values="coverage")
-    return (wide[order] >= looking.COVERED).astype(float)
+    """Whether the object lies in the crop, or a probe's score: a column a name."""
+    covered = "score" not in frame
+    found = frame["coverage"] >= looking.COVERED if covered else frame["score"]
+    wide = frame.assign(hit=found.astype(float)).pivot(
+        index="id", columns="name", values="hit"
+    )
+    return wide[frame["name"].unique()]
 
 
 def images_of(frame: pd.DataFrame) -> pd.Series:
@@ -142,13 +146,15 @@ def shares(frame: pd.DataFrame) -> dict[str, Estimate]:
     return {str(name): stats.accuracy(found[name], pictures) for name in found}
 
 
+def one_over(frame: pd.DataFrame, name: str, other: str) -> Estimate:
+    """Paired difference in that share, of one name over another."""
+    found = hits(frame)
+    return stats.gain(found[other], found[name], images_of(frame))
+
+
 def apart(frame: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> dict[str, Estimate]:
-    """Paired difference in that share, of each pair (name, other)."""
-    found, pictures = hits(frame), images_of(frame)
-    return {
-        f"{name} over {other}": stats.gain(found[other], found[name], pictures)
-        for name, other in pairs
-    }
+    """``one_over`` of each pair (name, other)."""
+    return {f"{a} over {b}": one_over(frame, a, b) for a, b in pairs}
 
 
 def sides(frame: pd.DataFrame) -> dict[str, Estimate]:
@@ -214,13 +220,6 @@ def _held(runs: Runs, keys: Sequence[str]) -> pd.DataFrame:
     """Whether an object lies in each method's crop, where all methods made one."""
     found = pd.concat([runs[key]["coverage"] for key in keys], axis=1, keys=keys)
     return found.dropna() >= looking.COVERED
-
-
-def split(runs: Runs, keys: Sequence[str] = PAPER) -> Estimate:
-    """Share of objects that lie in the crop of some of the methods, but not of all."""
-    held = _held(runs, keys)
-    pictures = runs[keys[0]]["image"][held.index]
-    return stats.accuracy(held.any(axis=1) & ~held.all(axis=1), pictures)
 
 
 def held_by(runs: Runs, keys: Sequence[str] = PAPER) -> dict[str, Estimate]:

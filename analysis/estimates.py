@@ -55,6 +55,34 @@ def in_words(share: float) -> str:
     return min(FRACTIONS, key=lambda name: abs(FRACTIONS[name] - share))
 
 
+def spread(shares: Iterable[float | None]) -> str:
+    """The least and the greatest of some shares in words; those not there left out.
+
+    >>> spread([0.18, 0.84, None]), spread([0.5]), spread([])
+    ('one in six to five in six', 'one in two', '(not measured here)')
+    """
+    there = sorted(one for one in shares if one is not None and one == one)
+    ends = [in_words(one) for one in (*there[:1], *there[-1:])]
+    return " to ".join(dict.fromkeys(ends)) or "(not measured here)"
+
+
+def shown(count: int, total: int) -> str:
+    """In how many of all models something holds, with a sign.
+
+    >>> shown(4, 4), shown(3, 4), shown(0, 4)
+    ('✓ in 4 of 4 models', '◐ in 3 of 4 models', '○ in 0 of 4 models')
+    """
+    sign = "○" if not count else "✓" if count == total else "◐"
+    return f"{sign} in {count} of {total} models"
+
+
+def told(count: int, total: int) -> str:
+    """A yes or no for something that holds in so many of all models."""
+    if count in (0, total):
+        return "Yes" if count else "Not here"
+    return "Mostly" if 2 * count > total else "Sometimes"
+
+
 def repaired(frame: pd.DataFrame) -> float:
     """Share of a run's answers, wrong without a crop, that are right with it.
 

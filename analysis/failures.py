@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from analysis import Models, Runs, looking
-from vicrop import boxes
-from vicrop.run import datasets, results, stats
+from vicrop.run import results, stats
 from vicrop.run.stats import Estimate
-from vicrop.types import Map
 from workflow import tables
-
-if TYPE_CHECKING:  # diagnoses of records need no torch
-    from vicrop.adapters.adapter import Adapter
 
 LOOKS = ("looked right", "looked wrong", "no crop", "no object")
 """Whether the crop holds the object: at least the threshold's share of its area."""
@@ -38,27 +32,6 @@ KINDS = (
 
 WRONG = KINDS[3:]
 """Those that leave a question without a right answer."""
-
-
-def of_run(
-    runs: Models,
-    model: str,
-    method: str,
-    dataset: str,
-) -> pd.DataFrame:
-    """One of the diagnosed runs, all of a data set.
-
-    Raises:
-        ValueError: if it is not there.
-    """
-    if method not in runs.get(model, {}):
-        there = [f"{m} {k}" for m, made in runs.items() for k in made]
-        raise ValueError(
-            f"no finished run of {model} with {method} among those diagnosed; there "
-            f"are {', '.join(there)}. Name one of them, or make it with `vicrop run "
-            f"--model {model} --method {method} --dataset {dataset}`"
-        )
-    return runs[model][method]
 
 
 def mended(runs: Runs) -> dict[str, pd.DataFrame]:
@@ -163,13 +136,6 @@ def of_group(runs: Models, group: str) -> dict[str, dict[str, pd.DataFrame]]:
     return kept
 
 
-def crossed(frame: pd.DataFrame) -> pd.DataFrame:
-    """Counts: a row a look that occurs, a column a fate."""
-    made = pd.crosstab(frame["look"], frame["fate"])
-    there = [look for look in LOOKS if look in made.index]
-    return made.reindex(index=there, columns=list(FATES), fill_value=0)
-
-
 def counts(frames: Runs) -> pd.DataFrame:
     """How many samples have each diagnosis: a row a table, a column a kind."""
     rows = {
@@ -204,25 +170,9 @@ def _cell(chosen: pd.Series, rows: pd.DataFrame) -> str:
     return f"{chosen.sum()}: {share.format(0, scale=100)} %" if share.n else ""
 
 
-def by_look(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The rows of each look that occurs."""
-    found = {look: frame[frame["look"] == look] for look in LOOKS}
-    return {look: rows for look, rows in found.items() if len(rows)}
-
-
 def of_method(runs: Models, method: str) -> dict[str, pd.DataFrame]:
     """One method's table by model; models without it are left out."""
     return {model: made[method] for model, made in runs.items() if method in made}
-
-
-def by_group(frames: Runs) -> dict[str, dict[str, pd.DataFrame]]:
-    """Tables by size group, small first, then by what they are called."""
-    split = {name: results.by_group(frame) for name, frame in frames.items()}
-    found = {
-        group: {name: parts[group] for name, parts in split.items() if group in parts}
-        for group in results.SIZE_GROUPS
-    }
-    return {group: tables for group, tables in found.items() if tables}
 
 
 def worst(frames: Runs, kind: str, most: int) -> list[tuple[str, str]]:
@@ -255,16 +205,6 @@ def errors(runs: Models) -> pd.DataFrame:
     ]
     counted = pd.DataFrame(rows, columns=names).value_counts(names, sort=False)
     return counted.rename("n").reset_index()
-
-
-def first_failed(runs: Models) -> list[tuple[str, str]]:
-    """Model and id of the first failed sample with an object, if there is one."""
-    for model, made in runs.items():
-        for frame in made.values():
-            failed = frame.index[frame["kind"] == "failed"]
-            if len(failed):
-                return [(model, str(failed[0]))]
-    return []
 
 
 # Whether looking right decides the answer.
@@ -300,16 +240,6 @@ def contrast(one: Estimate, other: Estimate) -> Estimate:
     above = np.hypot(one.high - one.value, other.value - other.low)
     low, high = float(value - below), float(value + above)
     return Estimate(value, low, high, one.n + other.n)
-
-
-def chances(frames: Runs, change: str) -> dict[str, Estimate]:
-    """``chance`` when it looked right, and wrong, by table; empty ones left out."""
-    found = {
-        f"{name}, {look}": chance(frame, change, look)
-        for name, frame in frames.items()
-        for look in LOOKS[:2]
-    }
-    return {name: rate for name, rate in found.items() if rate.n}
 
 
 def chance_table(runs: Models, change: str) -> pd.DataFrame:
@@ -374,66 +304,3 @@ def _right(frame: pd.DataFrame | None, ids: pd.Index) -> str:
         return ""
     kept = frame.reindex(ids).dropna(subset=["score"])
     return _percent(stats.accuracy(kept["score"] >= 0.5, kept["image"]))
-
-
-# The other way to have looked right: the map's peak.
-
-
-def pointed(vlm: Adapter, dataset: str, ids: Iterable[str], method: str) -> pd.Series:
-    """Whether the highest cell of each sample's map touches its object, by id.
-
-    Args:
-        vlm: the model.
-        dataset: key or folder that the samples are of.
-        ids: of samples with an object; those whose map fails must not be among them.
-        method: key of a map.
-    """
-    wanted = set(ids)
-    samples = [s for s in datasets.load(dataset) if s.id in wanted and s.boxes]
-    found = {}
-    for sample, view in looking.views(vlm, dataset, samples):
-        amap = view.importance(looking.asked(sample), method)
-        cell = peak(amap, view.image.size)
-        found[sample.id] = boxes.overlap(cell, sample.boxes[0]) > 0
-    return pd.Series(found, dtype=bool)
-
-
-def peak(amap: Map, image_size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """(left, top, right, bottom) of a map's highest cell, pixels; of equals the first.
-
-    Args:
-        amap: the map.
-        image_size: (width, height) of the original image, pixels.
-    """
-    rows, cols = amap.shape
-    row, col = divmod(int(amap.values.argmax()), cols)
-    left, top, right, bottom = amap.region or (0, 0, *image_size)
-    width, height = (right - left) / cols, (bottom - top) / rows
-    x, y = left + col * width, top + row * height
-    return x, y, x + width, y + height
-
-
-def two_ways(frame: pd.DataFrame, touched: pd.Series) -> dict[str, pd.DataFrame]:
-    """Rows by both ways to have looked right.
-
-    Args:
-        frame: diagnosed.
-        touched: of ``pointed``.
-
-    Returns:
-        By size group, look and place of the peak, those that occur, small first.
-    """
-    both = frame.loc[touched.index]
-    peaks = np.where(touched, "peak on the object", "peak elsewhere")
-    named = pd.Series(
-        [
-            ", ".join(names)
-            for names in zip(both["group"], both["look"], peaks, strict=True)
-        ],
-        both.index,
-    )
-    groups = list(results.SIZE_GROUPS)
-    order = sorted(
-        set(named), key=lambda name: (groups.index(name.split(",")[0]), name)
-    )
-    return {name: both[named == name] for name in order}

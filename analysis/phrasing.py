@@ -122,18 +122,3 @@ def _maps(view: View, known: Map, ways: Mapping[str, str]) -> Iterator[tuple[str
     """Each way's map; that of the short question is there."""
     for name, text in ways.items():
         yield name, known if name == SHORT else view.importance(text)
-
-
-def lengths(vlm: Adapter, texts: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    """Mean tokens of each way to ask, and the share the tokenizer does not know."""
-    ids: dict[str, list[int]] = {}
-    for ways in texts.values():
-        for name, text in ways.items():
-            said = vlm.tokenizer(text, add_special_tokens=False)["input_ids"]
-            ids.setdefault(name, []).extend(said)
-    unknown = vlm.tokenizer.unk_token_id
-    rows = []
-    for name, one in ids.items():
-        share = 100 * one.count(unknown) / len(one)
-        rows.append((name, f"{len(one) / len(texts):.1f}", f"{share:.0f}"))
-    return pd.DataFrame(rows, columns=["asked", "tokens", "unknown to the model, %"])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,8 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
-from analysis import crops, examples, looking, phrasing, words
+from analysis import crops, looking, phrasing, words
+from analysis.figures import examples
 from vicrop import boxes, paths, scoring
 from vicrop.adapters import registry
 from vicrop.run import datasets, provenance
@@ -37,6 +38,8 @@ if TYPE_CHECKING:  # what was measured before is read without torch
 
 TEXTS = ("id", "image", "name", "token", "role", "answer")
 """Columns in which nothing is a number or missing."""
+VALIDATION, CHOSEN_ON = "plates-val", 80
+"""Where variants of word-att are compared, and on how many small questions."""
 EVERY = 160
 """Questions of all sizes that ``pairs`` asks, the first of the data set."""
 
@@ -77,9 +80,7 @@ class Probes:
         file = self.folder / f"{name}.csv"
         if not file.exists():
             _write(file, TABLES[name](self).to_csv(index=False))
-        return pd.read_csv(
-            file, converters=dict.fromkeys(TEXTS, str), float_precision="round_trip"
-        )
+        return pd.read_csv(file, converters=dict.fromkeys(TEXTS, str))
 
     @cached_property
     def about(self) -> Mapping[str, Any]:
@@ -162,7 +163,9 @@ def _steps(one: Probes) -> pd.DataFrame:
 
 
 def _variants(one: Probes) -> pd.DataFrame:
-    return crops.measure(one.vlm, one.dataset, one.samples, words.variant_maps)
+    """On validation scenes: a choice must not see what it is judged by."""
+    some = crops.small_samples(VALIDATION, CHOSEN_ON)
+    return crops.measure(one.vlm, VALIDATION, some, words.variant_maps)
 
 
 TABLES: dict[str, Callable[[Probes], pd.DataFrame]] = {
@@ -186,8 +189,8 @@ TABLES: dict[str, Callable[[Probes], pd.DataFrame]] = {
 ``words.looks`` (tokens, maps; small objects), ``looking.layer_table`` (layers; small),
 ``looking.by_pair`` (pairs; all sizes), ``crops.windows``, ``crops.averaged``,
 ``phrasing.measure``, ``steps.filter_maps`` (pure-grad's steps) and
-``words.variant_maps`` (of word-att), both as ``crops.measure`` gives them, and
-``examples.maps`` (examples).
+``words.variant_maps`` (of word-att, on validation scenes), the last two as
+``crops.measure`` gives them, and ``examples.maps`` (examples).
 """
 
 
@@ -211,10 +214,11 @@ def zoom(vlm: Adapter, dataset: str, samples: Iterable[Sample]) -> pd.DataFrame:
     """
     rows = []
     for sample, view in looking.views(vlm, dataset, list(samples)):
-        for number, box in enumerate(_zooms(sample, view.image.size)):
-            shown = view if number == 0 else vlm.look(view.image.crop(box))
-            said = chance(vlm, shown, sample.question, sample.labels[0])
-            rows.append((sample.id, sample.image_path, f"step {number}", said))
+        closer = _zooms(sample, view.image.size)[1:]
+        shown = [view, *(vlm.look(view.image.crop(box)) for box in closer)]
+        said = chances(vlm, shown, sample.question, sample.labels[0])
+        for number, chance in enumerate(said):
+            rows.append((sample.id, sample.image_path, f"step {number}", chance))
     return pd.DataFrame(rows, columns=SCORED)
 
 
@@ -228,18 +232,22 @@ def _zooms(sample: Sample, size: tuple[int, int]) -> list[Box]:
     return [boxes.around(sample.boxes[0], size, side) for side in sides]
 
 
-def chance(vlm: Adapter, view: View, question: str, label: str) -> float:
-    """Probability that an answer begins as a label does."""
+def chances(
+    vlm: Adapter, shown: Sequence[View], question: str, label: str
+) -> list[float]:
+    """Probability that the answer about each view begins as a label does."""
+    from vicrop.view import see  # torch
+
     token = vlm.tokenizer(label, add_special_tokens=False)["input_ids"][0]
-    scores = vlm.run([view.whole.ask(question)])[0].scores
-    return float(scores[0].float().softmax(-1)[token])
+    see([view.whole for view in shown])
+    firsts = vlm.run([view.whole.ask(question) for view in shown])
+    return [float(one.scores[0].float().softmax(-1)[token]) for one in firsts]
 
 
 def layer_answers(
     vlm: Adapter,
     dataset: str,
     looked: Sequence[looking.Looked],
-    layers: Collection[int] = (),
 ) -> pd.DataFrame:
     """Answers with the crop of each layer's map, and of the mean over all layers.
 
@@ -247,23 +255,23 @@ def layer_answers(
         vlm: the model.
         dataset: key.
         looked: see ``looking.looks``.
-        layers: only these, if any.
 
     Returns:
         One row a sample and crop: ``id``, ``image``, ``name`` and ``score``.
 
     Source: paper, section 6 (Table 3, left), has the mean; single layers are ours.
     """
+    from vicrop.view import answer  # torch
+
     rows = []
     views = looking.views(vlm, dataset, [one.sample for one in looked])
     for (sample, size, maps), (_, view) in zip(looked, views, strict=True):
-        chosen = layers or range(len(maps))
-        named = {layer_name(number): maps[number] for number in chosen}
+        named = {layer_name(number): amap for number, amap in enumerate(maps)}
         named[crops.ALL] = crops.mean_of(maps)
-        for name, amap in named.items():
-            crop = boxes.select_box(amap, size, vlm.crop_px)
-            said = view.ask(sample.question, crop).text
-            score = _score(dataset, sample, said)
+        made = [boxes.select_box(amap, size, vlm.crop_px) for amap in named.values()]
+        said = answer([(view, sample.question, crop) for crop in made])
+        for name, text in zip(named, said, strict=True):
+            score = _score(dataset, sample, text)
             rows.append((sample.id, sample.image_path, name, score))
     return pd.DataFrame(rows, columns=SCORED)
 
@@ -384,18 +392,19 @@ def cell_ratio(
 
 
 def main(
-    model: Annotated[str, typer.Option(help="Key.")],
+    model: Annotated[list[str], typer.Option(help="Keys.")],
     dataset: Annotated[str, typer.Option(help="Key or folder.")] = "plates",
     n: Annotated[int, typer.Option(help="Small questions; 0: all.", min=0)] = 0,
     device: str = "cpu",
     dtype: str = "float32",
     table: Annotated[list[str], typer.Option(help="Only these.")] = [],  # noqa: B006
 ) -> None:
-    """Measure what pages ask of a model beside its runs, and keep it."""
-    one = of(model, dataset, n, device=device, dtype=dtype)
-    for name in tqdm(table or TABLES, desc=model):
-        one.table(name)
-    typer.echo(f"{one.folder}: {one.about}")
+    """Measure what pages ask of models beside their runs, and keep it."""
+    for key in model:
+        one = of(key, dataset, n, device=device, dtype=dtype)
+        for name in tqdm(table or TABLES, desc=key):
+            one.table(name)
+        typer.echo(f"{one.folder}: {one.about}")
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ class Subject:
 UNMASKED = {
     "tiny-llava-unmasked": 2025,
     "tiny-llava-unmasked-2": 2026,
+    "tiny-llava-unmasked-3": 2027,
 }
 """Seeds of what is trained without the look-late mask, by model."""
 

@@ -41,8 +41,6 @@ RESULT = re.compile(
 ALLOWED = {
     ("", "95 %"): "the intervals' level",
     ("deviations.md", "±7"): "what an unpaired interval over 191 questions is",
-    ("why_it_fails.ipynb", "0.5"): "a parameter to be tried",
-    ("open_questions.ipynb", "−1"): "what one step of a logarithm is",
     ("data_card.ipynb", "42 %"): "a bound of what is drawn",
     ("data_card.ipynb", "36 %"): "a bound of what is drawn",
     ("model_card.ipynb", "15 %"): "a share that the training was told",

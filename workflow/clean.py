@@ -11,6 +11,7 @@ import typer
 
 import workflow
 from vicrop import paths
+from vicrop.adapters.registry import MODELS
 from workflow import matrix, plans
 
 SIZE = "embedded"
@@ -42,6 +43,11 @@ def clean(results: Path, executed: Path, ours: set[str]) -> list[Path]:
     """
     kept = foreign(results, ours)
     shutil.rmtree(results / "studies", ignore_errors=True)  # unpacked: archives stay
+    for entry in results.glob("*/probes/*"):
+        entry.unlink()  # markers and logs of what is measured in a minute
+    for entry in results.glob("probes/*"):
+        if is_here(entry.name.partition("__")[0]):
+            _remove(entry)
     if not kept:
         shutil.rmtree(results, ignore_errors=True)
         shutil.rmtree(executed, ignore_errors=True)
@@ -63,6 +69,11 @@ def _remove(entry: Path) -> None:
         shutil.rmtree(entry)
     else:
         entry.unlink()
+
+
+def is_here(model: str) -> bool:
+    """Whether a model's weights are in this repository."""
+    return model in MODELS and MODELS[model].folder is not None
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ stay. That every notebook runs in a fresh kernel is what nbval tests.
 stale, Snakemake decides (``due`` in ``workflow/Snakefile``), and takes those away.
 """
 
-import atexit
 import os
 import platform
 import shutil
@@ -17,6 +16,7 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context, parent_process
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,14 +28,12 @@ from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
-from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
 import workflow
 from vicrop.run import provenance
 from workflow import formats, matrix, pages, plans
 from workflow.pages import Page
-from workflow.parameters import refuse
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Each library reads its own first; Snakemake sets all of them to a job's threads."""
@@ -79,11 +77,12 @@ def _start(kernel_name: str) -> KernelManager:
     """A kernel behind sockets of its own, which go with this process."""
     # Named by default after nothing: two processes would meet in the same sockets.
     place = tempfile.mkdtemp(prefix="vicrop-kernel-")
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    # Not atexit, which a forked process does not run.
+    Finalize(None, shutil.rmtree, (place, True), exitpriority=1)
     address = os.path.join(place, "ipc")
     kernel = KernelManager(kernel_name=kernel_name, transport="ipc", ip=address)
     kernel.start_kernel()
-    atexit.register(kernel.shutdown_kernel, now=True)
+    Finalize(None, kernel.shutdown_kernel, (True,), exitpriority=2)
     return kernel
 
 
@@ -97,12 +96,9 @@ def execute(page: Page) -> Path:
         The page as the book shows it.
 
     Raises:
-        ValueError: for a parameter that the notebook does not have.
         PapermillExecutionError: if a cell failed; the half-executed notebook stays in
             ``book/executed/unfinished/``.
     """
-    known = inspect_notebook(str(page.notebook))
-    refuse("parameter", page.parameters, known, f" of {page.notebook.name}")
     page.half.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     papermill.execute_notebook(
@@ -124,7 +120,7 @@ def _keep(page: Page, seconds: float) -> None:
     outputs = [out for cell in book.cells for out in cell.get("outputs", ())]
     for output in outputs:
         if "data" in output:
-            output.data = nbformat.from_dict(formats.choose(output.data))
+            output.data = nbformat.from_dict(formats.undated(output.data))
     book.metadata["vicrop"] = {
         "seconds": round(seconds, 1),
         "versions": provenance.versions(),
@@ -157,9 +153,12 @@ def execute_all(chosen: list[Page], workers: int) -> list[str]:
 
 
 def pool(workers: int) -> ProcessPoolExecutor:
-    """Processes of their own, which end with this one however it ends."""
+    """Processes of their own, which end with this one however it ends.
+
+    Forked, all at once before this one has threads: what it has imported is there.
+    """
     return ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=end_with_parent
+        workers, mp_context=get_context("fork"), initializer=end_with_parent
     )
 
 
@@ -178,26 +177,21 @@ def end_with_parent() -> None:
 def main(
     size: str = "embedded",
     file: Annotated[Path, typer.Option(help="The matrix.")] = plans.MATRIX,
-    group: Annotated[
-        str, typer.Option(help="The pages of this group's runs, not the size's own.")
-    ] = "",
     workers: Annotated[int, typer.Option(help="0: one a core.", min=0)] = 0,
 ) -> None:
-    """Execute the pages of a size that have no executed copy."""
+    """Execute the pages of a size that have no executed copy, those of runs first."""
     cores = os.cpu_count() or 1
     workers = workers or cores
     # Threads of several workers would fight for the same cores.
     os.environ.update(dict.fromkeys(THREADS, str(max(1, cores // workers))))
     configs, names = matrix.chosen(file, size)
-    if group:
-        chosen = [pages.of_run(config) for config in plans.grouped(configs)[group]]
-    else:
-        chosen = [Page(name, name) for name in names if name != LAST]
-        for page in map(pages.of_run, configs):  # others lead to those that are there
-            if page.kept.exists() and not page.shown.exists():
-                pages.lay(page)
-    failed = execute_all(chosen, workers)
-    if LAST in names and not group:
+    runs = list(map(pages.of_run, configs))
+    for page in runs:  # others lead to those that are there
+        if page.kept.exists() and not page.shown.exists():
+            pages.lay(page)
+    others = [Page(name, name) for name in names if name != LAST]
+    failed = execute_all([*runs, *others], workers)
+    if LAST in names:
         failed += execute_all([Page(LAST, LAST)], 1)
     for line in failed:
         typer.echo(f"failed: {line}", err=True)

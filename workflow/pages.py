@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -92,11 +92,15 @@ def of_size(size: str, file: Path = plans.MATRIX) -> list[Page]:
     return [*map(of_run, configs), *(Page(name, name) for name in names)]
 
 
-def lay(page: Page) -> Path:
+def lay(page: Page, beside: Sequence[RunConfig] = ()) -> Path:
     """Write the page as the book shows it.
 
     The same every time: nothing is left of times, random ids, and counts of cells that
     begin where another notebook ended.
+
+    Args:
+        page: that was executed.
+        beside: runs that have pages, to lead to from a run's.
 
     Raises:
         FileNotFoundError: if it was not executed.
@@ -110,7 +114,7 @@ def lay(page: Page) -> Path:
     source, made = (nbformat.read(file, 4) for file in (page.notebook, page.kept))
     first, *others = _filled(page, source.cells, made.cells)
     first.source = first.source.replace("{run_title}", markdown(page.title))
-    cells = [first, new_markdown_cell(opening(page)), *others]
+    cells = [first, new_markdown_cell(opening(page, beside)), *others]
     for number, cell in enumerate(cells):
         _settle(cell, number)
     told = {
@@ -138,7 +142,9 @@ def _filled(
     for cell in source:
         yield cell
         if "parameters" in cell.metadata.get("tags", ()):
-            yield from added
+            for one in added:
+                one.metadata.tags = [*one.metadata.tags, "hide-cell"]
+                yield one
 
 
 def _settle(cell: NotebookNode, number: int) -> None:
@@ -152,11 +158,12 @@ def _settle(cell: NotebookNode, number: int) -> None:
                 output.execution_count = number
 
 
-def opening(page: Page) -> str:
-    """What a page says first: how to run it again; a run's, where its records are."""
+def opening(page: Page, beside: Sequence[RunConfig] = ()) -> str:
+    """What a page says first: how to run it again; a run's, what is near it too."""
     said = links.line(page.source, page.parameters)
     if page.config is None:
         return said
+    said = f"{near(page.config, beside)}{said}"
     records = RunFolder.of(page.config).records_file
     where = links.code(f"{records.parent.parent.name}/{records.parent.name}")
     if not records.exists() or records.stat().st_size > LARGEST_DOWNLOAD:
@@ -167,13 +174,31 @@ def opening(page: Page) -> str:
     )
 
 
+def near(config: RunConfig, beside: Sequence[RunConfig]) -> str:
+    """Links from a run's page to those of its model's and its method's other runs."""
+    here = tables.label(config)
+    others = [o for o in beside if o.dataset == config.dataset and o != config]
+    methods = {tables.label(o): o for o in others if o.model == config.model}
+    models = {o.model: o for o in others if tables.label(o) == here}
+    found = {"Same model, other method": methods, "Same method, other model": models}
+    lines = [f"**{kind}:** {_links(runs)}" for kind, runs in found.items() if runs]
+    return "".join(f"{line}\n\n" for line in lines)
+
+
+def _links(runs: Mapping[str, RunConfig]) -> str:
+    each = [f"[{markdown(n)}](<{one.run_id}.ipynb>)" for n, one in runs.items()]
+    return " · ".join(each)
+
+
 def main(
     size: str = "embedded",
     file: Annotated[Path, typer.Option(help="The matrix.")] = plans.MATRIX,
 ) -> None:
     """Lay today's words over the executed pages of a size."""
-    for page in of_size(size, file):
-        lay(page)
+    chosen = of_size(size, file)
+    runs = [page.config for page in chosen if page.config]
+    for page in chosen:
+        lay(page, runs)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from analysis.figures.charts import (
     binned,
     by_layers,
     cells,
+    compared,
     curves,
     forest,
     forests,
-    heat,
     histogram,
     in_percent,
     ladders,
@@ -18,9 +18,9 @@ from analysis.figures.charts import (
     shares,
     size_histograms,
     stacks,
-    trade,
 )
-from analysis.figures.pictures import embedded, fits, gallery, grid
+from analysis.figures.hero import hero
+from analysis.figures.pictures import cases, embedded, fits, grid
 from analysis.figures.stacked import stacked
 from analysis.figures.tables import numbers, table
 
@@ -28,15 +28,16 @@ __all__ = [
     "bars",
     "binned",
     "by_layers",
+    "cases",
     "cells",
+    "compared",
     "curves",
     "embedded",
     "fits",
     "forest",
     "forests",
-    "gallery",
     "grid",
-    "heat",
+    "hero",
     "histogram",
     "in_percent",
     "ladders",
@@ -49,5 +50,4 @@ __all__ = [
     "stacked",
     "stacks",
     "table",
-    "trade",
 ]

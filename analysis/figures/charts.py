@@ -1,6 +1,6 @@
 """Charts of estimates and counts: each draws into an axes, or makes a figure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -159,6 +159,63 @@ def forests(
         ax.set_xlim(null - 1, null + 1)
     figure.supxlabel(xlabel, fontsize="medium")
     return figure
+
+
+def compared(
+    groups: Mapping[str, Mapping[str, Mapping[str, Estimate]]],
+    hollow: Collection[str] = (),
+    null: float | None = 0,
+) -> Figure:
+    """Estimates as dots with intervals, a mark a model, a panel a measure.
+
+    Args:
+        groups: by measure with its unit, then by model, four at most, then by row; what
+            a measure lacks is left blank.
+        hollow: models whose marks are.
+        null: value of no effect, marked.
+    """
+    made = [found for series in groups.values() for found in series.items()]
+    rows = list(dict.fromkeys(name for _, found in made for name in found))
+    models = list(dict.fromkeys(model for model, _ in made))
+    draw = partial(_marks, rows, models, hollow, null)
+    size = (
+        1.3 + max(2.6, 1.8 * len(groups)),
+        1.2 + 0.11 * len(rows) * (1 + len(models)),
+    )
+    figure = panels(groups, draw, size, Axes.set_xlabel, sharey=True)
+    figure.axes[0].set_yticks(
+        range(len(rows)), [plots.text(row, 22, 3) for row in rows]
+    )
+    names = max((ax.get_legend_handles_labels() for ax in figure.axes), key=len)
+    figure.legend(*names, loc="outside lower center", ncols=2, frameon=False)
+    finish(figure)
+    return figure
+
+
+def _marks(
+    rows: Sequence[str],
+    models: Sequence[str],
+    hollow: Collection[str],
+    null: float | None,
+    series: Mapping[str, Mapping[str, Estimate]],
+    ax: Axes,
+) -> None:
+    """One panel of ``compared``."""
+    for number, model in enumerate(models):
+        color, mark = (BLUE, ORANGE, TRUTH, GREY)[number % 4], "osD^"[number % 4]
+        shift = 0.19 * (number - (len(models) - 1) / 2)
+        face = "white" if model in hollow else color
+        found = series.get(model, {})
+        y = [rows.index(name) + shift for name in found]
+        for place, one in zip(y, found.values(), strict=True):
+            ax.plot([one.low, one.high], [place, place], color=color, lw=1.2)
+        x = [one.value for one in found.values()]
+        ax.plot(x, y, mark, color=color, mfc=face, ms=5, label=text(model))
+    for border in range(1, len(rows)):
+        ax.axhline(border - 0.5, color=GREY, lw=0.3)
+    if null is not None:
+        ax.axvline(null, color="black", lw=0.8, linestyle=":")
+    ax.set_ylim(len(rows) - 0.5, -0.5)
 
 
 def layers(
@@ -322,44 +379,6 @@ def bins(series: Mapping[str, Mapping[str, Estimate]], ax: Axes) -> Axes:
     return ax
 
 
-def trade(
-    series: Mapping[str, Mapping[str, tuple[Estimate, Estimate]]],
-    ax: Axes,
-    marks: Mapping[str, str],
-) -> Axes:
-    """How much crops cover against how large they are; a curve a model.
-
-    Args:
-        series: by model, then by way to choose the crop: its side in pixels, and the
-            share of objects in it.
-        ax: where to draw.
-        marks: markers of the ways that are drawn apart from the curve.
-    """
-    colors = (BLUE, ORANGE, GREY, TRUTH)
-    for color, (model, ways) in zip(colors, series.items(), strict=False):
-        fixed = [ways[name] for name in ways if name not in marks]
-        x, y = [side.value for side, _ in fixed], [100 * s.value for _, s in fixed]
-        ax.plot(x, y, ".-", color=color, lw=1, label=text(model))
-        for name, mark in marks.items():
-            side, share = ways[name][0], in_percent(ways[name][1])
-            ends = [[share.value - share.low], [share.high - share.value]]
-            ax.errorbar(
-                side.value,
-                share.value,
-                ends,
-                fmt=mark,
-                ms=9,
-                color=color,
-                capsize=3,
-                mec="black",
-            )
-    for name, mark in marks.items():
-        ax.plot([], [], mark, color="white", mec="black", ms=9, label=name)
-    ax.set(xlabel="mean side of the crop, px", ylabel="small objects in the crop, %")
-    ax.legend(frameon=False, fontsize="small")
-    return _done(ax)
-
-
 # Counts.
 
 
@@ -376,7 +395,8 @@ def stacks(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
     for ax in figure.axes:
         ax.set_xlabel(xlabel)
     names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(*names, loc="outside lower center", ncols=3, frameon=False)
+    columns = min(3, 1 + len(groups))
+    figure.legend(*names, loc="outside lower center", ncols=columns, frameon=False)
     finish(figure)
     return figure
 
@@ -420,31 +440,6 @@ def shares(counts: pd.DataFrame, ax: Axes, xlabel: str) -> Axes:
     ax.legend(frameon=False, ncols=len(counts.columns), loc="lower left",
               bbox_to_anchor=(0, 1))  # fmt: skip
     return _done(ax)
-
-
-def heat(groups: Mapping[str, pd.DataFrame]) -> Figure:
-    """Counts as tables whose cells are the darker the larger their share, a group each.
-
-    Args:
-        groups: by title: counts, a row and a column each thing.
-    """
-    told = {f"{title}, n = {int(c.to_numpy().sum())}": c for title, c in groups.items()}
-    return panels(told, _shaded, (1.5 + 3.4 * len(groups), 2.8))
-
-
-def _shaded(counts: pd.DataFrame, ax: Axes) -> None:
-    """One panel of ``heat``."""
-    numbers = counts.to_numpy(int)
-    share = 100 * numbers / max(numbers.sum(), 1)
-    rows, columns = (np.arange(count + 1) - 0.5 for count in share.shape)
-    ax.pcolormesh(columns, rows, share, cmap="Blues", vmin=0, vmax=100)
-    for (row, column), value in np.ndenumerate(share):
-        told = f"{numbers[row, column]}\n{value:.0f} %"
-        ink = "white" if value > 60 else "black"
-        ax.text(column, row, told, ha="center", va="center", color=ink)
-    _slanted(ax, list(counts.columns))
-    ax.set_yticks(range(counts.shape[0]), [*map(text, counts.index)])
-    ax.invert_yaxis()
 
 
 def cells(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:

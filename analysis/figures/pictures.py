@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 from PIL import Image
 
-from vicrop import plots
-from vicrop.run.records import Sample
-from vicrop.types import Answer, Box, Map, Region
-from workflow import replay
+from vicrop import images, plots
+from vicrop.run import datasets
+from vicrop.types import Box, Map, Region
 
 HIGHEST = 99.5
 """Percentile of a map from which on it is drawn alike: single pixels can be huge."""
@@ -95,24 +95,27 @@ def _capped(amap: Map) -> Map:
     return Map(np.minimum(amap.values, top), amap.region) if top > 0 else amap
 
 
-def gallery(
-    shown: Mapping[str, tuple[Image.Image, Answer, Sample]], none: str
-) -> Figure:
-    """``replay.gallery`` with labelled rows, or a line that says that there are none.
+def cases(dataset: str, rows: Mapping[str, pd.Series]) -> Figure:
+    """A line a sample, from records alone: image, crop (red) and object; the crop.
 
     Args:
-        shown: by label, as ``slices.replays`` makes it; may be empty.
-        none: what to say then.
+        dataset: key or folder that the samples are of.
+        rows: by label: rows with a crop of runs' tables (see ``results.table``).
     """
-    if shown:
-        figure = replay.gallery(list(shown.values()))
-        for label, ax in zip(shown, figure.axes[::3], strict=True):
-            ax.set_ylabel(plots.text(label, 36))
-        plots.finish(figure)
-        return figure
-    figure, ax = plt.subplots(figsize=(6, 0.6))
-    ax.set_axis_off()  # Jupyter shows no figure without axes
-    ax.text(0.5, 0.5, none, ha="center", va="center")
+    known = {sample.id: sample for sample in datasets.load(dataset)}
+    figure, axes = plt.subplots(
+        len(rows), 2, figsize=(5, 2.7 * len(rows)), layout="constrained", squeeze=False
+    )
+    for (left, right), (label, row) in zip(axes, rows.items(), strict=True):
+        sample = known[str(row.name)]
+        image = images.load(datasets.image_path(dataset, sample))
+        said = f"“{row['plain']}”, label “{', '.join(sample.labels)}”"
+        plots.show_image(image, left).set_xlabel(plots.text(f"alone {said}", 36))
+        left.set_ylabel(plots.text(label, 36))
+        plots.show_boxes(image, row["box"], sample.boxes, left)
+        said = plots.text(f"with this crop “{row['answer']}”", 36)
+        plots.show_image(image.crop(row["box"]), right).set_xlabel(said)
+    plots.finish(figure)
     return figure
 
 

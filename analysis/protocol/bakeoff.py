@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from analysis import Models, Runs, costs, estimates, figures, looking
+from analysis import Models, Runs, costs, estimates, looking
 from vicrop import boxes
 from vicrop.methods import CONTROLS, MAPS
 from vicrop.run import stats
@@ -168,28 +167,3 @@ def tally(found: pd.DataFrame) -> pd.DataFrame:
     counts = pd.DataFrame(told).groupby("run").sum()
     made = counts.assign(gain=gain.groupby("run").mean())
     return made.sort_values("gain", ascending=False).rename_axis("map").reset_index()
-
-
-ADDED = "FLOPs that looking adds, % of told"
-
-
-def gain_for_cost(found: pd.DataFrame, price: pd.DataFrame) -> Figure:
-    """Gain of every map against what it costs beside being told, a panel a model."""
-    frame = found.drop("no-crop", level="run", errors="ignore").join(price)
-    known = frame.dropna(subset=[OVER]).reset_index().rename(columns={"run": "method"})
-    known = known.assign(accuracy=known["gain"], **{ADDED: 100 * (known[OVER] - 1)})
-    groups = {str(model): rows for model, rows in known.groupby("model", sort=False)}
-    figure = figures.panels(
-        groups,
-        lambda rows, ax: costs.draw_front(rows, ADDED, ax),
-        (11, 0.8 + 2.9 * -(-len(groups) // 2)),
-        columns=2,
-        sharex=True,
-        sharey=True,
-    )
-    for ax in figure.axes[: len(groups)]:
-        ax.set_xscale("symlog", linthresh=1)
-        ax.set_xlim(min(-0.5, known[ADDED].min()), 1.3 * known[ADDED].max() + 0.5)
-        ax.xaxis.set_major_formatter("{x:g}")
-        ax.set_xlabel(ADDED)
-    return costs.legend(figure, "gain, points")

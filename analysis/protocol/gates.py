@@ -96,12 +96,12 @@ def panels(
     """Curves and marks of ``figures.lines``, a panel a model; one legend."""
     figure = figures.panels(
         groups,
-        lambda one, ax: figures.lines(one[0], ax, xlabel, "", one[1]),
-        (1 + 2.6 * len(groups), 3.4),
+        lambda one, ax: figures.lines(one[0], ax, xlabel, ylabel, one[1]).label_outer(),
+        (5.2, 0.9 + 2.1 * -(-len(groups) // 2)),
+        columns=2,
         sharex=True,
         sharey=True,
     )
-    figure.axes[0].set_ylabel(ylabel)
     names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(*names, loc="outside lower center", ncols=5, frameon=False)
+    figure.legend(*names, loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -1,10 +1,11 @@
 """Measures that answer what the paper leaves open, on small tables."""
 
-import numpy as np
 import pandas as pd
-import pytest
 
-from analysis.claims import open_questions
+import workflow
+from analysis.claims import ledger, open_questions
+from analysis.claims.claims import CLAIMS
+from analysis.claims.open_questions import QUESTIONS
 from vicrop.run import stats
 
 
@@ -34,33 +35,30 @@ def test_scorers_differ_where_the_label_is_in_a_longer_answer():
     assert found["label in answer over equality"].value == 50
 
 
-def test_a_ratio_of_medians_is_resampled_in_each():
-    over, under = np.array([2.0, 2.2, 1.8]), np.array([1.0, 1.1, 0.9])
-    found = open_questions.times(over, under)
-    assert found.value == pytest.approx(2)
-    assert found.low < 2 < found.high
-
-
-def test_half_a_width_shrinks_with_the_root_of_n():
-    one = pd.DataFrame({"score": [0.0, 1, 1, 0] * 10})
-    other = pd.DataFrame({"score": [0.0, 0, 1, 1] * 10})
-    wide = open_questions.half_width(one, other, 100)
-    assert open_questions.half_width(one, other, 400) == pytest.approx(wide / 2)
-
-
-def test_every_question_is_measured_or_says_what_it_needs():
-    table = open_questions.listed()
+def test_every_question_has_an_answer_in_a_line_and_a_place():
+    claims = {one.key for one in CLAIMS}
+    others = [n for n, (_, of) in enumerate(QUESTIONS, 1) if of not in claims]
+    lines = dict.fromkeys(others, "so many")
+    table = open_questions.answered(ledger.standings([]), lines)
     assert list(table["question"]) == list(range(1, 14))
-    assert (table["measured here"] == "yes").sum() >= 9
-    assert (table["needs, or leaves open"] != "").all()
+    assert (table["answer"] == "so many").sum() == len(others) == 5
+    assert (table["answer"] != "").all()
+    pages = set(table["where"]) - {open_questions.HERE}
+    files = {file.stem for file in workflow.notebooks().glob("*.ipynb")}
+    assert pages <= files
 
 
-def test_differences_of_a_probe_are_paired():
+def test_sides_are_counted_beyond_their_intervals():
+    found = [stats.Estimate(2, 1, 3, 9), stats.Estimate(2, -1, 3, 9)]
+    said = open_questions.sides([*found, found[0].times(-1)])
+    assert said == "of 3 comparisons 1 above 0, 1 below"
+    assert open_questions.sides(found, 5) == "of 2 comparisons 0 above 5, 2 below"
+
+
+def test_scores_of_a_probe_are_by_name():
     table = pd.DataFrame(
         {"id": ["a", "a", "b", "b"], "name": ["x", "y"] * 2, "score": [1, 0, 1, 1]}
     ).assign(image=["a", "a", "b", "b"])
-    [found] = open_questions.by_name(table, [("x", "y")]).values()
-    assert (found.value, found.n) == (50, 2)
     shares = open_questions.scores(table)
     assert shares["x"].value == 100
     assert isinstance(shares["y"], stats.Estimate)

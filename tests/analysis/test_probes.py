@@ -1,10 +1,14 @@
 """What pages measure beside the runs, with a small random model."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import crops, looking, probes
+from analysis.probes import Probes
 from vicrop import boxes
 from vicrop.run import datasets
 from vicrop.types import Box, Map
@@ -44,8 +48,8 @@ def test_the_chance_of_an_answer_is_the_softmax_of_its_first_token(vlm, picture)
     said = view.ask("what digit is on the red plate?", max_new_tokens=1).plain
     if not said:
         pytest.skip("the random model begins with a special token")
-    best = probes.chance(vlm, view, "what digit is on the red plate?", said)
-    other = probes.chance(vlm, view, "what digit is on the red plate?", "7")
+    (best,) = probes.chances(vlm, [view], "what digit is on the red plate?", said)
+    (other,) = probes.chances(vlm, [view], "what digit is on the red plate?", "7")
     assert 0 <= other <= best <= 1
 
 
@@ -113,36 +117,51 @@ def test_a_box_outside_the_map_has_no_ratio():
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """The first question's object counts as small."""
-    monkeypatch.setattr(crops, "small_samples", lambda of, n: datasets.load(of)[:1])
+def one(monkeypatch, vlm, data, tmp_path):
+    """Probes of a model in memory, kept in an empty folder."""
+    monkeypatch.setattr(crops, "small_samples", lambda of, n: datasets.load(of))
+    made = probes.of("tiny-llava", data)
+    made.__dict__["vlm"] = vlm
+    monkeypatch.setattr(Probes, "folder", tmp_path / "kept")
+    return made
 
 
-def test_what_needs_a_run_is_probed_where_it_is_there(vlm, data, small):
-    made = probes.of_model(vlm, data, 0)
-    assert not {"map's layer", "crop alone"} & set(made)
-    assert set(made["chosen layer"]["name"]) == {crops.ONE, crops.ALL}
-    run = pd.DataFrame({"error": [None], "box": [(0, 0, 9, 9)]}, index=["a"])
-    run[["score", "plain_score"]] = 1.0
-    made = probes.of_model(vlm, data, 0, plain=run, cropped=run)
-    assert made["map's layer"]["answer"].tolist() == ["right"]
-    assert made["words"]["name"].tolist() == ["word-att"]
-    assert len(made["crop alone"]) == 3
+def test_a_table_is_measured_once_and_read_as_it_was(one, monkeypatch):
+    for name in ("zoom", "layers", "tokens", "maps", "windows", "phrasing"):
+        first = one.table(name)
+        again = probes.of(one.model, one.dataset)
+        monkeypatch.setitem(probes.TABLES, name, lambda _: pytest.fail("measured"))
+        pd.testing.assert_frame_equal(again.table(name), first)
+    measured = probes.zoom(one.vlm, one.dataset, one.samples)
+    pd.testing.assert_frame_equal(one.table("zoom"), measured)
 
 
-def test_attention_is_also_probed_on_objects_of_all_sizes(vlm, data, small):
-    names = ("layers", "layers, all sizes", "map's layer, all sizes")
-    made = probes.of_model(vlm, data, 0)
-    small, every, at = (made[name] for name in names)
-    boxed = {sample.id for sample in datasets.load(data) if sample.boxes}
-    assert set(small["id"]) < set(every["id"]) == boxed
-    assert set(at["layer"]) == {vlm.layer}
-    assert len(at) == len(boxed)
+def test_what_is_known_of_the_model_is_kept_too(one):
+    about = one.about
+    assert about == probes.of(one.model, one.dataset).about
+    assert (about["layer"], about["crop_px"]) == (one.vlm.layer, one.vlm.crop_px)
+    assert about["layers"] == len(one.vlm.attention)
 
 
-def test_the_answers_with_some_layers_crops_are_those_of_all(vlm, data, samples):
-    looked = looking.looks(vlm, data, samples)
-    every = probes.layer_answers(vlm, data, looked)
-    some = probes.layer_answers(vlm, data, looked, [vlm.layer])
-    kept = every[every["name"].isin([probes.layer_name(vlm.layer), crops.ALL])]
-    pd.testing.assert_frame_equal(some, kept.reset_index(drop=True))
+def test_other_weights_data_and_numbers_are_kept_elsewhere(data):
+    made = [("tiny-llava", data, 0), ("tiny-llava", data, 3), ("tiny-llava", "plates")]
+    made += [("tiny-llava-unmasked", data, 0)]
+    assert len({probes.of(*each).folder for each in made}) == len(made)
+
+
+def test_what_was_cut_off_is_measured_again(one, monkeypatch):
+    def torn(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(probes.TABLES, "windows", torn)
+    with pytest.raises(KeyboardInterrupt):
+        one.table("windows")
+    assert not list(one.folder.glob("windows*"))
+
+
+def test_tables_are_read_without_torch(one):
+    """Nor does importing what pages make of them load it."""
+    names = "probes words looking crops phrasing failures figures"
+    code = "import sys; " + "; ".join(f"import analysis.{n}" for n in names.split())
+    code += "; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vicrop import adapters, boxes
-from vicrop.run import datasets, loop, provenance
+from vicrop.run import datasets, loop, provenance, task
 from vicrop.run.folder import RunFolder, Writer
 from vicrop.run.loop import failures
 from vicrop.run.records import RunConfig
@@ -101,12 +101,31 @@ def test_finished_run_answers_nothing_again(config, monkeypatch):
     assert after.meta()["answered"] == answered
 
 
-def test_maps_are_not_saved_of_some_samples_only(config):
-    go(config)
+def test_maps_of_the_first_samples_are_kept_in_any_case(config, monkeypatch):
+    monkeypatch.setattr(task, "KEPT", 2)
+    assert list(go(config).maps()) == ["0-read", "0-color"]
     with pytest.raises(
-        ValueError, match="holds 6 records that were made without savin"
+        ValueError, match="holds 4 records that were made without savin"
     ):
         go(config.model_copy(update={"save_maps": True}))
+
+
+def test_finished_run_is_given_back_without_its_model(config, monkeypatch):
+    before = go(config)
+    monkeypatch.setattr(provenance, "load", lambda _: pytest.fail("model loaded"))
+    assert go(config).records_file == before.records_file
+    text = before.records_file.read_text()
+    before.records_file.write_text(text[: len(text) // 2])
+    with pytest.raises(pytest.fail.Exception, match="model loaded"):
+        go(config)
+
+
+def test_finished_run_of_older_weights_is_held_against_them(config, monkeypatch):
+    made = go(config)
+    os.utime(made.records_file, (1, 1))
+    monkeypatch.setattr(provenance, "load", lambda _: pytest.fail("model loaded"))
+    with pytest.raises(pytest.fail.Exception, match="model loaded"):
+        go(config)
 
 
 def test_finished_run_keeps_who_made_it(config):

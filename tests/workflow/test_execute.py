@@ -14,7 +14,7 @@ from papermill.inspection import inspect_notebook
 import workflow
 from vicrop.run.records import RunConfig
 from workflow import execute, inventory, pages
-from workflow.formats import PNG, SVG
+from workflow.formats import JPEG, SVG
 from workflow.pages import Page
 
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "P", "language": "python"}}
@@ -42,14 +42,6 @@ def write(book, name, code, parameters="limit = 1"):
 def test_template_takes_every_parameter_of_a_run():
     template = workflow.notebooks() / f"{pages.TEMPLATE}.ipynb"
     assert set(RunConfig.model_fields) <= set(inspect_notebook(str(template)))
-
-
-def test_unknown_parameter_is_named(book):
-    write(book, "notebooks/a.ipynb", "1")
-    with pytest.raises(
-        ValueError, match="unknown parameter 'size' of a.ipynb; known: limit"
-    ):
-        execute.execute(Page("a", "a", {"limit": 2, "size": 1, "colour": "red"}))
 
 
 @pytest.fixture
@@ -103,28 +95,24 @@ def chosen(tmp_path, results_folder, monkeypatch):
     for name in execute.THREADS:
         monkeypatch.setenv(name, "7")
 
-    def main(**given):
+    def main():
         with pytest.raises(typer.Exit) as caught:
-            execute.main("small", file, workers=1, **given)
+            execute.main("small", file, workers=1)
         return caught.value.exit_code
 
     return main, called
 
 
-def test_pages_of_a_groups_runs_are_executed(chosen):
+def test_the_last_page_sees_what_became_of_the_others(chosen, capsys):
     main, called = chosen
-    assert main(group="tiny-llava__all__plates") == 0
-    names = ("rel-att", "no-crop")
-    assert called == [[f"runs/tiny-llava__{name}__plates" for name in names]]
+    assert main() == 0
+    names = ("rel-att__plates", "no-crop__plates", "rel-att__plates-hd")
+    runs = [f"runs/tiny-llava__{name}" for name in names]
+    assert called == [[*runs, "quick_start"], ["status"]]
     # One worker may use every core.
     cores = str(os.cpu_count())
     assert [os.environ[name] for name in execute.THREADS] == [cores] * 3
 
-
-def test_the_last_page_sees_what_became_of_the_others(chosen, capsys):
-    main, called = chosen
-    assert main() == 0
-    assert called == [["quick_start"], ["status"]]
     called.append("matrix.yaml")
     assert main() == 1
     assert "failed: x: ValueError: y" in capsys.readouterr().err
@@ -209,7 +197,7 @@ def drawn(book):
 
 def test_figures_have_one_form_each_and_are_the_same_again(book):
     chart, photo = first = drawn(book)
-    assert set(chart) == {SVG, "text/plain"} and set(photo) == {PNG, "text/plain"}
+    assert set(chart) == {SVG, "text/plain"} and set(photo) == {JPEG, "text/plain"}
     assert not re.search("metadata|date", chart[SVG])
     assert drawn(book) == first
 

@@ -138,14 +138,14 @@ def test_analysis_is_for_its_pages_and_for_no_run(house):
     house.edit(module, append("# edited\n"))
     due, rules = house.stale()
     assert due == house.users(module) and {"geometry", "status"} <= due
-    assert not due & {LLAVA, HD, "scores"} and rules == {"size_pages", "prose"}
+    assert not due & {LLAVA, HD, "scores"} and rules == {"executed", "prose"}
 
 
 def test_modules_of_the_method_are_for_runs_and_pages_that_import_them(house):
     house.edit("vicrop/pipeline.py", append("# edited\n"))
     due, rules = house.stale()
     assert due == house.users("vicrop/pipeline.py") >= {LLAVA, HD}
-    assert rules == {"run_pages", "size_pages", "prose"}
+    assert rules == {"executed", "prose"}
     assert "reason: Updated input files: vicrop/pipeline.py\n" in house.said
 
 
@@ -160,7 +160,7 @@ def test_words_are_laid_over_and_nothing_is_executed(house):
 def test_code_of_a_notebook_is_for_its_page(house):
     code = cell_of("code", lambda cell: cell["source"].append("\n1"))
     house.edit("notebooks/scores.ipynb", code)
-    assert house.stale() == ({"scores", "status"}, {"size_pages", "prose"})
+    assert house.stale() == ({"scores", "status"}, {"executed", "prose"})
     assert "'notebooks/scores.ipynb with the code " in house.said
 
 
@@ -194,7 +194,7 @@ def test_page_that_was_removed_is_laid_anew(house):
 def test_kill_between_two_jobs_leaves_nothing_stale(house):
     """A page was found due, and then nothing more was done."""
     house.edit("book/results/work/due/geometry", append("later\n"))
-    assert house.stale()[1] == {"size_pages", "prose"}
+    assert house.stale()[1] == {"executed", "prose"}
 
 
 def test_failed_page_fails_the_job_and_what_succeeded_is_kept(tmp_path):

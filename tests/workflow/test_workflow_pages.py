@@ -74,7 +74,7 @@ def test_page_holds_nothing_that_changes_from_run_to_run(book):
     shown = nbformat.read(page.shown, 4)
     assert set(shown.metadata) == {"kernelspec", "language_info", "papermill"}
     assert shown.metadata.papermill == {"parameters": {"limit": 21}}
-    assert shown.cells[3].metadata == {"tags": [pages.INJECTED]}
+    assert shown.cells[3].metadata == {"tags": [pages.INJECTED, "hide-cell"]}
     assert [cell["id"] for cell in shown.cells] == [f"c{n:02d}" for n in range(6)]
     assert [cell.get("execution_count") for cell in shown.cells[2:]] == [2, 3, None, 5]
     assert shown.cells[-1].outputs[0].execution_count == 5
@@ -117,6 +117,18 @@ def test_a_runs_page_brings_its_records_and_others_bring_none(book, monkeypatch)
     monkeypatch.setattr(pages, "LARGEST_DOWNLOAD", 2)
     assert "download" not in pages.opening(page)
     assert "records" not in pages.opening(Page("cost", "cost", {}))
+
+
+def test_a_runs_page_leads_to_its_models_and_its_methods_others():
+    names = ("tiny-llava", "rel-att"), ("tiny-llava", "no-crop"), ("other", "rel-att")
+    runs = [RunConfig(model=model, method=method) for model, method in names]
+    runs += [RunConfig(dataset="gqa"), runs[0].model_copy(update={"fit": "pad"})]
+    assert pages.near(runs[0], runs) == (
+        "**Same model, other method:** [no-crop](<tiny-llava__no-crop__plates.ipynb>) "
+        "· [rel-att, pad](<tiny-llava__rel-att__plates__pad.ipynb>)\n\n"
+        "**Same method, other model:** [other](<other__rel-att__plates.ipynb>)\n\n"
+    )
+    assert pages.near(runs[2], runs[2:]) == ""
 
 
 def test_pages_of_a_size_are_of_its_runs_and_its_own():

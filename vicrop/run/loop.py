@@ -9,9 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vicrop import boxes, scoring
-from vicrop.pipeline import answer_chosen
-from vicrop.run import datasets, provenance
-from vicrop.run.batches import Batches, Looker, cheapest_first, choose
+from vicrop.adapters import registry
+from vicrop.run import checks, datasets, provenance
 from vicrop.run.folder import RunFolder
 from vicrop.run.progress import ASKED_TO_END, Progress, at_most, gently
 from vicrop.run.records import Record, RunConfig, Sample
@@ -20,6 +19,7 @@ from vicrop.types import Answer, Map
 
 if TYPE_CHECKING:
     from vicrop.adapters.adapter import Adapter
+    from vicrop.run.batches import Looker
     from vicrop.view import View
 
 
@@ -38,8 +38,8 @@ def run(
         again: whether samples that failed are tried again.
 
     Returns:
-        The run's folder. Samples that failed are recorded with their error; see
-        ``failures``.
+        The run's folder; of a finished run as it is, and its model is not loaded.
+        Samples that failed are recorded with their error; see ``failures``.
 
     Raises:
         ValueError: for an unknown model, method or dataset, a method that the data do
@@ -50,7 +50,19 @@ def run(
             goes on.
         OSError: if the records cannot be written.
     """
+    if vlm is None and not again and _is_finished(config):
+        return RunFolder.of(config)
     return run_together([config], progress, vlm, again)[0]
+
+
+def _is_finished(config: RunConfig) -> bool:
+    """Whether all is recorded, unchanged, and since the model's own files were made."""
+    made = RunFolder.of(config)
+    if any(checks.of_file(made)):
+        return False
+    check(config)
+    files, recorded = registry.find(config.model).files, made.records_file.stat()
+    return all(file.stat().st_mtime <= recorded.st_mtime for file in files)
 
 
 def run_together(
@@ -102,6 +114,8 @@ def _check_together(configs: Sequence[RunConfig]) -> None:
 
 def _answer_all(tasks: Sequence[Task], shown: bool) -> None:
     """Answer what is left of several runs, image by image."""
+    from vicrop.run.batches import Batches, Looker, cheapest_first  # torch
+
     config, vlm = tasks[0].config, tasks[0].vlm
     samples = datasets.in_order(
         {s.id: s for task in tasks for s in task.writer.samples.values()}.values()
@@ -176,12 +190,14 @@ def answer_one(
     """One sample's record and map."""
     sample = datasets.clipped(sample, view.image.size)
     answer = answer_sample(view, config, sample)
-    record = _record(sample, answer, config.dataset, view.image.size)
-    return record, answer.amap
+    return _record(sample, answer, config.dataset, view.image.size), answer.amap
 
 
 def answer_sample(view: View, config: RunConfig, sample: Sample) -> Answer:
     """One sample's answers, box and map."""
+    from vicrop.pipeline import answer_chosen  # torch
+    from vicrop.run.batches import choose
+
     chosen = choose(view, sample, config)
     return answer_chosen(view, sample.question, chosen, config.max_new_tokens)
 

@@ -6,17 +6,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vicrop.prompts import Work
-from vicrop.run import provenance
+from vicrop.run import jsonl, provenance
 from vicrop.run.folder import RECORDS, RunFolder, Writer, writing
 from vicrop.run.records import Record, RunConfig, Sample
-from vicrop.types import Map
+from vicrop.types import Map, Work
 
 if TYPE_CHECKING:
     from vicrop.adapters.adapter import Adapter
 
 META_SECONDS = 30.0
 """Between two writings of ``meta.json`` while a run goes on."""
+KEPT = 200
+"""Samples of a run whose maps are kept in any case, for its page to show some."""
 
 
 @dataclass
@@ -67,7 +68,8 @@ class Task:
         """Record one sample."""
         with self.timed():
             record, amap = make()
-            self.writer.append(record, amap if self.config.save_maps else None)
+            kept = self.config.save_maps or len(self.writer.done) < KEPT
+            self.writer.append(record, amap if kept else None)
         self.answered += 1
         if time.monotonic() - self._told >= META_SECONDS:
             self.write_meta(finished=False)
@@ -206,12 +208,13 @@ def _check_gate(config: RunConfig, identity: Mapping[str, Any]) -> None:
 def _check_maps(config: RunConfig) -> None:
     """Refuse to save maps of some samples only."""
     run = RunFolder.of(config)
-    if not config.save_maps or run.maps_file.exists():
+    if not config.save_maps:
         return
     records = (line.record for line in run.lines() if line.record)
     made = sum(record.box is not None for record in records)
-    if made:
+    lacking = made - sum(1 for _ in jsonl.split(run.maps_file))
+    if lacking > 0:
         raise ValueError(
-            f"{run.folder} holds {made} records that were made without saving maps; "
+            f"{run.folder} holds {lacking} records that were made without saving maps; "
             "move that folder away to make both, or leave out save_maps"
         )
