@@ -28,6 +28,70 @@ def sides(found: Iterable[Estimate]) -> list[str]:
     return ["none" if one == UNTOLD else one for one in said]
 
 
+FRACTIONS = {
+    "one in twenty": 1 / 20,
+    "one in ten": 1 / 10,
+    "one in eight": 1 / 8,
+    "one in six": 1 / 6,
+    "one in four": 1 / 4,
+    "one in three": 1 / 3,
+    "one in two": 1 / 2,
+    "two in three": 2 / 3,
+    "three in four": 3 / 4,
+    "five in six": 5 / 6,
+    "nine in ten": 9 / 10,
+    "nineteen in twenty": 19 / 20,
+}
+
+
+def in_words(share: float) -> str:
+    """About which part of all a share is; “none” and “all” are exact.
+
+    >>> in_words(0.63), in_words(0.001), in_words(1)
+    ('two in three', 'one in twenty', 'all')
+    """
+    if share in (0, 1):
+        return "all" if share else "none"
+    return min(FRACTIONS, key=lambda name: abs(FRACTIONS[name] - share))
+
+
+def spread(shares: Iterable[float | None]) -> str:
+    """The least and the greatest of some shares in words; those not there left out.
+
+    >>> spread([0.18, 0.84, None]), spread([0.5]), spread([])
+    ('one in six to five in six', 'one in two', '(not measured here)')
+    """
+    there = sorted(one for one in shares if one is not None and one == one)
+    ends = [in_words(one) for one in (*there[:1], *there[-1:])]
+    return " to ".join(dict.fromkeys(ends)) or "(not measured here)"
+
+
+def shown(count: int, total: int) -> str:
+    """In how many of all models something holds, with a sign.
+
+    >>> shown(4, 4), shown(3, 4), shown(0, 4)
+    ('✓ in 4 of 4 models', '◐ in 3 of 4 models', '○ in 0 of 4 models')
+    """
+    sign = "○" if not count else "✓" if count == total else "◐"
+    return f"{sign} in {count} of {total} models"
+
+
+def told(count: int, total: int) -> str:
+    """A yes or no for something that holds in so many of all models."""
+    if count in (0, total):
+        return "Yes" if count else "Not here"
+    return "Mostly" if 2 * count > total else "Sometimes"
+
+
+def repaired(frame: pd.DataFrame) -> float:
+    """Share of a run's answers, wrong without a crop, that are right with it.
+
+    NaN where none was wrong, or the run is empty.
+    """
+    wrong = frame[(frame["plain_score"] < 0.5) & frame["score"].notna()]
+    return float((wrong["score"] >= 0.5).mean())
+
+
 def of_column(
     frame: pd.DataFrame, column: str, statistic: Callable = np.mean
 ) -> Estimate:

@@ -24,6 +24,7 @@ import typer
 from tqdm import tqdm
 
 from analysis import crops, looking, phrasing, words
+from analysis.figures import examples
 from vicrop import boxes, paths, scoring
 from vicrop.adapters import registry
 from vicrop.run import datasets, provenance
@@ -145,6 +146,11 @@ def _alone(one: Probes) -> pd.DataFrame:
     return alone(one.vlm, one.dataset, one.samples, run)
 
 
+def _examples(one: Probes) -> pd.DataFrame:
+    run = tables.load(one.model, "rel-att", one.dataset)
+    return examples.maps(one.vlm, one.dataset, run)
+
+
 def _phrased(one: Probes) -> pd.DataFrame:
     texts = phrasing.asked_of(one.dataset, one.samples)
     return phrasing.measure(one.vlm, one.dataset, one.looked, texts)
@@ -176,6 +182,7 @@ TABLES: dict[str, Callable[[Probes], pd.DataFrame]] = {
     "phrasing": _phrased,
     "steps": _steps,
     "variants": _variants,
+    "examples": _examples,
 }
 """What is measured, by name: each is the function of the same name here, or of
 
@@ -183,7 +190,7 @@ TABLES: dict[str, Callable[[Probes], pd.DataFrame]] = {
 ``looking.by_pair`` (pairs; all sizes), ``crops.windows``, ``crops.averaged``,
 ``phrasing.measure``, ``steps.filter_maps`` (pure-grad's steps) and
 ``words.variant_maps`` (of word-att, on validation scenes), the last two as
-``crops.measure`` gives them.
+``crops.measure`` gives them, and ``examples.maps`` (examples).
 """
 
 

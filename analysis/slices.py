@@ -2,18 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from PIL import Image
 
-from vicrop import boxes, geometry, images, scoring
+from vicrop import boxes, geometry, images
 from vicrop.run import datasets
 from vicrop.run.results import size_group
-from vicrop.types import check_question
-
-if TYPE_CHECKING:
-    from vicrop.adapters.adapter import Adapter
 
 
 def in_view(name: str, fit: str) -> pd.Series:
@@ -93,34 +88,3 @@ def by_kind(frame: pd.DataFrame, dataset: str) -> dict[str, pd.DataFrame]:
     """A table split by the kind of question that the data set gives."""
     kinds = {s.id: s.meta.get("kind", "") for s in datasets.load(dataset)}
     return {str(kind): rows for kind, rows in frame.groupby(frame.index.map(kinds))}
-
-
-def example(
-    vlm: "Adapter", image: str, question: str, number: int = 0, dataset: str = "plates"
-) -> tuple[Image.Image, str, tuple]:
-    """An image and a question to show: the caller's, or one of a data set.
-
-    Args:
-        vlm: the model.
-        image: path of an image; empty for one of the data set.
-        question: the question; empty for the data set's.
-        number: which of the small objects' questions that the model answers wrongly
-            without a crop, from 0.
-        dataset: where from.
-
-    Returns:
-        The image, the question and the ground-truth boxes (none for a caller's).
-    """
-    if image:
-        return images.load(image), check_question(question), ()
-    missed = 0
-    for sample in datasets.load(dataset):
-        picture = images.load(datasets.image_path(dataset, sample))
-        size = datasets.object_size(sample, picture.size)
-        if size_group(size) != "small":
-            continue
-        said = vlm.look(picture).ask(sample.question)
-        missed += not scoring.score(dataset, said.text, sample.labels)
-        if missed > number:
-            return picture, question or sample.question, sample.boxes
-    raise ValueError(f"{dataset} has only {missed} such samples, asked for {number}")

@@ -72,3 +72,17 @@ def _size(sample: Sample) -> float | None:
     """Of its object, over the image's area."""
     file = datasets.image_path("textvqa", sample)
     return datasets.object_size(sample, datasets.image_size(file))
+
+
+def published() -> dict[str, tuple[int, float]]:
+    """Questions that ``vicrop prep`` asks of each data set, and its download, GB.
+
+    Of files whose size is known.
+    """
+    found = {}
+    for key in data_prep.MODULES:
+        facts = data_prep.get(key)
+        files = [*facts.files, *([facts.pictures] if facts.pictures else [])]
+        size = sum(file.gigabytes or 0 for file in files or facts.mirror)
+        found[key] = facts.limit or facts.questions or 0, size
+    return found

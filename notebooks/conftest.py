@@ -9,19 +9,30 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import kernels
+from jupyter_client.provisioning import local_provisioner
+
 from data_prep import plates
 from vicrop.run.loop import run_together
 from workflow import matrix, plans
 from workflow.execute import pool
 from workflow.studies import remade
 
+local_provisioner.launch_kernel = kernels.Forked
 
-def pytest_collection_finish(session):
-    """Make them, if a notebook is among the tests."""
-    if any(item.path.suffix == ".ipynb" for item in session.items):
-        folder = tempfile.TemporaryDirectory(prefix="vicrop-smoke-")
-        session.config.add_cleanup(folder.cleanup)
-        make_smoke(Path(folder.name))
+
+def pytest_sessionstart(session):
+    """Make them, before the workers of a session that has some start."""
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
+        return
+    folder = tempfile.TemporaryDirectory(prefix="vicrop-smoke-")
+    session.config.add_cleanup(folder.cleanup)
+    make_smoke(Path(folder.name))
+
+
+def pytest_sessionfinish():
+    """Let no kernel's process stay behind."""
+    kernels.stop()
 
 
 def make_smoke(folder: Path) -> None:

@@ -221,6 +221,10 @@ def test_saved_twin_is_loaded_as_a_checkpoint_is(family, tmp_path, wide):
 EMBEDDED = [key for key, spec in MODELS.items() if spec.folder is not None]
 
 
+# A CPU takes seconds for what occlusion asks of it in float16: of one model is enough.
+SLOW = "occlusion", "float16"
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("key", EMBEDDED)
 def test_embedded_model_runs_every_method_end_to_end(key, dtype, wide):
@@ -232,6 +236,8 @@ def test_embedded_model_runs_every_method_end_to_end(key, dtype, wide):
     assert spec.parameters == pytest.approx(count, rel=0.05)
     view, crop = vlm.look(wide), pipeline.ViCrop(vlm)
     for method in methods.METHODS:
+        if (method, dtype) == SLOW and key != "tiny-instructblip":
+            continue
         said = crop.answer(
             view, QUESTION, method, truth=[(70, 20, 76, 26)], max_new_tokens=1
         )

@@ -45,6 +45,16 @@ def views(vlm, pictures):
     return [vlm.look(picture) for picture in pictures]
 
 
+@pytest.fixture(scope="module")
+def alone(vlm, pictures):
+    """Each image's map and answer about a crop, from a fresh view."""
+    fresh = cases([vlm.look(picture) for picture in pictures], BOXES)
+    return [
+        (view.importance(question).values, view.ask(question, box, 3))
+        for view, question, box in fresh
+    ]
+
+
 def near(found, wanted):
     """Within 1e-4 of the wanted values' range, in their shape."""
     found, wanted = np.asarray(found), np.asarray(wanted)
@@ -420,7 +430,7 @@ PLACES = [
 @pytest.mark.parametrize("halved", [False, True])
 @pytest.mark.parametrize(("where", "number"), PLACES)
 def test_memory_that_runs_out_leaves_nothing_wrong(
-    vlm, pictures, views, where, number, halved, monkeypatch
+    vlm, views, alone, where, number, halved, monkeypatch
 ):
     """Whether the Views go on by themselves, or in smaller batches."""
     owner, name = {
@@ -436,11 +446,9 @@ def test_memory_that_runs_out_leaves_nothing_wrong(
     if halved:
         all_of_it(vlm, cases(views, BOXES)[:2])
         all_of_it(vlm, cases(views, BOXES)[2:])
-    fresh = cases(map(vlm.look, pictures), BOXES)
-    for one, (alone, question, box) in zip(views, fresh, strict=True):
-        wanted = alone.importance(question).values
-        near(one.importance(question).values, wanted)
-        assert one.ask(question, box, 3) == alone.ask(question, box, 3)
+    for (one, question, box), wanted in zip(cases(views, BOXES), alone, strict=True):
+        near(one.importance(question).values, wanted[0])
+        assert one.ask(question, box, 3) == wanted[1]
 
 
 def all_of_it(vlm, asked):

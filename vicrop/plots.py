@@ -59,7 +59,7 @@ def finish(figure: FigureBase) -> None:
 def show_image(image: Image.Image, ax: Axes) -> Axes:
     """An image without ticks, in twice the pixels of its place at most."""
     small = image.copy()
-    small.thumbnail([2 * max(ax.bbox.size)] * 2)
+    small.thumbnail((2 * max(ax.bbox.size),) * 2)
     ax.imshow(np.asarray(small), extent=(0, image.width, image.height, 0))
     ax.set(xticks=[], yticks=[], xlim=(0, image.width), ylim=(image.height, 0))
     return ax
@@ -146,4 +146,4 @@ def show_crop(image: Image.Image, answer: Answer, words: str, ax: Axes) -> None:
         ax.set_axis_off()
     else:
         crop = image.crop(answer.box)
-        show_image(crop, ax).set_xlabel(text(f"{words} “{answer.text}”", 36))
+        show_image(crop, ax).set_xlabel(text(f"{words} “{answer.text}”", 26))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import astuple, dataclass, field
-from operator import add, sub
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
-
-if TYPE_CHECKING:  # who reads finished runs needs no torch
-    from torch import Tensor
-    from transformers import DynamicCache
+from torch import Tensor
+from transformers import DynamicCache
 
 T = TypeVar("T")
 
@@ -105,27 +102,6 @@ class FirstToken:
     place: Tensor | None
     row: Tensor
     words: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Work:
-    """What the language model has done: the paper's costs beside seconds.
-
-    Attributes:
-        passes: calls of it, a decoding step each one too.
-        tokens: that went through (a part of) it, images and words.
-        image_tokens: those of them that stand for images.
-    """
-
-    passes: int = 0
-    tokens: int = 0
-    image_tokens: int = 0
-
-    def __add__(self, other: Work) -> Work:
-        return Work(*map(add, astuple(self), astuple(other)))
-
-    def __sub__(self, other: Work) -> Work:
-        return Work(*map(sub, astuple(self), astuple(other)))
 
 
 @dataclass(eq=False)

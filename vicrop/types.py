@@ -3,7 +3,7 @@
 import operator
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from numbers import Integral
 from typing import Any, NamedTuple, Self
 
@@ -174,6 +174,27 @@ class Answer:
     further: tuple[Box, ...] = ()
     features: Mapping[str, float] = field(default_factory=dict, compare=False)
     gated: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the language model has done: the paper's costs beside seconds.
+
+    Attributes:
+        passes: calls of it, a decoding step each one too.
+        tokens: that went through (a part of) it, images and words.
+        image_tokens: those of them that stand for images.
+    """
+
+    passes: int = 0
+    tokens: int = 0
+    image_tokens: int = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(*map(operator.add, astuple(self), astuple(other)))
+
+    def __sub__(self, other: "Work") -> "Work":
+        return Work(*map(operator.sub, astuple(self), astuple(other)))
 
 
 def check_question(question: str) -> str:

@@ -28,14 +28,12 @@ from nbclient.exceptions import DeadKernelError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
-from papermill.inspection import inspect_notebook
 from tqdm import tqdm
 
 import workflow
 from vicrop.run import provenance
 from workflow import formats, matrix, pages, plans
 from workflow.pages import Page
-from workflow.parameters import refuse
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """Each library reads its own first; Snakemake sets all of them to a job's threads."""
@@ -98,12 +96,9 @@ def execute(page: Page) -> Path:
         The page as the book shows it.
 
     Raises:
-        ValueError: for a parameter that the notebook does not have.
         PapermillExecutionError: if a cell failed; the half-executed notebook stays in
             ``book/executed/unfinished/``.
     """
-    known = inspect_notebook(str(page.notebook))
-    refuse("parameter", page.parameters, known, f" of {page.notebook.name}")
     page.half.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     papermill.execute_notebook(
@@ -125,7 +120,7 @@ def _keep(page: Page, seconds: float) -> None:
     outputs = [out for cell in book.cells for out in cell.get("outputs", ())]
     for output in outputs:
         if "data" in output:
-            output.data = nbformat.from_dict(formats.choose(output.data))
+            output.data = nbformat.from_dict(formats.undated(output.data))
     book.metadata["vicrop"] = {
         "seconds": round(seconds, 1),
         "versions": provenance.versions(),

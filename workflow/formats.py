@@ -1,12 +1,9 @@
 """The form of a page's figures: charts are SVG, what shows pictures is JPEG.
 
 A chart is sharp at every size as SVG and can be edited; photographs and grain are a
-tenth of a PNG's size as JPEG, and drawn in half the time. A kernel draws each figure in
-its form (``install``); other large PNGs are pressed afterwards (``choose``).
+tenth of a PNG's size as JPEG, and drawn in half the time.
 """
 
-import base64
-import io
 import re
 from collections.abc import Callable
 from functools import partial
@@ -18,14 +15,11 @@ from IPython.core.pylabtools import print_figure
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib_inline.backend_inline import set_matplotlib_formats
-from PIL import Image
 
 INSTALL = "from workflow import formats; formats.install()"
 """What a kernel is told before a notebook, whatever the one before it has set."""
 
-SVG, PNG, JPEG = "image/svg+xml", "image/png", "image/jpeg"
-LARGEST_PNG = 60_000
-"""Characters of a PNG (base64) up to which it stays one."""
+SVG, JPEG = "image/svg+xml", "image/jpeg"
 PRESSED = {"quality": 80, "optimize": True}
 
 
@@ -52,30 +46,11 @@ def is_chart(figure: Figure) -> bool:
     return not figure.findobj(AxesImage)
 
 
-def choose(data: dict[str, Any]) -> dict[str, Any]:
-    """An output's data with nothing that dates it, and large pictures pressed.
+def undated(data: dict[str, Any]) -> dict[str, Any]:
+    """An output's data, its chart without the lines that say when it was made.
 
     Args:
         data: by media type, as a cell's output has it.
     """
-    kept = dict(data)
-    if SVG in kept:
-        kept[SVG] = undated(kept[SVG])
-    if len(kept.get(PNG, "")) > LARGEST_PNG:
-        return {JPEG: jpeg(kept.pop(PNG))} | kept
-    return kept
-
-
-def undated(svg: str) -> str:
-    """An SVG without the lines that say when it was made, and by what."""
-    return re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-
-
-def jpeg(png: str) -> str:
-    """A PNG (base64) as JPEG (base64), on white."""
-    picture = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA")
-    paper = Image.new("RGBA", picture.size, "white")
-    paper.alpha_composite(picture)
-    file = io.BytesIO()
-    paper.convert("RGB").save(file, "JPEG", **PRESSED)
-    return base64.b64encode(file.getvalue()).decode()
+    stamp = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
+    return {k: stamp.sub("", v) if k == SVG else v for k, v in data.items()}

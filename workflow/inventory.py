@@ -7,15 +7,19 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from IPython.display import HTML
 
-from vicrop.run import checks
+from vicrop.adapters import registry
+from vicrop.run import checks, results
 from vicrop.run.checks import Status
 from vicrop.run.folder import RunFolder
-from workflow import pages
+from vicrop.run.records import RunConfig
+from workflow import pages, tables
 
 SHORT = 8
 """Digits of a hash that tell two apart on a page."""
@@ -156,6 +160,50 @@ class Inventory:
             "notes": "; ".join(meta.get("notes", [])) or UNKNOWN,
         }
 
+    def grids(self) -> HTML:
+        """A table a data set: methods by models, each cell a gain and its run's page.
+
+        Of finished runs. The gain is over the plain answers of the same questions, in
+        points; of ``no-crop`` there is the accuracy.
+        """
+        made = [one for one in self.runs if one.now.state == "finished"]
+        found: dict[str, dict[tuple[str, str], FoundRun]] = {}
+        for run in made:
+            config = RunConfig(**run.meta["config"])
+            place = tables.label(config), config.model
+            found.setdefault(config.dataset, {})[place] = run
+        return HTML("".join(self._grid(name, runs) for name, runs in found.items()))
+
+    def _grid(self, dataset: str, runs: Mapping[tuple[str, str], FoundRun]) -> str:
+        order = [*registry.MODELS]
+        models = sorted({model for _, model in runs}, key=lambda m: (m not in order, m))
+        labels = sorted({label for label, _ in runs}, key=_rank)
+        head = "".join(f'<th scope="col">{escape(model)}</th>' for model in models)
+        body = "".join(
+            f'<tr><th scope="row">{escape(label)}</th>'
+            + "".join(self._cell(runs.get((label, model))) for model in models)
+            + "</tr>"
+            for label in labels
+        )
+        return (
+            f'<table class="runs"><caption>{escape(dataset)}</caption>'
+            f"<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+    def _cell(self, run: FoundRun | None) -> str:
+        if run is None:
+            return "<td>–</td>"
+        made = tables.summary(results.table(run.folder))
+        plain = run.folder.config().method == "no-crop"
+        found = made.score if plain else made.gain
+        effect = "" if plain else _effect(found.low, found.high)
+        said = found.format(1, sign=not plain, scale=100)
+        number, name = EFFECTS[effect] + said.split(" ")[0], run.now.name
+        if any(page.target == f"runs/{name}" for page in self.pages):
+            number = f'<a href="runs/{escape(name)}.html">{number}</a>'
+        told = f"{said}, n = {made.n}, 95 % interval"
+        return f'<td class="{effect}" title="{told}">{number}</td>'
+
     def error_table(self) -> pd.DataFrame:
         """What failed samples failed with, run by run."""
         rows = [
@@ -196,6 +244,19 @@ class Inventory:
             "page_minutes": f"{drawn / 60:.1f}",
             "environments": str(len(self.numbers)),
         }
+
+
+EFFECTS = {"": "", "up": "▲ ", "down": "▼ ", "same": "≈ "}
+"""What stands before a gain whose interval is above 0, below it, or holds it."""
+
+
+def _effect(low: float, high: float) -> str:
+    return "up" if low > 0 else "down" if high < 0 else "same"
+
+
+def _rank(label: str) -> tuple[int, str]:
+    """How methods follow each other, by their label."""
+    return tables.ORDER.index(label.split(",")[0]), label
 
 
 def _seconds(note: Mapping[str, Any]) -> str:

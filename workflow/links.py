@@ -21,19 +21,38 @@ BRANCH = "main"
 GITHUB = "github.com"
 
 
+CITATION = "CITATION.cff"
+"""The one place where a fork says its own: ``repository-code`` and ``doi``."""
+
+
+def cited(key: str) -> Any:
+    """What it says; None where it says nothing."""
+    text = (paths.ROOT / CITATION).read_text(encoding="utf-8")
+    return yaml.safe_load(text).get(key)
+
+
+def slots() -> dict[str, str]:
+    """Where the book can be cited and its errors reported; empty where not yet said."""
+    doi, address = cited("doi"), repository()
+    return {
+        "DOI": f"https://doi.org/{doi}" if doi else "",
+        "report an error": f"{address}/issues" if address else "",
+        "source": address,
+    }
+
+
 def repository() -> str:
     """The address of the public repository; empty where none is known.
 
     Raises:
         ValueError: if it is not the address of a repository.
     """
-    file = paths.ROOT / "CITATION.cff"
-    address = yaml.safe_load(file.read_text(encoding="utf-8")).get("repository-code")
+    address = cited("repository-code")
     if address is None:
         return origin()
     if not re.fullmatch(r"https://[\w.-]+(/[\w.~-]+)+/?", str(address)):
         raise ValueError(
-            f"repository-code in {file.name} is {address!r}, not the address of a "
+            f"repository-code in {CITATION} is {address!r}, not the address of a "
             "repository, such as https://github.com/OWNER/NAME"
         )
     return str(address).rstrip("/").removesuffix(".git")
@@ -43,14 +62,20 @@ def origin() -> str:
     """Where this tree was cloned from, if from GitHub, without anybody's password."""
     if not (paths.ROOT / ".git").exists():  # git would take a folder above for ours
         return ""
-    command = ["git", "-C", str(paths.ROOT), "config", "--get", "remote.origin.url"]
+    told = git("config", "--get", "remote.origin.url")
+    ways = rf"(?:(?:https|ssh)://(?:[^@/]*@)?{GITHUB}/|git@{GITHUB}:)"
+    found = re.fullmatch(rf"{ways}([\w.-]+/[\w.-]+?)(?:\.git)?/?", told)
+    return f"https://{GITHUB}/{found[1]}" if found else ""
+
+
+def git(*words: str) -> str:
+    """What git says of this tree; empty where it is not installed, or says no."""
+    command = ["git", "-C", str(paths.ROOT), *words]
     try:
         told = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:  # no git
         return ""
-    ways = rf"(?:(?:https|ssh)://(?:[^@/]*@)?{GITHUB}/|git@{GITHUB}:)"
-    found = re.fullmatch(rf"{ways}([\w.-]+/[\w.-]+?)(?:\.git)?/?", told.stdout.strip())
-    return f"https://{GITHUB}/{found[1]}" if found else ""
+    return told.stdout.strip()
 
 
 def path_of(source: str) -> str:

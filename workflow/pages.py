@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -180,16 +180,14 @@ def near(config: RunConfig, beside: Sequence[RunConfig]) -> str:
     others = [o for o in beside if o.dataset == config.dataset and o != config]
     methods = {tables.label(o): o for o in others if o.model == config.model}
     models = {o.model: o for o in others if tables.label(o) == here}
-    return "".join(
-        f"**{what}:** "
-        + " · ".join(f"[{markdown(n)}](<{o.run_id}.ipynb>)" for n, o in found.items())
-        + "\n\n"
-        for what, found in (
-            ("Same model, other method", methods),
-            ("Same method, other model", models),
-        )
-        if found
-    )
+    found = {"Same model, other method": methods, "Same method, other model": models}
+    lines = [f"**{kind}:** {_links(runs)}" for kind, runs in found.items() if runs]
+    return "".join(f"{line}\n\n" for line in lines)
+
+
+def _links(runs: Mapping[str, RunConfig]) -> str:
+    each = [f"[{markdown(n)}](<{one.run_id}.ipynb>)" for n, one in runs.items()]
+    return " · ".join(each)
 
 
 def main(

@@ -1,7 +1,6 @@
 """Samples of a run to show on its page: which, and with their maps."""
 
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -54,13 +53,14 @@ def replay(
     records, maps = {one.id: one for one in folder.records()}, folder.maps()
     known = {sample.id: sample for sample in datasets.load(config.dataset)}
     shown = []
-    for sample in (known[name] for name in ids):
-        file = datasets.image_path(config.dataset, sample)
-        answer = _recorded(config, records.get(sample.id), maps.get(sample.id))
+    for name in ids:
+        file = datasets.image_path(config.dataset, known[name])
+        answer = _recorded(config, records.get(name), maps.get(name))
         if answer is None:
             vlm = vlm or provenance.load(config)
-            answer = _again(config, vlm, file, sample)
-        shown.append((images.load(file), answer, sample))
+            view = vlm.look(file, config.fit, config.geometry)
+            answer = answer_sample(view, config, known[name])
+        shown.append((images.load(file), answer, known[name]))
     return shown
 
 
@@ -76,11 +76,6 @@ def _recorded(
     return Answer(record.answer, record.plain, record.box, amap)
 
 
-def _again(config: RunConfig, vlm: "Adapter", file: Path, sample: Sample) -> Answer:
-    view = vlm.look(file, config.fit, config.geometry)
-    return answer_sample(view, config, sample)
-
-
 def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
     """A row a sample: image; map with crop (red) and truth (dashed green); crop.
 
@@ -88,9 +83,9 @@ def gallery(shown: Sequence[tuple[Image.Image, Answer, Sample]]) -> Figure:
         shown: a sample each: its picture, what was said of it, and itself.
     """
     rows = len(shown)
-    figure, grid = plt.subplots(
-        rows, 3, figsize=(8, 3 * rows), layout="constrained", squeeze=False
-    )
+    # Small and dense: its letters are to be read on a phone too.
+    figure = plt.figure(figsize=(5.5, 2.2 * rows), dpi=140, layout="constrained")
+    grid = figure.subplots(rows, 3, squeeze=False)
     for axes, one in zip(grid, shown, strict=True):
         _row(axes, *one)
     plots.finish(figure)
@@ -101,7 +96,7 @@ def _row(
     axes: Sequence[Axes], image: Image.Image, answer: Answer, sample: Sample
 ) -> None:
     """One of ``gallery``."""
-    plots.show_image(image, axes[0]).set_xlabel(plots.text(sample.question, 36))
+    plots.show_image(image, axes[0]).set_xlabel(plots.text(sample.question, 26))
     if answer.amap is None:
         plots.show_image(image, axes[1])
     else:
@@ -109,6 +104,6 @@ def _row(
         plots.name_seen(image, answer.amap, axes[1])
     label = f"label “{sample.labels[0]}”, " if sample.labels else ""
     said = f"{label}image alone “{answer.plain}”"
-    axes[1].set_xlabel(plots.text(said, 36))
+    axes[1].set_xlabel(plots.text(said, 26))
     plots.show_boxes(image, answer.box, sample.boxes, axes[1])
     plots.show_crop(image, answer, "with this crop", axes[2])

@@ -1,17 +1,20 @@
 """The paper's claims: what each says there, and how it is read off here.
 
-Statements are in our words; numbers in ``paper`` fields are the paper's. What is
-measured at the embedded size speaks of tiny models on drawn scenes.
+Statements are in our words; numbers in ``paper`` and ``theirs`` are the paper's. What
+is measured of toy models speaks of tiny models on drawn scenes.
+
+Which reading is a claim's primary one, and why, is decided here, of what the paper
+says and before anything is measured.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from analysis import crops, paper
 from analysis.claims import readings
 from analysis.claims.evidence import EMBEDDED, GPU, SIZES, Answers
 from analysis.claims.readings import Reading, Rule, above, below, no_loss, same
-from analysis.paper import BOTH, TABLE_1, TABLE_6, TABLE_7
+from analysis.paper import BOTH, TABLE_1, TABLE_2, TABLE_3, TABLE_6, TABLE_7
 from vicrop.methods import HIGH, PAPER
 
 LOSS = 2.0
@@ -33,10 +36,12 @@ class Claim:
         statement: what it says, in our words.
         paper: where it stands there, and the paper's own numbers for it.
         page: of this book that measures it, and the figure or part on it.
-        readings: what is measured of it.
-        cannot: why nothing can be judged at the embedded size; empty if something can.
+        readings: what is measured of it; for each model at most one primary reading.
+        cannot: why nothing can be judged of toy models; empty if something can.
         cannot_gpu: the same of models that need a GPU.
         true: why no record could speak for or against it; empty if one could.
+        core: what a reader who decides needs it for; empty if that can be done without.
+        theirs: the paper's numbers of the primary reading, in its unit, by what of.
     """
 
     key: str
@@ -47,13 +52,21 @@ class Claim:
     cannot: str = ""
     cannot_gpu: str = ""
     true: str = ""
+    core: str = ""
+    theirs: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def number(self) -> str:
+        """The paper's own, short."""
+        said = self.paper.partition(": ")[2]
+        return f"{paper.listed(self.theirs)} points" if self.theirs else said
 
     def of(self, model: str) -> list[Reading]:
         """Its readings that are of a model."""
         return [one for one in self.readings if one.concerns(model)]
 
 
-# What is measured on: ours at the embedded size, the paper's data sets at the other.
+# What is measured on: drawn scenes of toy models, the paper's data sets of real ones.
 
 DETAILS = {EMBEDDED: "plates", GPU: "textvqa"}
 """Of a claim about details in general."""
@@ -91,12 +104,13 @@ def methods_on(*datasets: str) -> list[Answers]:
 
 def zoom() -> Iterator[Reading]:
     """Ever closer views, question unchanged (C1)."""
-    steps = {"closest view over the whole image": (4, 0)}
-    steps |= {f"view {n} over view {n - 1}": (n, n - 1) for n in range(1, 5)}
-    for said, (one, other) in steps.items():
+    ends = "the paper's figure goes from the whole image to a close view"
+    steps = {"closest view over the whole image": (4, 0, ends)}
+    steps |= {f"view {n} over view {n - 1}": (n, n - 1, "") for n in range(1, 5)}
+    for said, (one, other, why) in steps.items():
         measure = readings.named(f"step {one}", f"step {other}")
         name = f"probability of the right answer, {said}"
-        yield Reading(name, ("zoom",), measure)
+        yield Reading(name, ("zoom",), measure, why=why)
 
 
 LOOKERS = {"last token": "map's layer", "the question's words": "words"}
@@ -112,34 +126,47 @@ SQUARES = {
 def human(size: str, crop: str) -> Iterator[Reading]:
     """A crop around the object (C4): gains by size of object, and how they differ."""
     said = f"gain of {crop} ({SQUARES[crop]})"
+    own = "the paper's own crop, where size is what is wrong: on small objects"
     for group in TABLE_1.columns:
         name, needs = f"{said}, {group} objects", details(size, crop, groups=[group])
-        yield Reading(name, needs, readings.gain, size, told=group == "small")
+        why = own if (crop, group) == ("human-crop-tight", "small") else ""
+        yield Reading(name, needs, readings.gain, size, why=why)
     name, needs = f"{said}, small minus large objects", details(size, crop, groups=ENDS)
     yield Reading(name, needs, readings.gains_apart, size)
 
 
-def ratio(objects: str, end: str) -> Iterator[Reading]:
-    """Attention ratios above 1 (C5), at the map's layer and in all."""
-    yield Reading(
-        f"last token: mean attention ratio at the map's layer, {objects}",
-        (f"map's layer{end}",),
-        readings.mean_ratio,
-        rule=above(1),
-        unit="×",
-        told=True,
-    )
+def ratio(objects: str, end: str, why: str = "") -> Iterator[Reading]:
+    """Attention ratios above 1 (C5), in all layers and at the map's layer."""
     yield Reading(
         f"last token: layers at which an object's ratio is above 1, {objects}",
         (f"layers{end}",),
         readings.layers_above,
         rule=above(MOST),
         unit="%",
+        why=why,
+    )
+    yield Reading(
+        f"last token: mean attention ratio at the map's layer, {objects}",
+        (f"map's layer{end}",),
+        readings.mean_ratio,
+        rule=above(1),
+        unit="×",
     )
 
 
 def perception(size: str) -> Iterator[Reading]:
     """Wrong answers where the map is right (C7)."""
+    yield Reading(
+        "of small objects answered wrongly from the image alone, the share that "
+        "rel-att's crop holds",
+        details(size, "rel-att"),
+        readings.found_share,
+        size,
+        above(MOST),
+        unit="%",
+        why="if seeing is what limits, most of what is misread was found, before any "
+        "crop is shown",
+    )
     yield Reading(
         "finding: small objects answered wrongly from the image alone, in rel-att's "
         "crop minus in a random one",
@@ -155,7 +182,6 @@ def perception(size: str) -> Iterator[Reading]:
         size,
         below(MOST),
         unit="%",
-        told=True,
     )
     yield Reading(
         "seeing: answered wrongly though in rel-att's crop, human crop over the image "
@@ -166,8 +192,15 @@ def perception(size: str) -> Iterator[Reading]:
     )
 
 
-def gains(size: str, needs: Iterable[Answers], rule: Rule) -> Iterator[Reading]:
-    """Gains of runs over the image alone (C8, C9)."""
+def gains(
+    size: str, needs: Sequence[Answers], rule: Rule, count: int = 0
+) -> Iterator[Reading]:
+    """Gains over the image alone (C8, C9), after the least of the first ``count``."""
+    if first := tuple(needs[:count]):
+        where = dict.fromkeys(f"{one.dataset} {one.group}".strip() for one in first)
+        name = f"least gain of the three methods, {', '.join(where)}"
+        why = "it is said of each of the three, and the least gain speaks for all"
+        yield Reading(name, first, readings.least_gain, size, rule, why=why)
     for one in needs:
         parts = [f"gain of {one.method}", one.group and f"{one.group} objects"]
         name = ", ".join(filter(None, [*parts, one.dataset]))
@@ -177,26 +210,29 @@ def gains(size: str, needs: Iterable[Answers], rule: Rule) -> Iterator[Reading]:
 def more_than_instructblip() -> Iterator[Reading]:
     """LLaVA's gains beside InstructBLIP's (C10)."""
     asked = [(EMBEDDED, one) for one in details(EMBEDDED, *PAPER)]
-    asked += [(GPU, one) for one in methods_on("docvqa", "textvqa", "vstar")]
+    asked += [(GPU, one) for one in methods_on("textvqa", "docvqa", "vstar")]
     for size, one in asked:
         needs = (one, replace(one, model=INSTRUCTBLIP[size]))
         said = f"gain of {one.method} less InstructBLIP's, {one.dataset} {one.group}"
+        first = one.method == PAPER[0] and one.dataset == DETAILS[size]
+        why = "the paper's first method, where details matter" * first
         measure, name = readings.gains_over, said.strip()
-        yield Reading(name, needs, measure, size, families=("llava",))
+        yield Reading(name, needs, measure, size, families=("llava",), why=why)
 
 
 def tiles(size: str) -> Iterator[Reading]:
     """Large pictures, with tiles and without (C12)."""
+    new = "tiles are what is new in it, and the first method that it names here"
     said = [
-        ("rel-att", "llava", above()),
-        ("grad-att", "llava", above()),
-        ("grad-att", "instructblip", below()),
-        ("pure-grad", "instructblip", below()),
+        ("rel-att", "llava", above(), new),
+        ("grad-att", "llava", above(), ""),
+        ("grad-att", "instructblip", below(), new),
+        ("pure-grad", "instructblip", below(), ""),
     ]
-    for method, family, rule in said:
+    for method, family, rule, why in said:
         needs = large_pictures(size, method + HIGH, method)
         name = f"{method}{HIGH} over {method}"
-        yield Reading(name, needs, readings.over, size, rule, (family,))
+        yield Reading(name, needs, readings.over, size, rule, (family,), why=why)
     for method in (f"{name}{end}" for name in PAPER for end in ("", HIGH)):
         needs = large_pictures(size, method)
         name = f"gain of {method}, large pictures"
@@ -209,9 +245,13 @@ def relations() -> Iterator[Reading]:
     for method in tiled("vstar"):
         needs = tuple(Answers("vstar", method, kind=kind) for kind in kinds)
         name = f"gain of {method}, attributes minus positions, vstar"
-        yield Reading(name, needs, readings.gains_apart, GPU)
+        why = "the paper's first method" * method.startswith(PAPER[0])
+        yield Reading(name, needs, readings.gains_apart, GPU, why=why)
 
 
+NO_LOSS = no_loss(LOSS)
+MEAN, SELECTED = "mean of all layers", "selected layer"
+ONLY = "the only reading: it is what the claim says"
 NO_TOOLS = "SAM, YOLO and CLIP are not part of this package"
 NO_COMMAND = "no command: "
 
@@ -222,7 +262,7 @@ CLAIMS = (
         "Zooming in on the object makes the right answer likelier, view by view, with "
         "the question unchanged.",
         "Figure 1, section 1: curves of three images; no values printed",
-        "claims#fig-zoom",
+        "small_details#fig-zoom",
         tuple(zoom()),
     ),
     Claim(
@@ -238,9 +278,12 @@ CLAIMS = (
                 details(size, "no-crop", groups=ENDS),
                 readings.fall,
                 size,
+                why=ONLY,
             )
             for size in SIZES
         ),
+        core="the trouble: small things are misread",
+        theirs={m: TABLE_1.apart(m, "no-crop", "large", "small") for m in BOTH},
     ),
     Claim(
         "C3",
@@ -262,6 +305,8 @@ CLAIMS = (
             *human(EMBEDDED, "human-crop"),
             *human(GPU, "human-crop-tight"),
         ),
+        core="the cause: it is their size, so that a crop can repair it",
+        theirs={m: TABLE_1.change(m, "human-crop", "small") for m in BOTH},
     ),
     Claim(
         "C5",
@@ -271,7 +316,11 @@ CLAIMS = (
         "printed",
         "where_they_look#fig-ratio",
         (
-            *ratio("all sizes", ", all sizes"),
+            *ratio(
+                "all sizes",
+                ", all sizes",
+                "as the paper's figure: the last token, boxes of all sizes, by layer",
+            ),
             *ratio("small objects", ""),
             Reading(
                 "the question's words: mean attention ratio of word-att, small objects",
@@ -279,9 +328,9 @@ CLAIMS = (
                 readings.mean_ratio,
                 rule=above(1),
                 unit="×",
-                told=True,
             ),
         ),
+        core="it looks: without that no map can say where to crop",
     ),
     Claim(
         "C6",
@@ -295,10 +344,11 @@ CLAIMS = (
                 readings.wrong_over_right,
                 rule=DOUBLE,
                 unit="log₂",
-                told=True,
+                why="the paper reads the last token" * who.startswith("last"),
             )
             for who, probe in LOOKERS.items()
         ),
+        core="it looks there when it answers wrongly too: only then is there a gain",
     ),
     Claim(
         "C7",
@@ -306,6 +356,7 @@ CLAIMS = (
         "section 4: a conclusion from C4, C5 and C6; no number of its own",
         "why_it_fails",
         (*perception(EMBEDDED), *perception(GPU)),
+        core="the conclusion: seeing is what is to be helped",
     ),
     Claim(
         "C8",
@@ -314,10 +365,12 @@ CLAIMS = (
         f"Table 2, section 6: {paper.gains_and_losses('llava', paper.DETAILED)}",
         "does_cropping_help#fig-gain",
         (
-            *gains(EMBEDDED, details(EMBEDDED, *PAPER), above()),
+            *gains(EMBEDDED, details(EMBEDDED, *PAPER), above(), 3),
             *gains(EMBEDDED, large_pictures(EMBEDDED, *tiled("plates-hd")), above()),
-            *gains(GPU, methods_on(*paper.DETAILED), above()),
+            *gains(GPU, methods_on(*paper.DETAILED), above(), 3),
         ),
+        core="the use: it helps where details matter",
+        theirs={m: min(TABLE_2.change(m, o, "textvqa") for o in PAPER) for m in BOTH},
     ),
     Claim(
         "C9",
@@ -325,11 +378,14 @@ CLAIMS = (
         f"Table 2, section 6: {paper.gains_and_losses('llava', paper.GENERAL)}",
         "does_cropping_help",
         (
-            *gains(
-                EMBEDDED, details(EMBEDDED, *PAPER, groups=["large"]), no_loss(LOSS)
-            ),
-            *gains(GPU, methods_on(*paper.GENERAL), no_loss(LOSS)),
+            *gains(EMBEDDED, details(EMBEDDED, *PAPER, groups=["large"]), NO_LOSS, 3),
+            *gains(GPU, methods_on(*paper.GENERAL), NO_LOSS, 9),
         ),
+        core="the price: it does no harm elsewhere",
+        theirs={
+            m: min(TABLE_2.change(m, o, d) for o in PAPER for d in paper.GENERAL)
+            for m in BOTH
+        },
     ),
     Claim(
         "C10",
@@ -338,6 +394,11 @@ CLAIMS = (
         + paper.gains_apart("textvqa", "vstar", "docvqa"),
         "does_cropping_help#fig-gain",
         tuple(more_than_instructblip()),
+        theirs={
+            name: TABLE_2.change("llava", "rel-att", name)
+            - TABLE_2.change("instructblip", "rel-att", name)
+            for name in ("textvqa", "vstar", "docvqa")
+        },
     ),
     Claim(
         "C11",
@@ -351,8 +412,10 @@ CLAIMS = (
                 ("chosen layer",),
                 readings.named(crops.ALL, crops.ONE),
                 rule=same(EQUAL),
+                why=ONLY,
             ),
         ),
+        theirs={m: TABLE_3.apart(m, "rel-att", MEAN, SELECTED) for m in BOTH},
     ),
     Claim(
         "C12",
@@ -362,12 +425,16 @@ CLAIMS = (
         f"{paper.tiles('llava')}; instructblip: {paper.tiles('instructblip')}",
         "each_part#fig-high-res",
         (*tiles(EMBEDDED), *tiles(GPU)),
+        theirs={
+            f"{m} {method}": TABLE_3.apart(m, method, "with tiles", "without tiles")
+            for m, method in {"llava": "rel-att", "instructblip": "grad-att"}.items()
+        },
     ),
     Claim(
         "C13",
         "Cropping by the model's own signals beats external tools, which help too.",
         f"Table 4, appendix F: {paper.tools()}",
-        "does_cropping_help",
+        "the_paper",
         cannot=f"{NO_TOOLS}, and were not trained on drawn scenes",
         cannot_gpu=f"{NO_COMMAND}{NO_TOOLS}",
     ),
@@ -386,6 +453,7 @@ CLAIMS = (
                 EMBEDDED,
                 None,
                 unit="tokens",
+                why=ONLY,
             ),
         ),
         cannot="a CPU's answer token is not a GPU's, nor a small model's a 7B one's",
@@ -396,7 +464,7 @@ CLAIMS = (
         "It still helps when the prompt lists the text that OCR found.",
         "appendix A: rel-att: "
         + paper.points(paper.OCR.change("llava", "rel-att", "textvqa")),
-        "open_questions",
+        "the_paper",
         cannot="drawn scenes have no OCR tokens",
         cannot_gpu=f"{NO_COMMAND}prompts with OCR tokens are not made here",
     ),
@@ -407,8 +475,8 @@ CLAIMS = (
         + paper.listed(
             {c: TABLE_6.change("llava-next", "rel-att", c) for c in TABLE_6.columns}
         ),
-        "open_questions",
-        cannot="no embedded model was trained at two resolutions",
+        "the_paper",
+        cannot="no toy model was trained at two resolutions",
         cannot_gpu=f"{NO_COMMAND}LLaVA-NeXT has no adapter here",
     ),
     Claim(
@@ -423,7 +491,7 @@ CLAIMS = (
                 for row in TABLE_7.rows
             )
         ),
-        "does_cropping_help",
+        "the_paper",
         cannot="SEAL is not part of this package",
         cannot_gpu=f"{NO_COMMAND}SEAL is not part of this package",
     ),
@@ -431,19 +499,20 @@ CLAIMS = (
         "C18",
         "Nothing is trained, and pure-grad needs no Transformer.",
         "section 5: none: a property of the design",
-        "../method",
+        "method",
         true="weights are frozen, and no number could differ",
     ),
     Claim(
         "C19",
         "The crop beside the image, not instead of it, keeps the whole in view.",
         "section 5, Figure 4: argued; no ablation found",
-        "open_questions#fig-alone",
+        "does_cropping_help",
         (
             Reading(
                 "accuracy, image and crop minus crop alone, rel-att",
                 ("crop alone",),
                 readings.named("image and crop", "crop alone"),
+                why=ONLY,
             ),
         ),
     ),
@@ -458,7 +527,7 @@ CLAIMS = (
         "C21",
         "Questions about relations and counts gain least, since there is one crop.",
         "section 7: stated without numbers",
-        "open_questions",
+        "the_paper",
         tuple(relations()),
         cannot="every drawn question is about one plate",
     ),
@@ -474,6 +543,7 @@ CLAIMS = (
                 readings.oracle,
                 size,
                 above(LOSS),
+                why=ONLY,
             )
             for size in SIZES
         ),

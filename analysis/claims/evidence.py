@@ -1,19 +1,20 @@
 """What there is to judge a claim by: finished runs, and what pages measured."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import pandas as pd
 
+from analysis import costs, crops, looking, probes, words
 from vicrop import adapters
 from vicrop.run import results, scores
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import RunConfig
 from workflow import tables
 
-EMBEDDED, GPU = SIZES = ("embedded", "GPU")
+EMBEDDED, GPU = SIZES = ("toy", "real")
 """The sizes of a model: in this repository, or not."""
 
 
@@ -47,11 +48,11 @@ class Answers:
 
 
 Need = Answers | str
-"""A table to measure on: answers of a run, or a probe by its name (see ``probes``)."""
+"""A table to measure on: answers of a run, or a probe by its name (``_probed``)."""
 
 
 def size_of(model: str) -> str:
-    """``embedded`` if the weights are in this repository, else ``GPU``."""
+    """``EMBEDDED`` if the weights are in this repository, else ``GPU``."""
     spec = adapters.MODELS.get(model)
     return EMBEDDED if spec is not None and spec.folder is not None else GPU
 
@@ -103,3 +104,56 @@ class Evidence:
         if run.name not in self._tables:
             self._tables[run.name] = results.table(run)
         return need.chosen(self._tables[run.name])
+
+
+def gathered(
+    models: Sequence[str],
+    bench: costs.Measured,
+    dataset: str = "plates",
+    n: int = 0,
+    **how: str,
+) -> Evidence:
+    """Finished runs, and the probes of some models that the claims need.
+
+    Args:
+        models: keys.
+        bench: measured costs, of models that it has.
+        dataset: of the probes, which are left out where they need a missing run.
+        n: small questions of a probe; 0 for all.
+        how: see ``probes.of``.
+    """
+    runs, found = Evidence(), {}
+    for model in models:
+        one = probes.of(model, dataset, n, **how)
+        plain, cropped = (
+            runs.frame(Answers(dataset, method), model)
+            for method in ("no-crop", "rel-att")
+        )
+        for name, table in _probed(one, plain, cropped).items():
+            found[model, name] = table
+        spent = costs.methods(bench).query("model == @model")
+        if {"no-crop", "rel-att"} <= set(spent["method"]):
+            found[model, "cost"] = spent
+    return Evidence(found)
+
+
+def _probed(
+    one: probes.Probes, plain: pd.DataFrame | None, cropped: pd.DataFrame | None
+) -> dict[str, pd.DataFrame]:
+    """A model's probes by what readings call them; of small objects, or all sizes."""
+    layer, pairs = one.about["layer"], one.table("pairs")
+    layers, said = one.table("layers"), one.table("layer answers")
+    found = {
+        "layers": layers,
+        "layers, all sizes": pairs,
+        "map's layer, all sizes": pairs[pairs["pair"] == one.about["chosen_pair"]],
+        "chosen layer": said.replace({probes.layer_name(layer): crops.ONE}),
+        "zoom": one.table("zoom"),
+        "words": words.of_map(one.table("maps"), "word-att"),
+    }
+    if plain is not None:
+        at = looking.with_answers(layers, plain)
+        found["map's layer"] = at[at["layer"] == layer]
+    if cropped is not None:
+        found["crop alone"] = one.table("alone")
+    return found

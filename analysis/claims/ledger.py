@@ -12,7 +12,7 @@ import workflow
 from analysis import FEWEST
 from analysis.claims.claims import CLAIMS, Claim
 from analysis.claims.evidence import EMBEDDED, GPU, Evidence, size_of
-from analysis.claims.readings import CANNOT, WORDS, Reading
+from analysis.claims.readings import CANNOT, NOT_SEEN, OPPOSITE, SEEN, WORDS, Reading
 from analysis.figures.tables import Links
 from vicrop.run.cli import to_arguments
 from vicrop.run.records import RunConfig
@@ -24,7 +24,7 @@ MODELS = {"llava": "llava-1.5-7b", "instructblip": "instructblip-vicuna-7b"}
 
 PROBES = (
     "papermill notebooks/claims.ipynb claims-gpu.ipynb -k python3 -p dataset textvqa "
-    "-p device cuda -p dtype bfloat16 -y 'models: [{models}]'"
+    "-p n 100 -p device cuda -p dtype bfloat16 -y 'models: [{models}]'"
 )
 """Makes the probes of models that need a GPU."""
 
@@ -64,66 +64,122 @@ def verdicts(evidence: Evidence, models: Iterable[str]) -> list[Verdict]:
 
 
 def with_records(evidence: Evidence, embedded: Sequence[str]) -> list[str]:
-    """The models that a ledger is of: some embedded ones, all others with records."""
+    """The models that a ledger is of: some toy ones, all real ones with records."""
     others = {model for model, _, _ in evidence.runs if size_of(model) == GPU}
     return list(dict.fromkeys([*embedded, *sorted(others)]))
 
 
-def at(size: str, judged: Iterable[Verdict]) -> list[Verdict]:
-    """The verdicts of models of one size."""
-    return [one for one in judged if size_of(one.model) == size]
-
-
 def counted(judged: Iterable[Verdict]) -> dict[str, int]:
-    """How many readings say each word."""
+    """How many readings say each word that any says."""
     said = [one.word for one in judged]
-    return {word: said.count(word) for word in WORDS}
+    return {word: said.count(word) for word in WORDS if word in said}
 
 
-BUILT, MIXED = "by construction", "mixed"
-STANDINGS = (*WORDS, MIXED, BUILT)
+# What a claim's readings say together.
+
+STANDINGS = SHOWN, PARTLY, NOT_SHOWN, OTHER_WAY, UNTESTABLE = (
+    "shown",
+    "partly",
+    "not shown",
+    "the other way",
+    "not testable here",
+)
 """What a claim's row begins with."""
+SAID = {
+    SEEN: "shown",
+    NOT_SEEN: "not shown",
+    OPPOSITE: "the other way",
+    CANNOT: "cannot be told",
+}
+"""A reading's word, said of a model."""
 
 
-def standings(judged: Sequence[Verdict]) -> dict[str, str]:
-    """Each claim's verdicts as one word of ``STANDINGS``, by its key."""
-    found = {}
-    for claim in CLAIMS:
-        told = {one.word for one in judged if one.claim.key == claim.key}
-        one = MIXED if len(told) > 1 else next(iter(told), CANNOT)
-        found[claim.key] = BUILT if claim.true else one
-    return found
+@dataclass(frozen=True)
+class Standing:
+    """A claim's verdict, of the models of one size.
+
+    Attributes:
+        claim: that it is of.
+        size: of the models.
+        mine: all of its readings, judged.
+    """
+
+    claim: Claim
+    size: str
+    mine: Sequence[Verdict] = ()
+
+    @property
+    def primary(self) -> list[Verdict]:
+        """What the verdict is made of: one reading a model, chosen beforehand."""
+        return [one for one in self.mine if one.reading.why]
+
+    @property
+    def word(self) -> str:
+        """One of ``STANDINGS``; partly is shown in some models and not in all."""
+        said = {one.word for one in self.primary}
+        told = said - {CANNOT}
+        if SEEN in told:
+            return SHOWN if said == {SEEN} else PARTLY
+        if not told or self.claim.true:
+            return UNTESTABLE
+        return OTHER_WAY if told == {OPPOSITE} else NOT_SHOWN
+
+    @property
+    def never(self) -> str:
+        """Why no record of this size could tell; empty if one could."""
+        claim = self.claim
+        built = f"by construction: {claim.true}" if claim.true else ""
+        return built or (claim.cannot if self.size == EMBEDDED else claim.cannot_gpu)
+
+    @property
+    def why(self) -> str:
+        """Which models say what, or why none does, in words."""
+        if self.never or not self.primary:
+            return self.never or "no records yet"
+        parts = [
+            _said([one for one in self.primary if one.word == word], len(self.primary))
+            for word in counted(self.primary)
+        ]
+        lost = self.word in (NOT_SHOWN, OTHER_WAY)
+        if lost and SEEN not in counted(self.mine):
+            parts.append("no other reading supports it either")
+        return "; ".join(parts)
 
 
-def outcome(mine: Sequence[Verdict]) -> str:
-    """A claim's verdicts as one, in words; counted where they differ."""
-    why = f": {_why(mine)}" if any(one.word == CANNOT for one in mine) else ""
-    counts = {word: count for word, count in counted(mine).items() if count}
-    if len(counts) == 1:
-        return mine[0].word + (why or f" ({len(mine)} of {len(mine)} readings)")
-    first, *others = (f"{word} in {count}" for word, count in counts.items())
-    return f"{MIXED}: " + ", ".join([f"{first} of {len(mine)} readings", *others]) + why
+def _said(those: Sequence[Verdict], count: int) -> str:
+    """What some of ``count`` models say alike, and which."""
+    word, names = those[0].word, _and(one.model for one in those)
+    if len(those) == count > 1:
+        names = f"{'all' if word in (SEEN, OPPOSITE) else 'any of'} {count} models"
+    return f"{SAID[word]} in {names}{_too_few(those)}"
 
 
-def _why(mine: Iterable[Verdict]) -> str:
-    """Why some readings cannot be judged."""
-    found = [one.found for one in mine if one.word == CANNOT]
-    few = [one for one in found if one.n < FEWEST]
-    if len(few) == len(found):
-        return f"fewer than {FEWEST} such questions"
-    alike = [one for one in found if one not in few and np.isnan(one.low)]
-    wide = [one for one in found if one not in few and one not in alike]
-    said = {
-        "the interval is wider than its margin": wide,
-        "too few for all alike": alike,
-    }
-    why = [f"{reason} (n = {_span(made)})" for reason, made in said.items() if made]
-    return ", or ".join([*why, *([f"too few ({len(few)})"] if few else [])])
+def _and(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
-def _span(found: Sequence[Estimate]) -> str:
-    counts = [one.n for one in found]
-    return " to ".join(map(str, sorted({min(counts), max(counts)})))
+def _too_few(those: Sequence[Verdict]) -> str:
+    """Why some readings cannot be judged; empty if they can."""
+    if those[0].word != CANNOT:
+        return ""
+    counts = sorted({one.found.n for one in those})
+    span = " to ".join(map(str, sorted({counts[0], counts[-1]})))
+    few = any(one.found.n < FEWEST or np.isnan(one.found.low) for one in those)
+    return f" ({'too few' if few else 'too wide an interval'}, n = {span})"
+
+
+def standings(judged: Iterable[Verdict], size: str = EMBEDDED) -> list[Standing]:
+    """Every claim's verdict of the models of one size, in the claims' order."""
+    mine = [one for one in judged if size_of(one.model) == size]
+    of = {claim.key: [one for one in mine if one.claim is claim] for claim in CLAIMS}
+    return [Standing(claim, size, of[claim.key]) for claim in CLAIMS]
+
+
+def counts(stand: Iterable[Standing]) -> dict[str, int]:
+    """How many claims have each of ``STANDINGS``."""
+    said = [one.word for one in stand]
+    return {word: said.count(word) for word in STANDINGS}
 
 
 def written(found: Estimate, unit: str = "points") -> str:
@@ -136,53 +192,7 @@ def interval(found: Estimate, unit: str) -> str:
     return found.format(1, sign=unit in ("points", "log₂"))
 
 
-# The ledger's tables.
-
-
-def summary(evidence: Evidence, judged: Sequence[Verdict]) -> pd.DataFrame:
-    """One row a claim: the paper's number, ours by size, and the page."""
-    rows = []
-    for claim in CLAIMS:
-        mine = [one for one in judged if one.claim.key == claim.key]
-        built = f"{BUILT}: {claim.true}" if claim.true else ""
-        rows.append(
-            {
-                "claim": claim.key,
-                "what it says": claim.statement,
-                "the paper's number": claim.paper,
-                "embedded size": built or _embedded(claim, at(EMBEDDED, mine)),
-                "GPU size": built or _gpu(evidence, claim, at(GPU, mine)),
-                "page": claim.page,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _embedded(claim: Claim, mine: Sequence[Verdict]) -> str:
-    why = claim.cannot or ("" if mine else "its runs are missing")
-    told = f"{CANNOT}: {why}" if why else outcome(mine)
-    return f"{told}; {_first(mine)}" if mine else told
-
-
-def _gpu(evidence: Evidence, claim: Claim, mine: Sequence[Verdict]) -> str:
-    made = "; ".join(commands(evidence, claim))
-    if not mine:
-        return f"no records: {made}" if made else claim.cannot_gpu
-    names = ", ".join(dict.fromkeys(one.model for one in mine))
-    told = f"{names}: {outcome(mine)}; {_first(mine)}"
-    return f"{told}; missing: {made}" if made else told
-
-
-def _first(mine: Iterable[Verdict]) -> str:
-    """The first reading of each model and those to be told, in words."""
-    models: set[str] = set()
-    named: dict[str, list[str]] = {}
-    for one in mine:
-        if one.model not in models or one.reading.told:
-            models.add(one.model)
-            told = f"{one.model} {written(one.found, one.reading.unit)}"
-            named.setdefault(one.reading.name, []).append(told)
-    return "; ".join(f"{name}: {'; '.join(said)}" for name, said in named.items())
+# Every reading, and where it leads.
 
 
 def details(judged: Iterable[Verdict]) -> pd.DataFrame:
@@ -198,6 +208,7 @@ def details(judged: Iterable[Verdict]) -> pd.DataFrame:
             "unit": one.reading.unit,
             "seen if": one.reading.seen_if,
             "verdict": one.word,
+            "primary": "yes" if one.reading.why else "",
             "records": ", ".join(one.runs or _made_by(one.reading)),
         }
         for one in judged
@@ -209,12 +220,15 @@ def _made_by(reading: Reading) -> list[str]:
     return ["make bench" if "cost" in reading.needs else "this page"]
 
 
+def address(page: str) -> str:
+    """Where a page or a part of it is, from one in ``book/executed``."""
+    name, hash_, figure = page.partition("#")
+    return f"{name}.html{hash_}{figure}"
+
+
 def links(judged: Iterable[Verdict] = ()) -> Links:
-    """Where pages are, from one in ``book/executed``; of runs those that have one."""
+    """Where the pages of runs are that have one, from one in ``book/executed``."""
     found = {}
-    for claim in CLAIMS:
-        name, hash_, figure = claim.page.partition("#")
-        found[claim.page] = f"{name}.html{hash_}{figure}"
     for run in (run for one in judged for run in one.runs):
         if (workflow.executed() / "runs" / f"{run}.ipynb").is_file():
             found[run] = f"runs/{run}.html"
@@ -225,7 +239,7 @@ def links(judged: Iterable[Verdict] = ()) -> Links:
 
 
 def commands(evidence: Evidence, claim: Claim) -> list[str]:
-    """The shell's commands for the records that a claim lacks at GPU size."""
+    """The shell's commands for the records of real models that a claim lacks."""
     needs = [
         (model, need)
         for model in MODELS.values()

@@ -1,14 +1,13 @@
-"""What the paper leaves open, and measures that answer some of it."""
+"""What the paper leaves open, where it is measured, and measures that answer some."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis import FEWEST, costs, estimates, looking
-from analysis.claims import ledger, readings
-from vicrop.methods import HIGH, PAPER
-from vicrop.run import results, stats
+from analysis import FEWEST, estimates, looking
+from analysis.claims import ledger
+from vicrop.run import stats
 from vicrop.run.scores import rescored
 from vicrop.run.stats import Estimate
 
@@ -16,73 +15,57 @@ QUESTIONS = (
     (
         "Does the right crop gain more than any second image would: a random one, the "
         "centre, the whole image twice?",
-        "the same controls of 7B models: `vicrop run` has them as methods",
+        "does_cropping_help",
     ),
+    ("Is the crop better beside the image than instead of it?", "C19"),
     (
-        "Is the crop better beside the image than instead of it?",
-        "drawn questions need one plate only, and no context",
-    ),
-    (
-        "What is the accuracy by single layer, and of a layer that other data chose?",
-        "7B models have more layers: `vicrop run --layer` makes a run of one",
+        "What is the accuracy by single layer, and of the mean of all of them?",
+        "C11",
     ),
     (
         "Is it fair to compare attention on right and wrong answers, whose objects "
         "differ in size?",
-        "the paper's models and boxes",
+        "C6",
     ),
     (
         "Does the attention ratio hold with the largest cell instead of the sum, with "
         "boxes rounded, with raw attention, with other general prompts?",
-        "vision towers with registers, which ours hardly have",
+        "",
     ),
-    (
-        "With and without OCR tokens in the prompt?",
-        "TextVQA with its OCR tokens in the prompt, and a 7B model",
-    ),
-    (
-        "Does it hold for newer families?",
-        "Qwen2.5-VL at its real size: `make run SIZE=qwen`; LLaVA-NeXT has no adapter "
-        "here",
-    ),
-    (
-        "What does dividing by the general prompt's attention do?",
-        "a 7B model's vision tower, the reason that the paper gives",
-    ),
-    (
-        "And questions about several places, such as V*'s on positions?",
-        "V* and a 7B model, by `make run SIZE=table3-vstar`; the ledger reads it by "
-        "itself (C21)",
-    ),
-    (
-        "How much of a gain is the scorer's?",
-        "answers of several words, on which the scorers differ more: `vicrop score` "
-        "gives both for every run",
-    ),
-    ("What does high resolution cost?", "seconds on a GPU: `make bench` there"),
-    (
-        "How much would a perfect choice among the three methods win?",
-        "a choice that can be made without the label",
-    ),
+    ("With and without OCR tokens in the prompt?", "C15"),
+    ("Does it hold for newer families?", "C8"),
+    ("What does dividing by the general prompt's attention do?", "each_part"),
+    ("And questions about several places, such as V*'s on positions?", "C21"),
+    ("How much of a gain is the scorer's?", ""),
+    ("What does high resolution cost?", ""),
+    ("How much would a perfect choice among the three methods win?", "C22"),
     (
         "Is what tiles cost InstructBLIP real, or the noise of V*'s few questions?",
-        "the paper's own model: `make run SIZE=table3-vstar`",
+        "C12",
     ),
 )
-"""What is asked, and what even our answer leaves open, or what an answer needs."""
+"""What is asked, and the claim or page that answers; nothing where it is asked here."""
+HERE = "below"
+"""Where a question without a claim or page is answered."""
 
-UNMEASURED = (6, 9)
-"""Numbers of the questions that this size cannot answer."""
 
+def answered(
+    stand: Sequence[ledger.Standing], lines: Mapping[int, str]
+) -> pd.DataFrame:
+    """All questions, what the records say of each in a line, and where more stands.
 
-def listed() -> pd.DataFrame:
-    """All questions, whether this page measures them, and what that leaves open."""
-    rows = [
-        (number, asked, "no" if number in UNMEASURED else "yes", rest)
-        for number, (asked, rest) in enumerate(QUESTIONS, 1)
-    ]
-    columns = ["question", "asks", "measured here", "needs, or leaves open"]
-    return pd.DataFrame(rows, columns=columns)
+    Args:
+        stand: of all claims.
+        lines: what is said of those that no claim asks, by number.
+    """
+    of = {one.claim.key: one for one in stand}
+    rows = []
+    for number, (asked, where) in enumerate(QUESTIONS, 1):
+        one = of.get(where)
+        said = f"{where}, {one.word}: {one.why}" if one else lines[number]
+        page = one.claim.page if one else where or HERE
+        rows.append((number, asked, said, page.partition("#")[0]))
+    return pd.DataFrame(rows, columns=["question", "asks", "answer", "where"])
 
 
 def told(
@@ -107,17 +90,11 @@ def told(
     return pd.DataFrame(rows, columns=columns)
 
 
-Pairs = Sequence[tuple[str, str]]
-
-
-def over(runs: Mapping[str, pd.DataFrame], pairs: Pairs) -> dict[str, Estimate]:
-    """``estimates.over`` in points."""
-    return {name: one.times(100) for name, one in estimates.over(runs, pairs).items()}
-
-
-def by_name(probe: pd.DataFrame, pairs: Pairs) -> dict[str, Estimate]:
-    """Paired differences in a probe of one name over another, points."""
-    return {f"{a} over {b}": readings.named(a, b)(probe) for a, b in pairs}
+def sides(found: Iterable[Estimate], null: float = 0) -> str:
+    """On which side of ``null`` some estimates lie beyond their intervals, counted."""
+    said = [estimates.verdict(one, null) for one in found]
+    above, below = said.count("positive"), said.count("negative")
+    return f"of {len(said)} comparisons {above} above {null:g}, {below} below"
 
 
 def scores(probe: pd.DataFrame) -> dict[str, Estimate]:
@@ -132,65 +109,6 @@ def medians(probe: pd.DataFrame) -> dict[str, Estimate]:
     """Median attention ratio of each way to define it."""
     groups = probe.groupby("name", sort=False)
     return {str(name): looking.median(rows) for name, rows in groups}
-
-
-# Attention on right and wrong answers, at like sizes.
-
-
-def by_answer(layer: pd.DataFrame) -> dict[str, Estimate]:
-    """Median attention ratio by size group and answer."""
-    return {
-        f"{group}, {answer}": found
-        for group, rows in results.by_group(layer).items()
-        for answer in ("right", "wrong")
-        if (found := looking.median(rows[rows["answer"] == answer])).n
-    }
-
-
-LEAST = 3
-"""Answers of each kind that a bin of sizes needs: fewer have no spread to speak of."""
-
-
-def like_sized(layer: pd.DataFrame, bins: int = 8) -> Estimate:
-    """Mean log₂ of the ratio, wrong minus right, at like object sizes.
-
-    Within equally filled bins of size, weighted by the fewer of their two kinds of
-    answers; pictures are drawn with all of their answers.
-
-    Args:
-        layer: of one layer (see ``looking.with_answers``).
-        bins: of size.
-
-    Returns:
-        n is of the bins that have enough of both kinds; nothing if none has.
-    """
-    known = layer[layer["ratio"] > 0]
-    cuts = pd.qcut(known["size"], bins, duplicates="drop")
-    logs, weights, parts, count = np.log2(known["ratio"]), [], [], 0
-    for _, rows in known.groupby(cuts, observed=True):
-        kinds = [rows.index[rows["answer"] == kind] for kind in ("wrong", "right")]
-        fewer = min(map(len, kinds))
-        if fewer >= LEAST:
-            inside = [known.index.isin(kind) for kind in kinds]
-            parts += [column for one in inside for column in (logs * one, one)]
-            weights.append(fewer)
-            count += len(rows)
-    if not parts:
-        return stats.NOTHING
-    each = np.column_stack(parts).astype(float)
-    every = np.vstack([each.sum(0), stats.sums(each, known["image"])])
-    wrong, wrongs, right, rights = (every[:, place::4] for place in range(4))
-    # A bin of which a resample drew one kind only is left out of that resample.
-    there = np.minimum(wrongs, rights) > 0
-    apart = wrong / wrongs.clip(1) - right / rights.clip(1)
-    weighed = there * weights
-    whole = weighed.sum(1)
-    known = whole > 0
-    middle, *drawn = (apart * weighed).sum(1)[known] / whole[known]
-    return stats.interval(middle, np.array(drawn), count)
-
-
-# Scorers, and costs.
 
 
 def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
@@ -213,35 +131,3 @@ def scorers(run: pd.DataFrame) -> dict[str, Estimate]:
         name: stats.bootstrap(one, images=kept["image"]).times(100)
         for name, one in found.items()
     }
-
-
-def dearer(bench: costs.Measured, models: Sequence[str], dataset: str) -> pd.DataFrame:
-    """What a method costs with tiles over without, in time and in operations."""
-    frame = costs.methods(bench, dataset).set_index(["model", "method"])
-    rows = []
-    for model in models:
-        for name in PAPER:
-            keys = [(model, name + HIGH), (model, name)]
-            if not set(keys) <= set(frame.index):
-                continue
-            flops = frame["flops"][keys[0]] / frame["flops"][keys[1]]
-            taken = [np.asarray(frame["seconds"][key], float) for key in keys]
-            named = (model, f"{name}{HIGH} over {name}", f"{flops:.2f}")
-            rows.append((*named, times(*taken).format(2), len(taken[0])))
-    columns = ["model", "compared", "FLOPs, ×", "CPU time, ×, 95 %", "questions timed"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def times(over: np.ndarray, under: np.ndarray) -> Estimate:
-    """Ratio of two medians, bootstrapped over what was timed in each."""
-    rng = np.random.default_rng(0)
-    high, low = (stats.resampled(one, np.median, rng) for one in (over, under))
-    return stats.interval(np.median(over) / np.median(under), high / low, len(over))
-
-
-def half_width(one: pd.DataFrame, other: pd.DataFrame, n: int) -> float:
-    """Half of a paired 95 % interval of two runs if only ``n`` questions were asked.
-
-    Points; from the spread of the differences of questions like these.
-    """
-    return float(100 * 1.96 * (one["score"] - other["score"]).std() / np.sqrt(n))

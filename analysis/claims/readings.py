@@ -18,7 +18,7 @@ from vicrop.run import stats
 from vicrop.run.stats import Estimate
 
 SEEN, OPPOSITE, NOT_SEEN = "seen", "the opposite is seen", "not seen"
-CANNOT = "cannot be seen at this size"
+CANNOT = "cannot be told"
 WORDS = (SEEN, OPPOSITE, NOT_SEEN, CANNOT)
 """What a reading can say of its claim."""
 
@@ -39,6 +39,12 @@ class Rule:
     low: float = -np.inf
     high: float = np.inf
     margin: bool = False
+
+    @property
+    def null(self) -> float:
+        """What no effect is."""
+        ends = (end for end in (self.low, self.high) if np.isfinite(end))
+        return 0 if self.margin else next(ends)
 
     def word(self, found: Estimate) -> str:
         """Seen if the interval is on the side, its opposite if it is off it."""
@@ -83,7 +89,8 @@ class Reading:
             is shown and never judged, being of another unit or machine.
         families: of models; empty for all.
         unit: of the measure.
-        told: whether it stands in the claim's own row even if it is not the first.
+        why: it is the one that its claim's verdict is read off, decided before it was
+            measured; empty for all others.
     """
 
     name: str
@@ -93,7 +100,7 @@ class Reading:
     rule: Rule | None = above()
     families: tuple[str, ...] = ()
     unit: str = "points"
-    told: bool = False
+    why: str = ""
 
     @property
     def seen_if(self) -> str:
@@ -169,6 +176,15 @@ def gain(run: pd.DataFrame) -> Estimate:
     return stats.gain(run["plain_score"], run["score"], run["image"]).times(100)
 
 
+def least_gain(*runs: pd.DataFrame) -> Estimate:
+    """The gain of the method that is least sure to have one: each has no less."""
+
+    def low(one: Estimate) -> float:
+        return widened(one).low if np.isnan(one.low) else one.low
+
+    return min(map(gain, runs), key=low)
+
+
 def _gains(run: pd.DataFrame) -> pd.Series:
     return run["score"] - run["plain_score"]
 
@@ -204,6 +220,16 @@ def found_when_wrong(run: pd.DataFrame, control: pd.DataFrame) -> Estimate:
         (f["coverage"] >= looking.COVERED).astype(float) for f in (wrong, control)
     )
     return difference(by_chance, held, wrong["image"]).times(100)
+
+
+def found_share(run: pd.DataFrame) -> Estimate:
+    """Of what is answered wrongly without a crop, the share that a crop holds, percent.
+
+    What has no crop is left out.
+    """
+    wrong = run[(run["plain_score"] < 0.5) & run["coverage"].notna()]
+    held = wrong["coverage"] >= looking.COVERED
+    return stats.accuracy(held, wrong["image"]).times(100)
 
 
 def read_when_found(

@@ -10,8 +10,9 @@ from analysis.claims import ledger, readings
 from analysis.claims.claims import tiled
 from analysis.claims.evidence import Answers, Evidence
 from analysis.paper import GROUP_COUNTS, SEVEN, TABLE_1, TABLE_2, TABLE_5
-from vicrop.methods import PAPER
+from vicrop.methods import HIGH, PAPER
 from vicrop.run import results, stats
+from vicrop.run.stats import Estimate
 from workflow import tables
 
 PAPERS, OURS, HERE = "the paper's", "ours", "here"
@@ -181,3 +182,92 @@ def missing(evidence: Evidence) -> str:
                 if evidence.folder(Answers(name, method), model) is None:
                     lacking.setdefault((model, name), []).append(method)
     return "; ".join(ledger.for_runs(lacking)) or "nothing: all are here"
+
+
+# Table 3: which layer, and tiles or none.
+
+
+def choices(evidence: Evidence, layers: Mapping[str, Estimate]) -> pd.DataFrame:
+    """The paper's Table 3 as differences: the mean of all layers, and tiles.
+
+    Args:
+        evidence: the runs that are here.
+        layers: by model of ours, the accuracy with rel-att's crop of the mean of all
+            layers less that with the map's layer's, points.
+    """
+    rows = [
+        (PAPERS, short(model), method, *_papers_choices(model, method))
+        for model in paper.BOTH
+        for method in PAPER
+    ]
+    for model, mean in layers.items():
+        for method in PAPER:
+            told = mean.format(1, sign=True) if method == "rel-att" else "–"
+            rows.append((OURS, model, method, told, _tiled(evidence, model, method)))
+    names = ["whose", "model", "map", "mean of all layers − one", "tiles − none"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _papers_choices(model: str, method: str) -> list[str]:
+    pairs = [("mean of all layers", "selected layer"), ("with tiles", "without tiles")]
+    return [
+        paper.points(paper.TABLE_3.apart(model, method, *pair))
+        if method != "pure-grad" or "with tiles" in pair  # it reads no layer
+        else "–"
+        for pair in pairs
+    ]
+
+
+def _tiled(evidence: Evidence, model: str, method: str) -> str:
+    """What tiles add on small objects of large pictures."""
+    with_tiles, without = (
+        evidence.frame(Answers("plates-hd", name, group="small"), model)
+        for name in (f"{method}{HIGH}", method)
+    )
+    if with_tiles is None or without is None:
+        return NONE
+    return readings.over(with_tiles, without).format(1, sign=True)
+
+
+# All of the paper's figures and tables.
+
+REAL, TOY, REDRAWN, NOT = "● real", "◐ toy", "◇ redrawn", "○ not made"
+"""What is here of a figure or table: measured of the paper's own models, of toy models
+only, drawn anew, or nothing."""
+
+SHOWN: tuple[tuple[str, str, str, str], ...] = (
+    ("Figure 1", "zooming in on an object, view by view", TOY, ""),
+    ("Figure 2", "where models look when right, and when wrong", TOY, ""),
+    ("Figure 3", "attention on the object, layer by layer", TOY, ""),
+    ("Figure 4", "a diagram of the method", REDRAWN, ""),
+    ("Figures 5–8", "examples of crops, some failures", TOY, ""),
+    (
+        "Table 1",
+        "accuracy by size, and a human's crop",
+        TOY,
+        "human-crop-tight textvqa",
+    ),
+    ("Table 2", "three methods on seven data sets", TOY, "rel-att textvqa"),
+    ("Table 3", "which layer; tiles or none", TOY, "rel-att-high vstar"),
+    ("Table 4", "outside tools, and seconds", TOY, ""),
+    ("Table 5", "the data sets", REDRAWN, ""),
+    ("Table 6", "a model trained at higher resolution", NOT, ""),
+    ("Table 7", "a model trained to search", NOT, ""),
+    ("Appendix A", "with the text that OCR found in the prompt", NOT, ""),
+)
+"""Its place, what it shows, what is here without the paper's models, and the run of
+one of them that makes it real."""
+
+
+def shown(evidence: Evidence) -> pd.DataFrame:
+    """A row a figure or table of the paper: what it shows, and what of it is here."""
+    rows = [
+        (place, what, REAL if run and _has(evidence, *run.split()) else here)
+        for place, what, here, run in SHOWN
+    ]
+    return pd.DataFrame(rows, columns=["in the paper", "what it shows", "here"])
+
+
+def _has(evidence: Evidence, method: str, dataset: str) -> bool:
+    need = Answers(dataset, method)
+    return any(evidence.folder(need, model) for model in ledger.MODELS.values())

@@ -19,7 +19,9 @@ from analysis.figures.charts import (
     size_histograms,
     stacks,
 )
+from analysis.figures.hero import hero
 from analysis.figures.pictures import cases, embedded, fits, grid
+from analysis.figures.stacked import stacked
 from analysis.figures.tables import numbers, table
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "forest",
     "forests",
     "grid",
+    "hero",
     "histogram",
     "in_percent",
     "ladders",
@@ -44,6 +47,7 @@ __all__ = [
     "panels",
     "shares",
     "size_histograms",
+    "stacked",
     "stacks",
     "table",
 ]

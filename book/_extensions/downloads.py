@@ -1,4 +1,4 @@
-"""Notebooks that a reader takes along are to be run: without outputs, as in the tree."""
+"""Notebooks that a reader takes along are without outputs, as in the tree."""
 
 from pathlib import Path
 

@@ -36,3 +36,16 @@ document.addEventListener("DOMContentLoaded", () => {
     if (!next.textContent.trim()) next.remove();
   });
 });
+
+// What is wider than the screen says so, and can be scrolled by keys.
+const cue = () => {
+  const wide = ".bd-article :is(figure, .cell_output, .text_html, .pst-scrollable-table-container, div.math)";
+  document.querySelectorAll(wide).forEach((box) => {
+    const scrolls = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX === "auto";
+    box.classList.toggle("scrolls", scrolls);
+    if (scrolls) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  });
+};
+addEventListener("load", cue);
+addEventListener("resize", cue);

@@ -132,10 +132,10 @@ def test_forests_share_rows_and_leave_blank_what_a_group_lacks():
     assert drawn(figure)
 
 
-@pytest.mark.parametrize(("chosen", "side"), [(0, "left"), (2, "right")])
-def test_label_of_the_chosen_layer_stays_inside_the_axes(ax, chosen, side):
-    figures.layers({"x": [Estimate(0.5, 0.4, 0.6, 10)] * 3}, ax, chosen=chosen)
-    assert [text.get_ha() for text in ax.texts] == [side]
+def test_the_chosen_layer_stands_in_the_legend(ax):
+    figures.layers({"x": [Estimate(0.5, 0.4, 0.6, 10)] * 3}, ax, chosen=2)
+    told = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert told == ["x", "map's layer"]
 
 
 def test_texts_in_a_table_are_no_markup():
@@ -215,7 +215,7 @@ def test_ladder_stands_each_step_on_the_one_before():
     rungs = {name: Estimate(v, v - 0.05, v + 0.05, 9) for name, v in values.items()}
     figure = figures.ladders({"m": rungs}, "accuracy, %")
     (ax,) = figure.axes
-    spans = [(bar.get_y(), bar.get_height()) for bar in ax.patches]
+    spans = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
     assert spans == [pytest.approx(pair) for pair in ((0, 20), (20, -10), (10, 50))]
     assert [text.get_text() for text in ax.texts] == ["−10.0", "+50.0"]
     colors = [bar.get_facecolor() for bar in ax.patches]
@@ -355,3 +355,16 @@ def test_panels_of_pairs_say_what_their_axis_is():
     assert first.get_xlabel() == "layer of the language model, from 0"
     assert second.get_xlabel() == "l = m + 3k (m: language, k: connector)"
     plots.plt.close(figure)
+
+
+def test_stacked_groups_stand_below_each_other_and_some_are_hollow():
+    one = Estimate(3.0, 1.0, 5.0, 9)
+    groups = {"first": {"a": one, "b": one}, "second": {"a": one}}
+    figure = figures.stacked(groups, "points", {"a": "#ff0000"}, ["second"])
+    (ax,) = figure.axes
+    told = [label.get_text() for label in ax.get_yticklabels()]
+    assert told == ["first", "a", "b", "second", "a"]
+    faces = [
+        line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"
+    ]
+    assert faces == ["#ff0000", "#0072b2", "white"]

@@ -338,3 +338,26 @@ def test_answers_are_compared_only_where_there_are_enough_of_both():
         "n = 0",
         "too few",
     ]
+
+
+def layer_of(ratios, answers, sizes):
+    columns = {"ratio": ratios, "answer": answers, "size": sizes}
+    return pd.DataFrame(columns).assign(image=range(len(sizes)))
+
+
+def test_a_difference_that_is_only_of_size_vanishes_at_like_sizes(rng):
+    """Ratio follows size exactly; wrong answers are about smaller objects."""
+    sizes = rng.uniform(0.0001, 0.005, 800)
+    wrong = rng.random(800) > sizes / 0.005
+    layer = layer_of(1 / sizes, np.where(wrong, "wrong", "right"), sizes)
+    logs = np.log2(layer["ratio"])
+    raw = logs[wrong].mean() - logs[~wrong].mean()
+    like = looking.like_sized(layer, bins=16)
+    assert raw > 0.8
+    assert abs(like.value) < 0.15
+    assert like.n <= 800
+
+
+def test_bins_of_few_answers_are_left_out():
+    layer = layer_of([1.0, 2.0, 3.0, 4.0], ["right", "wrong"] * 2, [1, 2, 3, 4])
+    assert looking.like_sized(layer).n == 0

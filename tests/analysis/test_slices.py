@@ -4,10 +4,7 @@ import pandas as pd
 import pytest
 
 from analysis import slices
-from vicrop import adapters
-from vicrop.run import datasets
 from vicrop.run.records import RunConfig
-from vicrop.run.results import size_group
 
 pytestmark = pytest.mark.usefixtures("random_weights", "results_folder")
 
@@ -20,31 +17,6 @@ def folder(drawn, tmp_path):
 @pytest.fixture
 def config(folder):
     return RunConfig(dataset=str(folder), max_new_tokens=2)
-
-
-def test_example_is_a_small_object_that_the_model_gets_wrong(config, folder):
-    vlm = adapters.load("tiny-llava")
-    small = [
-        sample
-        for sample in datasets.load(str(folder))
-        if size_group(datasets.object_size(sample, (448, 448))) == "small"
-        and vlm.look(datasets.image_path(str(folder), sample)).ask(sample.question).text
-        not in sample.labels
-    ]
-    assert small
-    for number, sample in enumerate(small):
-        found = slices.example(vlm, "", "", number, dataset=str(folder))
-        assert found[1:] == (sample.question, sample.boxes)
-    with pytest.raises(ValueError, match=f"has only {len(small)} such samples"):
-        slices.example(vlm, "", "", len(small), dataset=str(folder))
-
-
-def test_example_may_be_the_callers(folder):
-    photo = str(folder / "images" / "1.png")
-    picture, question, boxes = slices.example(None, photo, "what is this?")
-    assert (picture.size, question, boxes) == ((448, 448), "what is this?", ())
-    with pytest.raises(ValueError, match="the question is empty"):
-        slices.example(None, photo, "")
 
 
 def test_only_keeps_the_samples_asked_for():

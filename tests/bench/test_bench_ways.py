@@ -15,7 +15,7 @@ from vicrop.prompts import Prompt
 def test_middling_models_ways_give_the_same_answers(family):
     vlm, eager = ways.both(models.mid, family)
     assert len(vlm.attention) == 8 and vlm.layer == (5 if "qwen" in family else 3)
-    case = next(ways.cases(family, "mid", (448, 448), (vlm, eager)))
+    case = next(ways.cases(family, "mid", (224, 224), (vlm, eager), 112))
     assert case.method == "rel-att"
     ours = case.ours()
     assert case.plain() == ours == case.answers()

@@ -16,43 +16,61 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 QUESTION = "what digit is on the red plate?"
 
 
-@pytest.fixture(autouse=True)
-def short(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def short():
     """All stages, two steps each, on a few scenes."""
     schedule = Schedule(steps=2, batch=2, rate=1e-3, warmup=1)
-    for family in (llava, instructblip, qwen):
-        for stage in family.STAGES:
-            monkeypatch.setitem(family.STAGES, stage, schedule)
-    monkeypatch.setattr(training_data, "CHUNK", 2)
-    for name, first in (("FIRST", 0), ("SMALLER", 4)):
-        source = training_data.Source(first, 4, scenes.PLATES)
-        monkeypatch.setattr(training_data, name, source)
+    with pytest.MonkeyPatch.context() as patch:
+        for family in (llava, instructblip, qwen):
+            for stage in family.STAGES:
+                patch.setitem(family.STAGES, stage, schedule)
+        patch.setattr(training_data, "CHUNK", 2)
+        for name, first in (("FIRST", 0), ("SMALLER", 4)):
+            source = training_data.Source(first, 4, scenes.PLATES)
+            patch.setattr(training_data, name, source)
+        yield
 
 
 def trained(folder):
     folder.mkdir(exist_ok=True)
     train.train_llava(folder, Workers(0, 1))
+    return weights_of(folder)
+
+
+def weights_of(folder):
     return (folder / "tiny-llava" / "model.safetensors").read_bytes()
 
 
-def test_all_stages_make_a_model_that_loads_and_answers(tmp_path, picture):
-    trained(tmp_path)
-    vlm = adapters.load(str(tmp_path / "tiny-llava"), family="llava", layer=1)
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, short):
+    """A folder in which tiny-llava was trained."""
+    folder = tmp_path_factory.mktemp("first")
+    trained(folder)
+    return folder
+
+
+@pytest.fixture
+def begun(first, tmp_path):
+    """The same, to train on in."""
+    return shutil.copytree(first, tmp_path, dirs_exist_ok=True)
+
+
+def test_all_stages_make_a_model_that_loads_and_answers(first, picture):
+    vlm = adapters.load(str(first / "tiny-llava"), family="llava", layer=1)
     view = vlm.look(picture)
     assert isinstance(view.ask(QUESTION, max_new_tokens=2).text, str)
     assert view.importance(QUESTION).shape == (12, 12)
 
 
-def test_training_again_makes_the_same_bytes(tmp_path):
-    assert trained(tmp_path / "one") == trained(tmp_path / "two")
+def test_training_again_makes_the_same_bytes(first, tmp_path):
+    assert trained(tmp_path) == weights_of(first)
 
 
-def test_qwen_goes_on_from_tiny_llava_and_comes_out_the_same(tmp_path, picture):
-    trained(tmp_path)
-    made, folder = [], tmp_path / "qwen/tiny-qwen2.5-vl"
+def test_qwen_goes_on_from_tiny_llava_and_comes_out_the_same(begun, picture):
+    made, folder = [], begun / "qwen/tiny-qwen2.5-vl"
     for _ in range(2):
-        shutil.rmtree(tmp_path / "qwen", ignore_errors=True)
-        train.train_qwen(tmp_path, Workers(0, 1))
+        shutil.rmtree(begun / "qwen", ignore_errors=True)
+        train.train_qwen(begun, Workers(0, 1))
         made.append((folder / "model.safetensors").read_bytes())
     assert made[0] == made[1]
     vlm = adapters.load(str(folder), family="qwen2.5-vl", layer=1, crop_px=96)
@@ -61,27 +79,22 @@ def test_qwen_goes_on_from_tiny_llava_and_comes_out_the_same(tmp_path, picture):
     assert view.importance(QUESTION).shape == (12, 12)
 
 
-def test_unmasked_shares_what_sees_and_differs_in_what_it_was_masked(tmp_path):
+def test_unmasked_shares_what_sees_and_differs_in_what_it_was_masked(begun):
     """Two steps of the language stage decide by their number whether to mask."""
-    trained(tmp_path)
     key = "tiny-llava-unmasked"
-    train.train_unmasked(key, 7, tmp_path, Workers(0, 1))
+    train.train_unmasked(key, 7, begun, Workers(0, 1))
     here, there = (
         load_file(folder / "model.safetensors")
-        for folder in (
-            tmp_path / "tiny-llava",
-            tmp_path / key / key,
-        )
+        for folder in (begun / "tiny-llava", begun / key / key)
     )
     tower = [name for name in here if "vision_tower" in name]
     assert tower and all(torch.equal(here[name], there[name]) for name in tower)
     assert any(not torch.equal(here[name], there[name]) for name in here)
 
 
-def test_instructblip_stands_behind_tiny_llavas_tower(tmp_path, picture):
-    trained(tmp_path)
-    train.train_instructblip(tmp_path, Workers(0, 1))
-    folder = str(tmp_path / "instructblip/tiny-instructblip")
+def test_instructblip_stands_behind_tiny_llavas_tower(begun, picture):
+    train.train_instructblip(begun, Workers(0, 1))
+    folder = str(begun / "instructblip/tiny-instructblip")
     view = adapters.load(folder, family="instructblip", layer=1).look(picture)
     assert isinstance(view.ask(QUESTION, max_new_tokens=2).text, str)
     assert view.importance(QUESTION).shape == (12, 12)
@@ -89,27 +102,24 @@ def test_instructblip_stands_behind_tiny_llavas_tower(tmp_path, picture):
 
 @pytest.mark.parametrize("stage", ["cache", "Pool"])
 def test_training_interrupted_between_stages_makes_the_same_bytes(
-    tmp_path, monkeypatch, stage
+    first, tmp_path, monkeypatch, stage
 ):
-    wanted = trained(tmp_path / "one")
-
     def interrupt(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
         patch.setattr(training_data, stage, interrupt)
         with pytest.raises(KeyboardInterrupt):
-            trained(tmp_path / "two")
-    assert trained(tmp_path / "two") == wanted
+            trained(tmp_path)
+    assert trained(tmp_path) == weights_of(first)
 
 
-def test_finished_training_is_not_repeated(tmp_path, monkeypatch):
-    weights = trained(tmp_path)
+def test_finished_training_is_not_repeated(first, begun, monkeypatch):
     monkeypatch.setattr(
         training_data, "pictures", lambda *_: pytest.fail("drawn again")
     )
     monkeypatch.setattr(llava.Dense, "loss", lambda *_: pytest.fail("trained again"))
-    assert trained(tmp_path) == weights
+    assert trained(begun) == weights_of(first)
 
 
 def test_command_trains_and_leaves_weights_with_their_card(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 import workflow
 from analysis import estimates, failures, figures, looking
-from analysis.claims import open_questions, readings
+from analysis.claims import readings
 from vicrop import paths
 from vicrop.cli import app
 from vicrop.run import results, scores, stats
@@ -609,5 +609,5 @@ def test_like_sizes_of_which_few_are_known_raise_no_warning():
     layer.loc[0, "size"] = 0.002
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = open_questions.like_sized(layer, bins=1)
+        found = looking.like_sized(layer, bins=1)
     assert found.n == 6 and found.low < found.value < found.high

@@ -1,8 +1,8 @@
 """What may befall a run: nothing recorded is lost, and one clear line says what it was.
 
 Kills are in ``test_loop.py``, spoilt lines in ``test_folder.py``, batches without
-memory in ``test_batches.py``, killed kernels in ``test_warm.py``; `make soak` kills a
-sharded run a hundred times.
+memory in ``test_batches.py``, killed kernels in ``test_execute.py``; `make soak` kills
+a sharded run a hundred times.
 """
 
 import json
@@ -68,7 +68,7 @@ def wait_for(condition, seconds=60):
 def many(config, folder):
     """A run long enough to be caught in: the six questions, twenty times."""
     rows = json.loads((folder / "data.json").read_text())
-    rows = [{**row, "id": f"{row['id']}-{n}"} for n in range(60) for row in rows]
+    rows = [{**row, "id": f"{row['id']}-{n}"} for n in range(20) for row in rows]
     (folder / "data.json").write_text(json.dumps(rows))
     return config
 
@@ -84,12 +84,12 @@ def test_signal_finishes_the_sample_and_asks_to_be_run_again(vicrop, many, numbe
     assert f"vicrop: stopped by {number.name}; run the same again to go on" in err
     assert "Traceback" not in err
     done = recorded(made)
-    assert 0 < done < 360 and len(list(made.records())) == done
+    assert 0 < done < 120 and len(list(made.records())) == done
     meta = made.meta()
     assert meta["finished"] is False and meta["answered"] == done
     again = vicrop(many)
     assert again.communicate(timeout=120) and again.returncode == 0
-    assert made.meta()["answered"] == len(list(made.records())) == 360
+    assert made.meta()["answered"] == len(list(made.records())) == 120
 
 
 def test_disk_that_gets_full_is_one_line_and_can_be_gone_on_with(vicrop, many):
@@ -109,7 +109,7 @@ def test_disk_that_gets_full_is_one_line_and_can_be_gone_on_with(vicrop, many):
     assert 0 < kept and made.records_file.stat().st_size <= limit
     assert made.records_file.read_bytes().endswith(b"\n")
     assert vicrop(many).wait(120) == 0
-    assert made.meta()["answered"] >= 360 - kept and recorded(made) == 360
+    assert made.meta()["answered"] >= 120 - kept and recorded(made) == 120
 
 
 def test_results_that_cannot_be_written_are_one_line(
@@ -149,7 +149,7 @@ def test_second_writer_is_refused_and_the_first_goes_on(vicrop, many):
     assert second.returncode == 2
     line = err.splitlines()[-1]
     assert f"is being written by process {first.pid} on " in line
-    assert first.wait(120) == 0 and recorded(made) == 360
+    assert first.wait(120) == 0 and recorded(made) == 120
 
 
 @pytest.mark.usefixtures("random_weights")

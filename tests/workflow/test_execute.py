@@ -44,14 +44,6 @@ def test_template_takes_every_parameter_of_a_run():
     assert set(RunConfig.model_fields) <= set(inspect_notebook(str(template)))
 
 
-def test_unknown_parameter_is_named(book):
-    write(book, "notebooks/a.ipynb", "1")
-    with pytest.raises(
-        ValueError, match="unknown parameter 'size' of a.ipynb; known: limit"
-    ):
-        execute.execute(Page("a", "a", {"limit": 2, "size": 1, "colour": "red"}))
-
-
 @pytest.fixture
 def one_thread(monkeypatch):
     """A thread instead of processes: it knows the folders of a test."""

@@ -161,3 +161,19 @@ def test_nothing_yet_is_no_fault(built):
     assert found.run_table().empty and found.page_table().empty
     assert found.environments().empty
     assert found.totals()["runs"] == "0"
+
+
+def test_grid_has_a_cell_a_run_that_leads_to_its_page(built):
+    first, other = run("no-crop"), run("rel-att")
+    page(built, f"runs/{other.name}")
+    html = inventory.Inventory().grids().data
+    assert html.count("<table") == 1 and "<caption>plates</caption>" in html
+    assert f'<a href="runs/{other.name}.html">' in html
+    assert f"runs/{first.name}.html" not in html  # it has no page
+
+
+def test_effects_are_told_by_a_sign_not_by_colour_alone():
+    ends = {"up": (1, 2), "down": (-2, -1), "same": (-1, 1)}
+    for word, (low, high) in ends.items():
+        assert inventory._effect(low, high) == word
+        assert inventory.EFFECTS[word].strip()

@@ -24,16 +24,8 @@ from transformers import DynamicCache
 from vicrop import capture, geometry, images
 from vicrop.adapters import cache as kept
 from vicrop.adapters.facts import Facts
-from vicrop.prompts import (
-    FirstToken,
-    Prefix,
-    Prompt,
-    Seen,
-    Words,
-    Work,
-    not_none,
-)
-from vicrop.types import Region, check_question
+from vicrop.prompts import FirstToken, Prefix, Prompt, Seen, Words, not_none
+from vicrop.types import Region, Work, check_question
 
 Case = tuple[Words, Sequence[Seen], Prefix]
 """A prompt's words, what it shows, and the prefix of the first of that."""

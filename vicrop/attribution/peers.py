@@ -14,7 +14,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from vicrop.prompts import FirstToken, Grid, Prompt, Work, log_likelihood
+from vicrop.prompts import FirstToken, Grid, Prompt, log_likelihood
+from vicrop.types import Work
 
 if TYPE_CHECKING:
     from vicrop.adapters.decoder import Decoder

@@ -58,7 +58,7 @@ def run(
 def _is_finished(config: RunConfig) -> bool:
     """Whether all is recorded, unchanged, and since the model's own files were made."""
     made = RunFolder.of(config)
-    if not made.records_file.exists() or any(checks.of_file(made)):
+    if any(checks.of_file(made)):
         return False
     check(config)
     files, recorded = registry.find(config.model).files, made.records_file.stat()
@@ -190,8 +190,7 @@ def answer_one(
     """One sample's record and map."""
     sample = datasets.clipped(sample, view.image.size)
     answer = answer_sample(view, config, sample)
-    record = _record(sample, answer, config.dataset, view.image.size)
-    return record, answer.amap
+    return _record(sample, answer, config.dataset, view.image.size), answer.amap
 
 
 def answer_sample(view: View, config: RunConfig, sample: Sample) -> Answer:

@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from vicrop.prompts import Work
 from vicrop.run import jsonl, provenance
 from vicrop.run.folder import RECORDS, RunFolder, Writer, writing
 from vicrop.run.records import Record, RunConfig, Sample
-from vicrop.types import Map
+from vicrop.types import Map, Work
 
 if TYPE_CHECKING:
     from vicrop.adapters.adapter import Adapter
