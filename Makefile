@@ -79,11 +79,10 @@ smoke: $(VENV)/ok  ## the whole book from a few questions, in .smoke
 	cd .smoke && PYTHONPATH=$$PWD $(MAKE) book VENV=$(abspath $(VENV)) SAMPLE=0 \
 	  DRAW="$(DRAW) --smoke"
 
-# A module or a notebook at a time, the long notebooks first; a worker takes 2 GB.
-WORKERS = $(shell n=$$(nproc); echo $$((n < 8 ? n : 8)))
+# A worker a core, each with a module or a notebook at a time; it may take 2 GB.
 test: $(VENV)/ok  ## run all tests, the notebooks' own defaults among them
-	time $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadscope --no-loadscope-reorder \
-	  --nbval-lax --nbval-cell-timeout=120 notebooks tests
+	time $(BIN)/python -m pytest -q -n logical --maxprocesses 8 --dist loadscope \
+	  --no-loadscope-reorder --nbval-lax --nbval-cell-timeout=120 tests notebooks
 
 wheel: $(VENV)/ok  ## try the built wheel alone, in an empty environment
 	time $(BIN)/python -m tests.install --torch "$(TORCH)" --index "$(TORCH_INDEX)"

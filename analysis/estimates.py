@@ -80,7 +80,7 @@ def told(count: int, total: int) -> str:
     """A yes or no for something that holds in so many of all models."""
     if count in (0, total):
         return "Yes" if count else "Not here"
-    return "Mostly" if 2 * count > total else "Seldom"
+    return "Mostly" if 2 * count > total else "Sometimes"
 
 
 def repaired(frame: pd.DataFrame) -> float:

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from analysis import Models, Runs, estimates, looking
+from analysis import Runs, estimates, looking
 from vicrop import boxes
 from vicrop.methods import PAPER
 from vicrop.run import stats
@@ -95,27 +95,6 @@ def part_table(found: Mapping[str, Mapping[str, Estimate]]) -> pd.DataFrame:
     shares = [portions(made).get(name) for made in found.values() for name in made]
     text = ["" if one is None else f"{100 * one:.0f}" for one in shares]
     return table.assign(**{"of the whole, %": [one.replace("-", "−") for one in text]})
-
-
-def broken(models: Models) -> pd.DataFrame:
-    """Right answers that each run makes wrong, as a table to read.
-
-    Where nothing is broken a bootstrap has no width; Wilson's interval still says how
-    much could be.
-
-    Args:
-        models: runs by model; the one without a crop is left out.
-    """
-    rows = []
-    for model, runs in models.items():
-        for name, frame in runs.items():
-            right = frame[(frame["plain_score"] >= 0.5) & frame["score"].notna()]
-            lost = right["score"] < 0.5
-            if name != "no-crop" and len(lost):
-                share = stats.accuracy(lost, right["image"]).format(1, scale=100)
-                rows.append((model, name, len(lost), int(lost.sum()), share))
-    names = ["model", "run", "right without a crop", "broken", "broken, %"]
-    return pd.DataFrame(rows, columns=names)
 
 
 # By what the crops hold of the object, and how large they are.
@@ -231,50 +210,3 @@ def by_side(crops: pd.DataFrame) -> dict[str, dict[str, Estimate]]:
         return {}
     bins = side_bins(held["side"])
     return _binned(held, bins, list(bins.unique()))
-
-
-def binned_table(
-    series: Mapping[str, Mapping[str, Mapping[str, Estimate]]], what: str
-) -> pd.DataFrame:
-    """Binned gains as a table to read; bins without a crop left out.
-
-    Args:
-        series: by model, then by kind of crop, then by bin.
-        what: heading of the bins.
-    """
-    rows = [
-        (model, kind, name, found.n, found.format(1, sign=True, scale=100))
-        for model, kinds in series.items()
-        for kind, bins in kinds.items()
-        for name, found in bins.items()
-        if found.n
-    ]
-    names = ["model", "crops", what, "questions", "gain, points"]
-    return pd.DataFrame(rows, columns=names)
-
-
-def told(gains: Mapping[str, Mapping[str, Estimate]], kind: str, name: str) -> str:
-    """A bin's gain in points, in words if there is none."""
-    found = gains.get(kind, {}).get(name)
-    if found is None or not found.n:
-        return "(no such crop)"
-    return found.format(1, sign=True, scale=100)
-
-
-def held(models: Models, kinds: Mapping[str, Sequence[str]] = KINDS) -> pd.DataFrame:
-    """What crops hold of the object, as a table to read.
-
-    Args:
-        models: runs by model.
-        kinds: see ``crops_of``.
-    """
-    rows = []
-    for model, runs in models.items():
-        for name, crops in crops_of(runs, kinds).groupby("run", sort=False):
-            chosen = (crops["coverage"] >= looking.COVERED, crops["coverage"] == 0)
-            shares = [stats.accuracy(one, crops["image"]) for one in chosen]
-            percent = [share.format(1, scale=100) for share in shares]
-            mean = estimates.of_column(crops, "side").format(0)
-            rows.append((model, name, len(crops), *percent, mean))
-    names = ["model", "run", "n", "object in the crop, %", "nothing of it, %"]
-    return pd.DataFrame(rows, columns=[*names, "mean side, px"])

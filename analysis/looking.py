@@ -388,6 +388,49 @@ def wrong_minus_right(frame: pd.DataFrame) -> dict[int, Estimate]:
     return {p: estimates.between(wrong[p], right[p], "ratio") for p in right}
 
 
+LEAST = 3
+"""Answers of each kind that a bin of sizes needs: fewer have no spread to speak of."""
+
+
+def like_sized(layer: pd.DataFrame, bins: int = 8) -> Estimate:
+    """Mean log₂ of the ratio, wrong minus right, at like object sizes.
+
+    Within equally filled bins of size, weighted by the fewer of their two kinds of
+    answers; pictures are drawn with all of their answers.
+
+    Args:
+        layer: of one layer (see ``looking.with_answers``).
+        bins: of size.
+
+    Returns:
+        n is of the bins that have enough of both kinds; nothing if none has.
+    """
+    known = layer[layer["ratio"] > 0]
+    cuts = pd.qcut(known["size"], bins, duplicates="drop")
+    logs, weights, parts, count = np.log2(known["ratio"]), [], [], 0
+    for _, rows in known.groupby(cuts, observed=True):
+        kinds = [rows.index[rows["answer"] == kind] for kind in ("wrong", "right")]
+        fewer = min(map(len, kinds))
+        if fewer >= LEAST:
+            inside = [known.index.isin(kind) for kind in kinds]
+            parts += [column for one in inside for column in (logs * one, one)]
+            weights.append(fewer)
+            count += len(rows)
+    if not parts:
+        return stats.NOTHING
+    each = np.column_stack(parts).astype(float)
+    every = np.vstack([each.sum(0), stats.sums(each, known["image"])])
+    wrong, wrongs, right, rights = (every[:, place::4] for place in range(4))
+    # A bin of which a resample drew one kind only is left out of that resample.
+    there = np.minimum(wrongs, rights) > 0
+    apart = wrong / wrongs.clip(1) - right / rights.clip(1)
+    weighed = there * weights
+    whole = weighed.sum(1)
+    known = whole > 0
+    middle, *drawn = (apart * weighed).sum(1)[known] / whole[known]
+    return stats.interval(middle, np.array(drawn), count)
+
+
 def counted_layers(frames: Runs) -> pd.DataFrame:
     """In how many layers a mean lies above 1, and wrong apart from right: to be read.
 

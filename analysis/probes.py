@@ -23,7 +23,8 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
-from analysis import crops, examples, looking, phrasing, words
+from analysis import crops, looking, phrasing, words
+from analysis.figures import examples
 from vicrop import boxes, paths, scoring
 from vicrop.adapters import registry
 from vicrop.run import datasets, provenance

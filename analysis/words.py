@@ -129,20 +129,9 @@ def of_queries(view: View, question: str) -> np.ndarray:
     return step.reshape(-1, rows, cols).cpu().numpy()
 
 
-def of_connector(vlm: Adapter, dataset: str, sample: Sample) -> pd.DataFrame:
-    """Ratio of each query (rows) in each layer of the connector (columns)."""
-    columns = [
-        ratios(view, of_queries(view, looking.asked(sample)), sample)
-        for one in looking.by_connector(vlm)
-        for _, view in looking.views(one, dataset, [sample])
-    ]
-    made = pd.DataFrame(np.transpose(columns))
-    return made.set_axis([f"query {number}" for number in made.index])
-
-
-def of_question(tokens: pd.DataFrame, sample: Sample) -> pd.DataFrame:
+def of_question(tokens: pd.DataFrame, name: str) -> pd.DataFrame:
     """Ratio of one question's tokens (rows, in their order) in each layer (columns)."""
-    one = tokens[tokens["id"] == sample.id]
+    one = tokens[tokens["id"] == name]
     made = one.pivot(index="place", columns="layer", values="ratio")
     return made.set_axis(one.groupby("place")["token"].first())
 
@@ -232,8 +221,3 @@ def variant_maps(view: View, question: str) -> dict[str, Map]:
     made = {name: combine(*both) for name, combine in VARIANTS.items()}
     made[OWN] = VARIANTS[BEST](*(a[:, kept] for a, kept in zip(both, own, strict=True)))
     return {name: view.placed(one) for name, one in made.items() if one.any()}
-
-
-def variants(vlm: Adapter, dataset: str, n: int = 0) -> pd.DataFrame:
-    """The crops of all variants on small objects, as ``crops.measure`` gives them."""
-    return crops.measure(vlm, dataset, crops.small_samples(dataset, n), variant_maps)

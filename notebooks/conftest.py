@@ -23,7 +23,7 @@ local_provisioner.launch_kernel = kernels.Forked
 
 def pytest_sessionstart(session):
     """Make them, before the workers of a session that has some start."""
-    if hasattr(session.config, "workerinput"):
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly:
         return
     folder = tempfile.TemporaryDirectory(prefix="vicrop-smoke-")
     session.config.add_cleanup(folder.cleanup)

@@ -100,7 +100,7 @@ def main(
         wheel, limits = build(folder), folder / "constraints.txt"
         limits.write_text(locked())
         subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-        pip = [folder / "venv/bin/pip", "install", "-q", "-c", limits]
+        pip = [folder / "venv/bin/pip", "install", "-q", "--no-compile", "-c", limits]
         # Its index is asked for nothing else: where it cannot be reached, that is slow.
         also = ["--extra-index-url", index] if index else []
         start = time.perf_counter()

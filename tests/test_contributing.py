@@ -33,7 +33,8 @@ def test_every_package_of_the_house_is_on_the_map():
 def test_continuous_integration_runs_what_it_says():
     said = re.search(r"`\.ci/run` \| what must pass: (.*) \|", TEXT)[1]
     run = (paths.ROOT / ".ci/run").read_text(encoding="utf-8")
-    assert re.findall(r"^make (\w+)", run, re.M) == said.split(", ")
+    made = " ".join(re.findall(r"^make ([^#\n]*)", run, re.M)).split()
+    assert [word for word in made if word.isalpha()] == said.split(", ")
 
 
 def test_every_test_that_the_readme_names_is_there():

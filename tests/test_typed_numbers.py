@@ -41,10 +41,6 @@ RESULT = re.compile(
 ALLOWED = {
     ("", "95 %"): "the intervals' level",
     ("deviations.md", "±7"): "what an unpaired interval over 191 questions is",
-    ("why_it_fails.ipynb", "0.5"): "a parameter to be tried",
-    ("controls.ipynb", "1.1"): "a bound of the bins, given above it",
-    ("controls.ipynb", "1.5"): "a bound of the bins, given above it",
-    ("controls.ipynb", "2.1"): "a bound of the bins, given above it",
     ("data_card.ipynb", "42 %"): "a bound of what is drawn",
     ("data_card.ipynb", "36 %"): "a bound of what is drawn",
     ("model_card.ipynb", "15 %"): "a share that the training was told",

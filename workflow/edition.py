@@ -20,7 +20,7 @@ def band() -> str:
     if not toys:
         return "TOY · no runs yet"
     ends = "–".join(dict.fromkeys(f"{one:.1f}" for one in (min(toys), max(toys))))
-    return f"TOY · models of {ends} million parameters, drawn scenes · no 7B run yet"
+    return f"TOY · no 7B run yet · models of {ends} million parameters, drawn scenes"
 
 
 def built() -> str:

@@ -244,16 +244,7 @@ def layers(
     if null is not None:
         ax.axhline(null, color="black", lw=0.8, linestyle=":")
     if chosen is not None:
-        ax.axvline(chosen, color=CROP, lw=0.8, linestyle="--")
-        ax.annotate(
-            "map's layer",
-            (chosen, 1),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4 if chosen else 4, -12),
-            textcoords="offset points",
-            ha="right" if chosen else "left",
-            color=CROP,
-        )
+        ax.axvline(chosen, color=CROP, lw=0.8, linestyle="--", label="map's layer")
     ax.set_xticks(range(max(map(len, series.values()))))
     ax.set(xlabel="layer of the language model, from 0", ylabel=ylabel)
     ax.legend(frameon=False)
@@ -290,20 +281,25 @@ def by_layers(
             for border in range(own, count, own):
                 ax.axvline(border - 0.5, color=GREY, lw=0.6)
 
-    size = (3.4 * len(groups), 3.4)
-    return panels({model: model for model in groups}, draw, size, sharey=True)
+    named, size = {model: model for model in groups}, (5, 2.7 * -(-len(groups) // 2))
+    figure = panels(named, draw, size, columns=min(2, len(named)), sharey=True)
+    low, high = figure.axes[0].get_ylim()
+    figure.axes[0].set_ylim(low, low + 1.5 * (high - low))  # room for the legends
+    return figure
 
 
-def ladders(groups: Mapping[str, Mapping[str, Estimate]], ylabel: str) -> Figure:
+def ladders(groups: Mapping[str, Mapping[str, Estimate]], xlabel: str) -> Figure:
     """Values that follow each other as steps, a panel a group.
 
     Args:
-        groups: by title, then by step, lowest first: estimates in [0, 1].
-        ylabel: with its unit, percent.
+        groups: by title, then by step, first at the top: estimates in [0, 1].
+        xlabel: with its unit, percent.
     """
-    size = (1 + 3.2 * len(groups), 3.4)
-    figure = panels(in_percent(groups), ladder, size, sharey=True)
-    figure.axes[0].set_ylabel(ylabel)
+    size = (5, 2.4 * -(-len(groups) // 2))
+    figure = panels(
+        in_percent(groups), ladder, size, columns=2, sharex=True, sharey=True
+    )
+    figure.supxlabel(xlabel, fontsize="medium")
     return figure
 
 
@@ -311,16 +307,17 @@ def ladder(rungs: Mapping[str, Estimate], ax: Axes) -> Axes:
     """One panel of ``ladders``: what each step adds stands on the step before."""
     values = [found.value for found in rungs.values()]
     before = [0.0, *values[:-1]]
-    for x, (start, end) in enumerate(zip(before, values, strict=True)):
+    for y, (start, end) in enumerate(zip(before, values, strict=True)):
         won = BLUE if end >= start else ORANGE
-        ax.bar(x, end - start, 0.7, start, color=won if x else GREY)
-        if x:
+        ax.barh(y, end - start, 0.7, start, color=won if y else GREY)
+        if y:
             change = f"{end - start:+.1f}".replace("-", "−")
-            ax.text(x, 2, change, ha="center", fontsize="small")
-            ax.plot([x - 0.65, x + 0.35], [start, start], color="black", lw=0.8)
-    _whiskers(range(len(values)), list(rungs.values()), ax, "black")
-    _slanted(ax, list(rungs))
-    ax.set_ylim(0, 105)
+            ax.text(146, y, change, ha="right", va="center")
+            ax.plot([start, start], [y - 0.65, y + 0.35], color="black", lw=0.8)
+    for y, found in enumerate(rungs.values()):
+        ax.plot([found.low, found.high], [y, y], color="black", lw=1.5)
+    ax.set_yticks(range(len(values)), [*map(text, rungs)])
+    ax.set(xlim=(0, 150), ylim=(len(values) - 0.5, -0.5), xticks=(0, 50, 100))
     return ax
 
 
@@ -352,8 +349,11 @@ def binned(
         xlabel: what the bins are of.
         ylabel: with its unit.
     """
-    figure = panels(groups, bins, (1 + 3.4 * len(groups), 3.4), sharey=True)
-    figure.axes[0].set_ylabel(ylabel)
+    size = (5, 2.6 * -(-len(groups) // 2))
+    figure = panels(
+        groups, bins, size, columns=min(2, len(groups)), sharex=True, sharey=True
+    )
+    figure.supylabel(ylabel, fontsize="medium")
     figure.supxlabel(xlabel, fontsize="medium")
     return figure
 
@@ -450,7 +450,7 @@ def cells(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
         xlabel: what the columns are.
     """
     most = max(map(len, groups.values()))
-    size = (1.3 + 2.3 * len(groups), 0.8 + 0.22 * most)
+    size = (0.4 + 2.1 * len(groups), 0.8 + 0.19 * most)
     figure = panels(groups, _numbered, size)
     figure.supxlabel(xlabel, fontsize="medium")
     return figure
@@ -463,9 +463,9 @@ def _numbered(ratios: pd.DataFrame, ax: Axes) -> None:
     for (row, column), value in np.ndenumerate(ratios.to_numpy()):
         told = f"{value:.0f}" if value >= 10 else f"{value:.1f}"
         ink = "white" if abs(doublings[row, column]) > 5 else "black"
-        ax.text(column, row, told, ha="center", va="center", color=ink, size="x-small")
+        ax.text(column, row, told, ha="center", va="center", color=ink, size="small")
     ax.set_xticks(range(ratios.shape[1]), [*map(str, ratios)])
-    ax.set_yticks(range(len(ratios)), [*map(text, ratios.index)], fontsize="x-small")
+    ax.set_yticks(range(len(ratios)), [*map(text, ratios.index)], fontsize="small")
 
 
 def histogram(

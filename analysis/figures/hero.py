@@ -9,7 +9,7 @@ from IPython.display import HTML
 from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
-from analysis.examples import Example
+from analysis.figures.examples import Example
 from vicrop.plots import CROP
 
 SIDE = 300
@@ -96,9 +96,7 @@ def _data(image: Image.Image) -> str:
     """A picture as an address that holds it."""
     made = image.convert("RGB").copy()
     larger = SIDE / max(made.size)
-    width, height = (max(1, round(side * larger)) for side in made.size)
+    size = round(made.width * larger) or 1, round(made.height * larger) or 1
     file = io.BytesIO()
-    made.resize((width, height), Image.Resampling.LANCZOS).save(
-        file, "WEBP", quality=82
-    )
+    made.resize(size, Image.Resampling.LANCZOS).save(file, "WEBP", quality=82)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

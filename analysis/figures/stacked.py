@@ -10,8 +10,8 @@ from analysis.figures.charts import text
 from vicrop.plots import BLUE, finish
 from vicrop.run.stats import Estimate
 
-WIDTH = 4.4
-"""Inches: letters of 10 points are larger than 9 pixels where 360 pixels are there."""
+WIDTH = 4.2
+"""Inches: letters of 10 points are larger than 9 pixels where 340 pixels are there."""
 
 
 def stacked(
@@ -43,8 +43,8 @@ def stacked(
             _dot(found, next(y), ax, color, face)
     ax.axvline(null, color="black", lw=0.8, linestyle=":")
     ax.set_yticks(range(count), [*map(text, names)])
-    for tick in ax.get_yticklabels():
-        tick.set_fontweight("bold" if tick.get_text() in titles else "normal")
+    for name, tick in zip(names, ax.get_yticklabels(), strict=True):
+        tick.set(weight="bold" if name in titles else "normal")
     ax.set(ylim=(count - 0.5, -0.5), xlabel=xlabel)
     ax.tick_params("y", length=0)
     finish(figure)

@@ -130,13 +130,6 @@ def test_tally_counts_cells_and_names_controls_nowhere():
     assert made.loc["word-att", "gain"] == pytest.approx((25 - 50) / 2)
 
 
-def test_figure_has_a_mark_a_priced_run(found, price):
-    figure = bakeoff.gain_for_cost(found, price)
-    (ax, empty) = figure.axes
-    assert len(ax.containers) == 2 and not empty.axison
-    assert ax.get_title() == "m"
-
-
 def test_studied_are_the_studies_of_one_size(runs, monkeypatch):
     monkeypatch.setattr(studies, "tables", lambda m, d: runs if m == "m" else {})
     found = bakeoff.studied(["m", "n"], "plates", "large")

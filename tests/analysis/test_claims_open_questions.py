@@ -11,9 +11,10 @@ from vicrop.run import stats
 
 def test_an_interval_of_too_few_samples_is_none():
     few, enough = stats.bootstrap([4.0] * 3), stats.bootstrap([4.0] * 10)
-    table = open_questions.told({"m": {"few": few, "enough": enough}}, "×", null=1)
-    assert table["effect"].tolist() == ["too few", "cannot be told"]
-    assert table["×, 95 %"].tolist() == ["4.0", "4.0 (n = 10, no interval)"]
+    told = {"m": {"few": few, "enough": enough, "none": stats.NOTHING}}
+    table = open_questions.told(told, "×", null=1)
+    assert table["effect"].tolist() == ["too few", "cannot be told", "no samples"]
+    assert table["×, 95 %"].tolist() == ["4.0", "4.0 (n = 10, no interval)", "–"]
 
 
 def test_scorers_differ_where_the_label_is_in_a_longer_answer():

@@ -151,47 +151,16 @@ def test_whole_matrix_is_all_models_together(measured):
     assert costs.whole_matrix(measured) == Estimate(3, np.nan, np.nan, 2)
 
 
-def records(scores):
-    made = pd.DataFrame({"score": np.array(scores, float)})
-    return made.assign(image=made.index)
-
-
-@pytest.fixture
-def priced(measured):
-    runs = {
-        "m": {
-            "no-crop": records([0, 0, 1, 0]),
-            "rel-att": records([1, 1, 1, 0]),
-            "random-crop": records([0, 1, 0, 0]),
-            "human-crop": records([1, 1, 1, 1]),
-        }
-    }
-    return costs.with_accuracy(measured, runs)
-
-
-def test_methods_with_costs_and_records_are_joined(priced):
-    assert list(priced.method) == ["no-crop", "rel-att", "random-crop"]
-    assert [found.value for found in priced.accuracy] == [0.25, 0.75, 0.25]
-    assert list(priced.flops) == [1, 2, 3]
-    assert list(priced.ms) == [10, 20, 15]
-
-
-def test_accuracy_beside_costs_leaves_failed_samples_out(measured):
-    runs = {"m": {"rel-att": records([1, 0, float("nan"), 1])}}
-    (found,) = costs.with_accuracy(measured, runs).accuracy
-    assert (found.value, found.n) == (pytest.approx(2 / 3), 3)
-
-
-def test_front_has_what_nothing_cheaper_beats(priced):
-    assert list(costs.front(priced, "flops")) == [True, True, False]
-    # Of equal costs the best alone; of equal scores the cheapest.
-    assert list(costs.front(priced, "passes")) == [False, True, False]
+def test_costs_are_over_the_plain_answers_of_the_same_model(measured):
+    found = costs.over_plain(measured)
+    assert found.loc["m", "flops"].tolist() == [1, 2, 3]
+    assert found.loc[("m", "rel-att"), ["ms", "passes", "mib"]].tolist() == [2, 1, 1]
 
 
 def test_overhead_is_counted_in_answer_tokens(measured):
     frame = costs.in_answer_tokens(measured, {"llava": "m", "instructblip": "none"})
     (row,) = frame.to_dict("records")
-    assert row["embedded model on a CPU (ours)"] == pytest.approx(5)
+    assert row["toy model on a CPU (ours)"] == pytest.approx(5)
     assert row["7B on a GPU (the paper's)"] == pytest.approx(1.16 / 0.17)
 
 
@@ -265,23 +234,7 @@ def test_tables_have_the_machine_and_intervals(committed):
     text = costs.readable(costs.seconds(committed, "mid"))
     assert text["plain / ours"].str.match(r"\d+\.\d\d \[\d+\.\d\d, \d+\.\d\d\]").all()
     assert (text.n >= 3).all()
-    assert "all runs of all embedded models" in set(costs.others(committed).what)
-
-
-def test_figures_show_every_method(priced, committed):
-    figure = costs.fronts(priced, "flops")
-    assert len(figure.axes[0].containers) == len(priced)
-    assert figure.axes[0].get_xlabel() == costs.COSTS["flops"]
-    assert len(costs.prices(priced, ["ms", "mib"]).axes) == 2
-    frame = costs.seconds(committed, "mid")
-    pair = costs.pair(frame, ["plain / ours", "ours / told"])
-    assert len(pair.axes[0].get_yticklabels()) == len(frame)
-
-
-def test_methods_that_are_always_right_are_drawn(measured):
-    runs = {"m": {"no-crop": records([1] * 7), "rel-att": records([0] * 7)}}
-    frame = costs.with_accuracy(measured, runs)
-    assert len(costs.fronts(frame, "flops").axes[0].containers) == 2
+    assert "all runs of all toy models" in set(costs.others(committed).what)
 
 
 def test_numbers_are_written_with_their_digits_and_words_are_not():
@@ -292,13 +245,6 @@ def test_numbers_are_written_with_their_digits_and_words_are_not():
         "b": ["x", "y"],
         "c": [3, 4],
     }
-
-
-def test_priced_methods_are_listed_with_the_front(priced):
-    table = costs.priced(priced)
-    assert list(table.front) == ["yes", "yes", ""]
-    assert table["accuracy, %"].iloc[0].startswith("25.0 [")
-    assert list(table["GFLOP a question"]) == ["1.000", "2.000", "3.000"]
 
 
 def test_default_file_is_the_repositorys():

@@ -124,6 +124,13 @@ def test_differences_are_paired_by_sample(frame):
     assert found == {"second over first": expected}
 
 
+def test_scores_of_a_probe_are_paired_as_they_are(frame):
+    scored = frame.drop(columns="coverage").assign(score=[1, 0, 0.5, 1, 1, 0, 0, 0])
+    found = crops.one_over(scored, "second", "first")
+    assert found == stats.gain([0, 1, 0, 0], [1, 0.5, 1, 0])
+    assert crops.shares(scored)["second"].value == 0.625
+
+
 def test_table_has_a_row_a_model_and_name(frame):
     table = crops.covered({"one": frame, "other": frame})
     assert table["model"].tolist() == ["one", "one", "other", "other"]
@@ -173,17 +180,6 @@ def test_held_by_counts_any_and_all():
         "all of them": 1,
     }
     assert found["x"].n == 3
-
-
-def test_methods_are_split_where_some_hold_the_object_and_some_do_not():
-    """The twin looks at each sample by itself; one without a crop does not count."""
-    coverages = {"x": [1.0, 1.0, 0.0, None], "y": [1.0, 0.89, 0.0, 1.0]}
-    runs = {key: run_table([0, 0, 0, 0], held) for key, held in coverages.items()}
-    found = crops.split(runs, keys=("x", "y"))
-    pairs = zip(*coverages.values(), strict=True)
-    whole = [pair for pair in pairs if None not in pair]
-    apart = [len({one >= 0.9 for one in pair}) == 2 for pair in whole]
-    assert (found.value, found.n) == (sum(apart) / 3, 3) == (1 / 3, 3)
 
 
 def scored(plain, score):

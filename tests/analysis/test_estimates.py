@@ -99,3 +99,43 @@ def test_difference_is_of_the_samples_that_both_have():
     found = estimates.difference(before, after)
     assert (found.value, found.n) == (0.5, 2)
     assert found.low <= 0 and found.high == 1
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [(0, "none"), (1, "all"), (0.63, "two in three"), (0.001, "one in twenty")],
+)
+def test_shares_in_words(share, said):
+    assert estimates.in_words(share) == said
+
+
+def test_every_fraction_is_what_its_words_say():
+    numbers = "zero one two three four five six seven eight nine ten".split()
+    larger = {"nineteen": 19, "twenty": 20}
+    for words, value in estimates.FRACTIONS.items():
+        part, whole = words.split(" in ")
+        part, whole = (larger.get(one) or numbers.index(one) for one in (part, whole))
+        assert value == part / whole
+
+
+def test_a_spread_leaves_out_what_is_not_there():
+    assert estimates.spread([0.84, None, 0.18, np.nan]) == "one in six to five in six"
+    assert estimates.spread([0.5, 0.51]) == "one in two"
+    assert estimates.spread([None]) == "(not measured here)"
+
+
+@pytest.mark.parametrize(
+    ("count", "sign", "word"),
+    [(4, "✓", "Yes"), (3, "◐", "Mostly"), (2, "◐", "Sometimes"), (0, "○", "Not here")],
+)
+def test_in_how_many_models_something_holds(count, sign, word):
+    assert estimates.shown(count, 4) == f"{sign} in {count} of 4 models"
+    assert estimates.told(count, 4) == word
+
+
+def test_of_what_was_wrong_how_much_is_repaired():
+    frame = pd.DataFrame(
+        {"plain_score": [0.0, 0.0, 0.0, 1.0], "score": [1.0, 0.0, np.nan, 0.0]}
+    )
+    assert estimates.repaired(frame) == 0.5
+    assert np.isnan(estimates.repaired(frame.iloc[3:]))

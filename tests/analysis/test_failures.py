@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from analysis import failures
 from analysis.failures import KINDS, LOOKS
-from vicrop.run import datasets, results, stats
+from vicrop.run import results, stats
 from vicrop.run.stats import Estimate
-from vicrop.types import Map
 
 ROWS = [
     # id, size, coverage, without, with: what was said about it by hand.
@@ -82,21 +81,15 @@ def test_diagnoses_equal_questions_asked_one_by_one(outcomes):
     rows = [(str(number), *row) for number, row in enumerate(outcomes)]
     found = failures.diagnose(table(rows))
     assert found["kind"].tolist() == [plain_kind(*row) for row in outcomes]
-    crossed = failures.crossed(found)
-    assert crossed.to_numpy().sum() == len(rows)  # nobody is lost
+    known = found["look"].isin(LOOKS) & found["fate"].isin(failures.FATES)
+    assert known.all()
 
 
-def test_counts_have_every_kind_and_the_crossed_ones_every_fate():
+def test_counts_have_every_kind():
     found = failures.diagnose(table())
     counts = failures.counts({"m": found, "none": found.iloc[:0]})
     assert list(counts.columns) == list(KINDS)
     assert counts.loc["m"].tolist() == [1] * 8 and counts.loc["none"].sum() == 0
-    crossed = failures.crossed(found)
-    assert list(crossed.index) == list(LOOKS)
-    assert crossed.loc["looked right"].tolist() == [1, 1, 0, 1, 0]
-    assert crossed.loc["looked wrong"].tolist() == [1, 1, 1, 1, 0]
-    assert crossed.loc["no crop", "failed"] == 1
-    assert crossed.loc["no object"].tolist() == [1, 0, 0, 0, 1]
 
 
 def test_readable_counts_have_their_share_of_the_row():
@@ -105,22 +98,6 @@ def test_readable_counts_have_their_share_of_the_row():
     assert made["n"].tolist() == [4, 0]
     assert made.loc[0, "broken"] == "3: 75 [30, 95] %"  # Wilson, as in test_stats
     assert made.loc[1, "fixed"] == ""
-
-
-def test_rows_are_parted_by_where_the_crop_was():
-    parts = failures.by_look(failures.diagnose(table()))
-    assert {look: len(rows) for look, rows in parts.items()} == dict(
-        zip(LOOKS, (3, 4, 1, 2), strict=True)
-    )
-
-
-def test_run_that_is_not_there_is_named_with_those_that_are():
-    runs = {"a": {"rel-att": pd.DataFrame()}, "b": {"grad-att": pd.DataFrame()}}
-    assert failures.of_run(runs, "a", "rel-att", "d") is runs["a"]["rel-att"]
-    for model, method in (("a", "grad-att"), ("c", "rel-att")):
-        said = f"{model} with {method}.*a rel-att, b grad-att.*--method {method} --dat"
-        with pytest.raises(ValueError, match=f"{said}aset d`"):
-            failures.of_run(runs, model, method, "d")
 
 
 def test_failed_samples_get_from_other_runs_what_their_records_lack():
@@ -140,12 +117,10 @@ def test_group_without_objects_says_what_there_is():
         failures.of_group(runs, "large")
 
 
-def test_one_methods_tables_by_group_leave_out_models_without_it():
+def test_one_methods_tables_leave_out_models_without_it():
     runs = {"m": {"rel-att": failures.diagnose(table())}, "n": {}}
     frames = failures.of_method(runs, "rel-att")
     assert list(frames) == ["m"]
-    found = failures.by_group(frames)
-    assert list(found) == ["small"] and list(found["small"]) == ["m"]
 
 
 def test_worst_are_those_with_the_largest_object():
@@ -166,13 +141,6 @@ def test_errors_are_counted_by_group():
         ["m", "grad-att", "no object", "ValueError: no map", 1],
     ]
     assert failures.errors({"m": {"rel-att": frame.iloc[:3]}}).empty
-
-
-def test_first_failed_sample_has_an_object():
-    frame = failures.diagnose(table())
-    runs = {"m": {"rel-att": frame.iloc[:3]}, "n": {"grad-att": frame[::-1]}}
-    assert failures.first_failed(runs) == [("n", "h")]
-    assert failures.first_failed({"m": {"rel-att": frame.iloc[:3]}}) == []
 
 
 LOOK, FATE = (
@@ -203,11 +171,6 @@ def test_chance_is_among_those_that_could_change(frame):
     broken = failures.chance(frame, "broken", "looked right")
     assert (broken.value, broken.n) == (0.5, 2)
     assert failures.chance(frame, "broken", "no crop").n == 0
-
-
-def test_chances_leave_out_what_nothing_could_happen_to(frame):
-    found = failures.chances({"m": frame.iloc[:4]}, "repaired")
-    assert list(found) == ["m, looked right"]
 
 
 def share(part, whole):
@@ -264,50 +227,3 @@ def test_blame_counts_what_is_left_wrong_by_where_the_crop_was(frame):
     # One unchanged, one broken, of either look.
     assert [cell.split(":")[0] for cell in cells] == ["2", "2", "0"]
     assert made["n"].tolist() == [4, 0] and made.loc["none", "failed"] == ""
-
-
-def test_peak_is_a_cell_of_the_maps_region():
-    values = np.ones((2, 4))
-    values[1, 2] = values[1, 3] = 5
-    assert failures.peak(Map(values), (80, 40)) == (40, 20, 60, 40)
-    part = Map(values, region=(20, 0, 60, 40))
-    assert failures.peak(part, (80, 40)) == (40, 20, 50, 40)
-
-
-def test_pointed_is_asked_of_boxed_samples_among_the_ids(
-    vlm, view, write_data, row, picture, scene
-):
-    first, second = scene[0].plates[:2]
-    rows = [
-        row(id="a", boxes=[first.box]),
-        row(id="b"),
-        row(id="c", boxes=[second.box]),
-        row(id="d", boxes=[second.box]),
-    ]
-    data = str(write_data(rows, [picture]))
-    found = failures.pointed(vlm, data, ["a", "b", "c"], "rel-att")
-    assert list(found.index) == ["a", "c"] and found.dtype == bool
-    samples = {sample.id: sample for sample in datasets.load(data)}
-    for name, touched in found.items():
-        cell = failures.peak(view.importance(samples[name].question), (448, 448))
-        truth = samples[name].boxes[0]
-        apart = (
-            cell[2] <= truth[0]
-            or truth[2] <= cell[0]
-            or cell[3] <= truth[1]
-            or truth[3] <= cell[1]
-        )
-        assert touched == (not apart)
-
-
-def test_both_ways_to_have_looked_right_are_crossed(frame):
-    touched = pd.Series([True, False, True], index=["a", "b", "g"])
-    frame = frame.assign(group=["large", *["small"] * 9])
-    made = failures.two_ways(frame, touched)
-    assert {name: (rows["fate"] == "fixed").sum() for name, rows in made.items()} == {
-        "small, looked right, peak elsewhere": 1,
-        "small, looked wrong, peak on the object": 1,
-        "large, looked right, peak on the object": 1,
-    }
-    assert list(made)[-1].startswith("large")
-    assert sum(map(len, made.values())) == 3

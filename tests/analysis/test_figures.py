@@ -132,10 +132,10 @@ def test_forests_share_rows_and_leave_blank_what_a_group_lacks():
     assert drawn(figure)
 
 
-@pytest.mark.parametrize(("chosen", "side"), [(0, "left"), (2, "right")])
-def test_label_of_the_chosen_layer_stays_inside_the_axes(ax, chosen, side):
-    figures.layers({"x": [Estimate(0.5, 0.4, 0.6, 10)] * 3}, ax, chosen=chosen)
-    assert [text.get_ha() for text in ax.texts] == [side]
+def test_the_chosen_layer_stands_in_the_legend(ax):
+    figures.layers({"x": [Estimate(0.5, 0.4, 0.6, 10)] * 3}, ax, chosen=2)
+    told = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert told == ["x", "map's layer"]
 
 
 def test_texts_in_a_table_are_no_markup():
@@ -210,21 +210,12 @@ def test_eight_parts_have_eight_colours():
     assert len({bar.get_facecolor() for bar in ax.patches}) == 8
 
 
-def test_heat_tells_counts_and_shares():
-    counts = pd.DataFrame({"a": [1, 0], "b": [2, 1]}, index=["x", "y"])
-    figure = figures.heat({"m": counts, "none": counts * 0})
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ["1\n25 %", "2\n50 %", "0\n0 %", "1\n25 %"]
-    assert figure.axes[0].get_title() == "m, n = 4"
-    assert drawn(figure)
-
-
 def test_ladder_stands_each_step_on_the_one_before():
     values = {"none": 0.2, "twice": 0.1, "map": 0.6}
     rungs = {name: Estimate(v, v - 0.05, v + 0.05, 9) for name, v in values.items()}
     figure = figures.ladders({"m": rungs}, "accuracy, %")
     (ax,) = figure.axes
-    spans = [(bar.get_y(), bar.get_height()) for bar in ax.patches]
+    spans = [(bar.get_x(), bar.get_width()) for bar in ax.patches]
     assert spans == [pytest.approx(pair) for pair in ((0, 20), (20, -10), (10, 50))]
     assert [text.get_text() for text in ax.texts] == ["−10.0", "+50.0"]
     colors = [bar.get_facecolor() for bar in ax.patches]
@@ -264,13 +255,37 @@ def test_gallery_has_a_row_a_sample(picture, row):
     assert drawn(figure)
 
 
-def test_gallery_of_nothing_says_so(picture, row):
-    figure = figures.gallery({}, "no answer was broken")
-    (ax,) = figure.axes
-    assert [text.get_text() for text in ax.texts] == ["no answer was broken"]
-    said = Answer("4", "3", Box(0, 0, 9, 9)), Sample.model_validate(row())
-    figure = figures.gallery({"m, a": (picture, *said), "n, a": (picture, *said)}, "")
-    assert [ax.get_ylabel() for ax in figure.axes[::3]] == ["m, a", "n, a"]
+def test_cases_are_drawn_from_records_alone(write_data, row, picture):
+    data = str(write_data([row(boxes=[[30, 40, 60, 70]], labels=["4"])], [picture]))
+    told = {"plain": "3", "answer": "4", "box": Box(10, 20, 110, 120)}
+    figure = figures.cases(data, {"fixed": pd.Series(told, name=row()["id"])})
+    left, right = figure.axes
+    assert left.get_ylabel() == "fixed"
+    assert left.get_xlabel() == "alone “3”, label “4”"
+    assert right.get_xlabel() == "with this crop “4”"
+    red, green = (matplotlib.colors.to_rgba(c) for c in (plots.CROP, plots.TRUTH))
+    assert edges(left)[red] == (10, 110) and edges(left)[green][0] < 30
+    assert right.get_xlim() == (0, 100)
+    assert drawn(figure)
+
+
+def test_compared_has_a_row_a_thing_and_a_mark_a_model():
+    made = {"m": {"a": A, "b": B}, "n": {"b": A}}
+    figure = figures.compared({"points": made, "%": {"n": {"c": B}}}, ["n"], null=None)
+    left, right = figure.axes
+    labels = [text.get_text() for text in left.get_yticklabels()]
+    assert labels == ["a", "b", "c"]
+    assert [ax.get_xlabel() for ax in (left, right)] == ["points", "%"]
+    marks = {
+        line.get_label(): line for line in left.lines if line.get_marker() != "None"
+    }
+    assert marks["m"].get_xdata().tolist() == [0.5, 1.5]
+    first, second = marks["m"].get_ydata()
+    assert first < 0 < second < 1 < marks["n"].get_ydata()[0]
+    assert marks["n"].get_markerfacecolor() == "white"
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["m", "n"]
+    assert drawn(figure)
 
 
 def edges(ax):
@@ -309,24 +324,6 @@ def test_map_that_is_zero_almost_everywhere_is_drawn_as_it_is(picture):
     assert figure.axes[0].images[-1].get_array().max() == 7
 
 
-def test_trade_draws_a_curve_of_fixed_ways_and_marks_the_others():
-    _, ax = plt.subplots()
-    share = Estimate(0.5, 0.4, 0.7, 9)
-    ways = {
-        "1.0 only": (Estimate(96, 96, 96, 9), share),
-        "2.0 only": (Estimate(192, 192, 192, 9), share.times(1.2)),
-        "sharpest": (Estimate(100, 98, 102, 9), share),
-    }
-    assert figures.trade({"m": ways}, ax, {"sharpest": "*"}) is ax
-    curve = ax.lines[0]
-    assert curve.get_xdata().tolist() == [96, 192]
-    np.testing.assert_allclose(curve.get_ydata(), [50, 60])
-    (bar,) = ax.containers
-    np.testing.assert_allclose(bar.lines[2][0].get_segments()[0][:, 1], [40, 70])
-    names = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert names == ["m", "sharpest"]
-
-
 def test_shares_stand_one_after_the_other_with_their_counts():
     counts = pd.DataFrame({"lower": [0, 3], "same": [4, 1]}, index=["one", "other"])
     _, ax = plt.subplots()
@@ -358,3 +355,16 @@ def test_panels_of_pairs_say_what_their_axis_is():
     assert first.get_xlabel() == "layer of the language model, from 0"
     assert second.get_xlabel() == "l = m + 3k (m: language, k: connector)"
     plots.plt.close(figure)
+
+
+def test_stacked_groups_stand_below_each_other_and_some_are_hollow():
+    one = Estimate(3.0, 1.0, 5.0, 9)
+    groups = {"first": {"a": one, "b": one}, "second": {"a": one}}
+    figure = figures.stacked(groups, "points", {"a": "#ff0000"}, ["second"])
+    (ax,) = figure.axes
+    told = [label.get_text() for label in ax.get_yticklabels()]
+    assert told == ["first", "a", "b", "second", "a"]
+    faces = [
+        line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"
+    ]
+    assert faces == ["#ff0000", "#0072b2", "white"]

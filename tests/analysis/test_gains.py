@@ -114,10 +114,6 @@ def test_gain_by_coverage_is_of_each_kinds_crops():
     blind = {name: (bin.value, bin.n) for name, bin in found["blind"].items() if bin.n}
     assert blind == {"nothing": (0.5, 2), "most": (0, 1), "all": (1, 1)}
     assert list(found["maps"]) == list(gains.BINS)
-    assert gains.told(found, "blind", "most") == "+0.0 (n = 1, no interval)"
-    assert gains.told(found, "maps", "most") == "(no such crop)"
-    made = gains.binned_table({"m": found}, "in the crop")
-    assert len(made) == 6
 
 
 def test_gain_by_side_is_of_crops_that_hold_the_object_small_first():
@@ -138,16 +134,6 @@ def test_sides_are_put_into_bins_by_how_many_times_the_smallest_they_are():
     assert bins.iloc[32:34].tolist() == ["110–150 px"] * 2
     assert bins.iloc[34:36].tolist() == ["150–210 px"] * 2
     assert bins.iloc[36:].tolist() == ["over 210 px"] * 2
-
-
-def test_held_says_what_is_in_each_runs_crops():
-    runs = {"rel-att": run([1] * 4, coverage=[1.0, 0.95, 0.0, 0.3])}
-    made = gains.held({"m": runs, "n": {}})
-    (row,) = made.to_dict("records")
-    assert (row["model"], row["run"], row["n"]) == ("m", "rel-att", 4)
-    assert row["object in the crop, %"].startswith("50.0 [")
-    assert row["nothing of it, %"].startswith("25.0 [")
-    assert row["mean side, px"] == "10 (n = 4, no interval)"
 
 
 @pytest.fixture
@@ -219,12 +205,3 @@ def test_portions_are_of_a_whole_that_is_apart_from_nothing():
     assert gains.portions(none) == {} == gains.portions({})
     made = gains.part_table({"m": parts, "n": none})
     assert made["of the whole, %"].tolist() == ["−20", "", "", ""]
-
-
-def test_broken_are_right_answers_made_wrong():
-    crop = run([1, 0, np.nan, 1], plain=1.0)
-    crop.loc["d", "plain_score"] = 0
-    made = gains.broken({"m": {"no-crop": crop, "rel-att": crop}, "n": {}})
-    (row,) = made.to_dict("records")
-    assert (row["run"], row["right without a crop"], row["broken"]) == ("rel-att", 2, 1)
-    assert row["broken, %"].startswith("50.0 [")

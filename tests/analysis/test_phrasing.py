@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from analysis import crops, looking, phrasing
@@ -69,16 +68,3 @@ def test_crops_are_those_of_each_wordings_own_map(vlm, view, data):
 
 def _crop(vlm, view, text):
     return boxes.select_box(view.importance(text), view.image.size, vlm.crop_px)
-
-
-def test_words_that_the_model_never_saw_are_counted(vlm, data):
-    texts = phrasing.asked_of(data, datasets.load(data))
-    made = phrasing.lengths(vlm, texts).set_index("asked")
-    tokens = made["tokens"].astype(float)
-    assert tokens[SHORT] < tokens[LISTED] < tokens[CHOICE]
-    ids = [
-        vlm.tokenizer(ways[CHOICE], add_special_tokens=False)["input_ids"]
-        for ways in texts.values()
-    ]
-    unknown = np.mean([i == vlm.tokenizer.unk_token_id for one in ids for i in one])
-    assert made.loc[CHOICE].iloc[1] == f"{100 * unknown:.0f}"

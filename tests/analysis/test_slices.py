@@ -19,14 +19,6 @@ def config(folder):
     return RunConfig(dataset=str(folder), max_new_tokens=2)
 
 
-def test_replays_are_by_model_and_sample(config, folder):
-    picked = [("tiny-llava", "2-color"), ("tiny-llava", "0-read")]
-    shown = slices.replays(picked, "center-crop", str(folder))
-    assert list(shown) == ["tiny-llava, 2-color", "tiny-llava, 0-read"]
-    assert [sample.id for *_, sample in shown.values()] == ["2-color", "0-read"]
-    assert slices.replays([], "center-crop", str(folder)) == {}
-
-
 def test_only_keeps_the_samples_asked_for():
     tables = {"rel-att": pd.DataFrame({"score": [0, 1]}, index=["a", "b"])}
     chosen = slices.only(tables, ["b", "z"])

@@ -10,6 +10,7 @@ import torch
 import vicrop
 import workflow
 from analysis import crops, looking, words
+from embedded import cards
 from vicrop.attribution import GENERAL_QUESTION
 from vicrop.attribution.words import attention_of_words, own_words
 from vicrop.run import datasets
@@ -54,7 +55,7 @@ def test_each_token_has_the_ratio_of_its_own_attention(vlm, data):
             amap = view.placed(rows[one["layer"], one["place"]])
             ratio = looking.attention_ratio(amap, sample.boxes[0], view.image.size)
             assert one["ratio"] == pytest.approx(ratio, rel=1e-4)
-        table = words.of_question(tokens, sample)
+        table = words.of_question(tokens, sample.id)
         assert table.shape == rows.shape[1::-1]
         assert list(table.index) == mine[mine["layer"] == 0]["token"].tolist()
         named = mine[mine["role"] == words.NAME]["token"].unique()
@@ -88,22 +89,17 @@ def test_maps_and_answers_are_the_views_own(vlm, data):
     assert set(words.of_map(maps, "rel-att", "wrong")["id"]) >= {"b"}
 
 
-def test_queries_look_as_their_connector_does(data):
+def test_queries_alone_are_the_connectors_mean(data):
     vlm = vicrop.load("tiny-instructblip")
     sample = datasets.load(data)[0]
-    table = words.of_connector(vlm, data, sample)
-    assert table.shape == (vlm.facts.connector.tokens, 3)
     _, maps = words.looks(vlm, data, [sample])
     alone = words.of_map(maps, words.QUERIES)["ratio"].item()
-    own = table[vlm.connector_layer]
-    assert own.min() <= alone <= own.max()
-    other = vicrop.load("tiny-instructblip", qformer_layer=0)
-    ((_, view),) = looking.views(other, data, [sample])
+    ((_, view),) = looking.views(vlm, data, [sample])
     rows = words.of_queries(view, sample.question)
-    first = looking.attention_ratio(
-        view.placed(rows[0]), sample.boxes[0], view.image.size
-    )
-    assert table.loc["query 0", 0] == pytest.approx(first)
+    assert len(rows) == vlm.facts.connector.tokens
+    mean, size = view.placed(rows.mean(0)), view.image.size
+    ratio = looking.attention_ratio(mean, sample.boxes[0], size)
+    assert alone == pytest.approx(ratio)
 
 
 def test_medians_are_by_role_layer_and_answer():
@@ -198,20 +194,10 @@ def test_a_variant_that_points_nowhere_misses(vlm, view, data, monkeypatch):
     assert crops.shares(table)["y"].value == 0.5
 
 
-def test_variants_read_no_question_but_the_data_sets_own(vlm, data, monkeypatch):
-    """No test question has a part in the choice among them."""
-    asked, load = [], datasets.load
-    monkeypatch.setattr(
-        datasets, "load", lambda one, *a: asked.append(one) or load(one)
-    )
-    monkeypatch.setattr("vicrop.run.results.size_group", lambda size: "small")
-    made = words.variants(vlm, data)
-    assert set(asked) == {data}
-    assert list(crops.shares(made)) == [*words.VARIANTS, words.OWN]
-
-
 def test_the_page_chooses_among_variants_on_validation_scenes():
+    """No test question has a part in the choice among them."""
     page = json.loads((workflow.notebooks() / "where_they_look.ipynb").read_text())
-    code = ["".join(c["source"]) for c in page["cells"] if c["cell_type"] == "code"]
-    calls = [text for text in code if "words.variants(" in text]
-    assert calls and all("words.variants(vlm, cards.VALIDATION" in c for c in calls)
+    code = "".join(line for cell in page["cells"] for line in cell["source"])
+    assert f'validation = "{cards.VALIDATION}"' in code
+    assert code.count('table("variants")') == 1
+    assert 'probes.of(model, validation, n_validation).table("variants")' in code

@@ -103,7 +103,7 @@ def test_what_is_too_wide_for_a_phone_is_seen(visitor):
 def test_first_page_leads_to_the_book(visitor):
     visitor.open("index.html")
     visitor.page.wait_for_url(re.compile("book/executed/intro.html"))
-    assert visitor.page.locator("h1").first.inner_text().startswith("Looking closer")
+    assert visitor.page.locator("h1").first.inner_text().startswith("Does a model look")
 
 
 def test_search_works_without_a_network(visitor):

@@ -98,18 +98,13 @@ def test_any_answer_can_stand_in_a_figure(picture, said):
 
 
 @pytest.mark.parametrize("said", ODD)
-def test_any_question_label_and_group_can_stand_in_the_books_figures(
-    picture, row, said
-):
-    """Case 6: galleries, grids and charts take names and categories as they come."""
-    sample = Sample.model_validate(row(question=said, labels=[said]))
-    shown = {said: (picture, Answer(said, said), sample)}
-    assert drawn(figures.gallery(shown, ""))
+def test_any_name_and_group_can_stand_in_the_books_figures(picture, said):
+    """Case 6: grids and charts take names and categories as they come."""
     amap = Map(np.eye(4))
     assert drawn(figures.grid(picture, {said: {said: (amap, None)}}))
     one = figures.forests({said: {said: estimate()}}, "points")
     two = figures.stacks({said: pd.DataFrame({said: [1, 2]}, [said, "b"])}, "%")
-    three = figures.heat({said: pd.DataFrame({said: [1]}, [said])})
+    three = figures.compared({said: {said: {said: estimate()}}}, [said])
     four = figures.binned({said: {said: {said: estimate()}}}, "share", "points")
     five = figures.ladders({said: {said: estimate()}}, "accuracy, %")
     for figure in (one, two, three, four, five):

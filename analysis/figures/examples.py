@@ -117,11 +117,10 @@ def of(dataset: str, run: pd.DataFrame, cells: pd.DataFrame) -> list[Example]:
         cells: as ``maps`` gives them.
     """
     by_id = {sample.id: sample for sample in datasets.load(dataset)}
-    looked = {str(name): rows for name, rows in cells.groupby("id")}
-    rows = chosen(run)
+    looked = {str(name): found for name, found in cells.groupby("id")}
     return [
         _example(dataset, by_id[str(name)], row, looked[str(name)])
-        for name, row in rows.iterrows()
+        for name, row in chosen(run).iterrows()
     ]
 
 
@@ -129,7 +128,7 @@ def _example(
     dataset: str, sample: Sample, row: pd.Series, cells: pd.DataFrame
 ) -> Example:
     shape = cells["row"].max() + 1, cells["column"].max() + 1
-    names = ("question", "general", "relative")
+    names, first = ("question", "general", "relative"), cells.iloc[0]
     return Example(
         image=images.load(datasets.image_path(dataset, sample)),
         question=sample.question,
@@ -140,5 +139,5 @@ def _example(
         label=sample.labels[0],
         box=Box(*row["box"]),
         cells={name: cells[name].to_numpy().reshape(shape) for name in names},
-        region=tuple(cells[["left", "top", "right", "bottom"]].iloc[0]),
+        region=(first["left"], first["top"], first["right"], first["bottom"]),
     )
