@@ -140,7 +140,7 @@ def _read(evidence: Evidence, one: Standing) -> str:
     others = ledger.counted(v for v in one.mine if not v.reading.why)
     if others:
         said = ", ".join(f"{n} {ledger.SAID[word]}" for word, n in others.items())
-        link = '<a href="readings.html#every-reading">every reading</a>'
+        link = '<a href="readings.html#each-claim-s-readings">every reading</a>'
         lines.append(f"<b>Other readings</b>: {said} ({link}).")
     lines += [f"<b>Command</b>: <code>{escape(c)}</code>" for c in _made(evidence, one)]
     return _numbers(one.primary) + "".join(f"<p>{line}</p>" for line in lines)
