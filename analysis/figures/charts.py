@@ -297,7 +297,7 @@ def ladders(groups: Mapping[str, Mapping[str, Estimate]], xlabel: str) -> Figure
     """
     size = (5, 2.4 * -(-len(groups) // 2))
     figure = panels(
-        in_percent(groups), ladder, size, columns=2, sharex=True, sharey=True
+        in_percent(groups), ladder, size, columns=min(2, len(groups)), sharey=True
     )
     figure.supxlabel(xlabel, fontsize="medium")
     return figure
@@ -349,10 +349,8 @@ def binned(
         xlabel: what the bins are of.
         ylabel: with its unit.
     """
-    size = (5, 2.6 * -(-len(groups) // 2))
-    figure = panels(
-        groups, bins, size, columns=min(2, len(groups)), sharex=True, sharey=True
-    )
+    size = (5, 3 * -(-len(groups) // 2))
+    figure = panels(groups, bins, size, columns=min(2, len(groups)), sharey=True)
     figure.supylabel(ylabel, fontsize="medium")
     figure.supxlabel(xlabel, fontsize="medium")
     return figure
