@@ -281,7 +281,7 @@ def by_layers(
             for border in range(own, count, own):
                 ax.axvline(border - 0.5, color=GREY, lw=0.6)
 
-    named, size = {model: model for model in groups}, (5, 2.7 * -(-len(groups) // 2))
+    named, size = {model: model for model in groups}, (4.2, 2.7 * -(-len(groups) // 2))
     figure = panels(named, draw, size, columns=min(2, len(named)), sharey=True)
     low, high = figure.axes[0].get_ylim()
     figure.axes[0].set_ylim(low, low + 1.5 * (high - low))  # room for the legends
@@ -295,9 +295,9 @@ def ladders(groups: Mapping[str, Mapping[str, Estimate]], xlabel: str) -> Figure
         groups: by title, then by step, first at the top: estimates in [0, 1].
         xlabel: with its unit, percent.
     """
-    size = (5, 2.4 * -(-len(groups) // 2))
+    size = (4.2, 2.4 * -(-len(groups) // 2))
     figure = panels(
-        in_percent(groups), ladder, size, columns=2, sharex=True, sharey=True
+        in_percent(groups), ladder, size, columns=min(2, len(groups)), sharey=True
     )
     figure.supxlabel(xlabel, fontsize="medium")
     return figure
@@ -349,10 +349,8 @@ def binned(
         xlabel: what the bins are of.
         ylabel: with its unit.
     """
-    size = (5, 2.6 * -(-len(groups) // 2))
-    figure = panels(
-        groups, bins, size, columns=min(2, len(groups)), sharex=True, sharey=True
-    )
+    size = (4.2, 3 * -(-len(groups) // 2))
+    figure = panels(groups, bins, size, columns=min(2, len(groups)), sharey=True)
     figure.supylabel(ylabel, fontsize="medium")
     figure.supxlabel(xlabel, fontsize="medium")
     return figure
@@ -450,7 +448,7 @@ def cells(groups: Mapping[str, pd.DataFrame], xlabel: str) -> Figure:
         xlabel: what the columns are.
     """
     most = max(map(len, groups.values()))
-    size = (0.4 + 2.1 * len(groups), 0.8 + 0.19 * most)
+    size = (0.4 + 1.9 * len(groups), 0.8 + 0.19 * most)
     figure = panels(groups, _numbered, size)
     figure.supxlabel(xlabel, fontsize="medium")
     return figure
