@@ -4,8 +4,7 @@ import pandas as pd
 
 import data_prep
 from vicrop import paths
-from vicrop.run import datasets, results, scores
-from vicrop.run.records import Sample
+from vicrop.run import datasets, scores
 
 PAPER = {
     "vstar": (191, 191),
@@ -17,9 +16,6 @@ PAPER = {
     "vqav2": (50000, 14206),
 }
 """Questions and images of the paper's Table 5."""
-
-PAPER_SIZES = {"small": 773, "medium": 2411, "large": 1186}
-"""TextVQA questions with a box, by size group (paper, section 3)."""
 
 
 def table() -> pd.DataFrame:
@@ -54,24 +50,6 @@ def with_boxes() -> list[str]:
     """Data sets that are here and have ground-truth boxes, the drawn ones first."""
     here = [key for key in datasets.MAKERS if is_here(key)]
     return [key for key in here if any(s.boxes for s in datasets.load(key))]
-
-
-def paper_groups() -> pd.DataFrame:
-    """TextVQA's questions by size group: the paper's, and those that are here."""
-    asked = datasets.load("textvqa") if is_here("textvqa") else []
-    groups = [results.size_group(_size(sample)) for sample in asked]
-    rows = [
-        (group, f"{count:,}", f"{groups.count(group):,}" if asked else "not here")
-        for group, count in PAPER_SIZES.items()
-    ]
-    names = ["TextVQA, size group", "questions (the paper's)", "questions here"]
-    return pd.DataFrame(rows, columns=names)
-
-
-def _size(sample: Sample) -> float | None:
-    """Of its object, over the image's area."""
-    file = datasets.image_path("textvqa", sample)
-    return datasets.object_size(sample, datasets.image_size(file))
 
 
 def published() -> dict[str, tuple[int, float]]:

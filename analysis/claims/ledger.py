@@ -77,12 +77,13 @@ def counted(judged: Iterable[Verdict]) -> dict[str, int]:
 
 # What a claim's readings say together.
 
-STANDINGS = SHOWN, PARTLY, NOT_SHOWN, OTHER_WAY, UNTESTABLE = (
+STANDINGS = SHOWN, PARTLY, NOT_SHOWN, OTHER_WAY, UNTESTABLE, NOT_RUN = (
     "shown",
     "partly",
     "not shown",
     "the other way",
     "not testable here",
+    "not run yet",
 )
 """What a claim's row begins with."""
 SAID = {
@@ -120,8 +121,8 @@ class Standing:
         told = said - {CANNOT}
         if SEEN in told:
             return SHOWN if said == {SEEN} else PARTLY
-        if not told or self.claim.true:
-            return UNTESTABLE
+        if not told:
+            return UNTESTABLE if said or self.never else NOT_RUN
         return OTHER_WAY if told == {OPPOSITE} else NOT_SHOWN
 
     @property
@@ -135,7 +136,7 @@ class Standing:
     def why(self) -> str:
         """Which models say what, or why none does, in words."""
         if self.never or not self.primary:
-            return self.never or "no records yet"
+            return self.never or "it has no records"
         parts = [
             _said([one for one in self.primary if one.word == word], len(self.primary))
             for word in counted(self.primary)

@@ -10,9 +10,11 @@ from analysis.claims import ledger
 from analysis.claims.evidence import EMBEDDED, GPU, SIZES, Evidence
 from analysis.claims.ledger import STANDINGS, Standing, Verdict
 
-SIGNS = dict(zip(STANDINGS, "✓◐○✗–", strict=True))
+SIGNS = dict(zip(STANDINGS, "✓◐○✗––", strict=True))
 """A verdict's sign, beside its colour and its word."""
-CLASSES = dict(zip(STANDINGS, "shown partly not opposite none".split(), strict=True))
+CLASSES = dict(
+    zip(STANDINGS, "shown partly not opposite none none".split(), strict=True)
+)
 """Its name in ``ledger.css``."""
 SAID = {EMBEDDED: "toy models, drawn scenes", GPU: "real models, photographs"}
 """What a size is."""
@@ -31,6 +33,7 @@ def squares(stand: Sequence[Standing], page: str = "") -> str:
     told = (
         f'<span class="{CLASSES[word]}">{SIGNS[word]}</span> {count} {word}'
         for word, count in ledger.counts(stand).items()
+        if count
     )
     return (
         f'<ul class="squares" aria-label="verdicts">{cells}</ul>'
@@ -137,7 +140,7 @@ def _read(evidence: Evidence, one: Standing) -> str:
     others = ledger.counted(v for v in one.mine if not v.reading.why)
     if others:
         said = ", ".join(f"{n} {ledger.SAID[word]}" for word, n in others.items())
-        link = '<a href="readings.html#every-reading">every reading</a>'
+        link = '<a href="readings.html#each-claim-s-readings">every reading</a>'
         lines.append(f"<b>Other readings</b>: {said} ({link}).")
     lines += [f"<b>Command</b>: <code>{escape(c)}</code>" for c in _made(evidence, one)]
     return _numbers(one.primary) + "".join(f"<p>{line}</p>" for line in lines)

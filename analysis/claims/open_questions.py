@@ -94,7 +94,7 @@ def sides(found: Iterable[Estimate], null: float = 0) -> str:
     """On which side of ``null`` some estimates lie beyond their intervals, counted."""
     said = [estimates.verdict(one, null) for one in found]
     above, below = said.count("positive"), said.count("negative")
-    return f"of {len(said)} comparisons {above} above {null:g}, {below} below"
+    return f"{above} of {len(said)} above {null:g}, {below} below"
 
 
 def scores(probe: pd.DataFrame) -> dict[str, Estimate]:

@@ -95,11 +95,9 @@ def _row(size: str, published: Published) -> dict[str, object]:
     return {
         "claims": ", ".join(claims(configs)) or "–",
         "command": f"make run SIZE={size}",
-        "expected (the paper's)": EXPECTED.get(size, "no numbers of the paper"),
-        "runs": len(configs),
+        "expected (the paper's)": EXPECTED.get(size, "–"),
         "answers": f"{sum(asked.values()):,}",
         "GPU hours": round(spent / 3600),
         "GPU memory, GB": round(max(weights) * SPARE),
-        "memory, GB": round(max(map(plans.memory_mb, configs)) / 1000),
         "disk, GB": round(sum(weights) + data + records),
     }

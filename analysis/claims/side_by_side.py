@@ -262,10 +262,10 @@ one of them that makes it real."""
 def shown(evidence: Evidence) -> pd.DataFrame:
     """A row a figure or table of the paper: what it shows, and what of it is here."""
     rows = [
-        (place, what, REAL if run and _has(evidence, *run.split()) else here)
+        (place, REAL if run and _has(evidence, *run.split()) else here, what)
         for place, what, here, run in SHOWN
     ]
-    return pd.DataFrame(rows, columns=["in the paper", "what it shows", "here"])
+    return pd.DataFrame(rows, columns=["in the paper", "here", "what it shows"])
 
 
 def _has(evidence: Evidence, method: str, dataset: str) -> bool:

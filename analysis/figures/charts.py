@@ -246,7 +246,7 @@ def layers(
     if chosen is not None:
         ax.axvline(chosen, color=CROP, lw=0.8, linestyle="--", label="map's layer")
     ax.set_xticks(range(max(map(len, series.values()))))
-    ax.set(xlabel="layer of the language model, from 0", ylabel=ylabel)
+    ax.set(xlabel="layer, from 0", ylabel=ylabel)
     ax.legend(frameon=False)
     return _done(ax)
 
@@ -277,7 +277,7 @@ def by_layers(
         ax.label_outer()
         count = max(map(len, series.values()))
         if count > own:
-            ax.set_xlabel(f"l = m + {own}k (m: language, k: connector)")
+            ax.set_xlabel(f"l = m + {own}k")
             for border in range(own, count, own):
                 ax.axvline(border - 0.5, color=GREY, lw=0.6)
 

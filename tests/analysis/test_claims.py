@@ -269,7 +269,8 @@ def test_a_claim_that_nothing_here_could_show_says_why(results_folder):
     assert here.why.startswith("SAM, YOLO and CLIP")
     assert there.why.startswith("no command")
     assert standing([LLAVA], "C18").why.startswith("by construction")
-    assert standing([LLAVA], "C8", GPU).why == "no records yet"
+    later = standing([LLAVA], "C8", GPU)
+    assert (later.word, later.why) == (ledger.NOT_RUN, "it has no records")
 
 
 def test_a_claim_of_no_loss_says_that_there_are_too_few(write_run):
@@ -292,7 +293,7 @@ def test_a_claim_of_no_loss_says_that_there_are_too_few(write_run):
         ([OPPOSITE, OPPOSITE], ledger.OTHER_WAY),
         ([OPPOSITE, CANNOT], ledger.OTHER_WAY),
         ([CANNOT, CANNOT], ledger.UNTESTABLE),
-        ([], ledger.UNTESTABLE),
+        ([], ledger.NOT_RUN),
     ],
 )
 def test_a_claims_verdict_is_made_of_one_reading_a_model(said, word):

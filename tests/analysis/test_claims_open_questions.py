@@ -51,8 +51,8 @@ def test_every_question_has_an_answer_in_a_line_and_a_place():
 def test_sides_are_counted_beyond_their_intervals():
     found = [stats.Estimate(2, 1, 3, 9), stats.Estimate(2, -1, 3, 9)]
     said = open_questions.sides([*found, found[0].times(-1)])
-    assert said == "of 3 comparisons 1 above 0, 1 below"
-    assert open_questions.sides(found, 5) == "of 2 comparisons 0 above 5, 2 below"
+    assert said == "1 of 3 above 0, 1 below"
+    assert open_questions.sides(found, 5) == "0 of 2 above 5, 2 below"
 
 
 def test_scores_of_a_probe_are_by_name():

@@ -10,6 +10,7 @@ from analysis.claims.evidence import Answers, Evidence
 from vicrop.methods import PAPER
 from vicrop.run.records import Record, RunConfig
 from vicrop.run.results import RunFolder
+from vicrop.run.stats import Estimate
 
 SEVEN_B = "llava-1.5-7b"
 
@@ -146,3 +147,29 @@ def test_table_1_has_the_readers_own_run_of_a_paper_model(write_run):
     here = table[table["whose"] == side_by_side.HERE]
     assert here["model"].tolist() == ["LLaVA-1.5"] * 4
     assert here["small"].tolist()[3].startswith("+100.0")
+
+
+def test_table_3_is_told_as_differences(write_run):
+    for method, right in (("rel-att", 0), ("rel-att-high", 1)):
+        answers = [(0, right, 0.001)] * 2
+        write_run("tiny-llava", method, "plates-hd", answers)
+    means = {"tiny-llava": Estimate(-3.9, -8.6, 0.6, 154)}
+    table = side_by_side.choices(Evidence(), means)
+    mean, tiles = table.columns[3:]
+    theirs = row_of(table, model="LLaVA-1.5", map="rel-att")
+    assert (theirs[mean], theirs[tiles]) == ("+0.28", "+14.66")
+    assert row_of(table, model="LLaVA-1.5", map="pure-grad")[mean] == "–"
+    ours = row_of(table, model="tiny-llava", map="rel-att")
+    assert ours[mean] == "−3.9 [−8.6, +0.6]" and ours[tiles].startswith("+100.0")
+    assert row_of(table, model="tiny-llava", map="grad-att")[tiles] == side_by_side.NONE
+
+
+def test_a_table_of_the_paper_is_real_once_a_model_of_its_own_was_run(write_run):
+    before = side_by_side.shown(Evidence()).set_index("in the paper")["here"]
+    assert before["Table 2"] == side_by_side.TOY
+    assert side_by_side.REAL not in set(before)
+    write_run(SEVEN_B, "rel-att", "textvqa", [(0, 1, None)])
+    after = side_by_side.shown(Evidence()).set_index("in the paper")["here"]
+    assert (
+        after["Table 2"] == side_by_side.REAL and after["Table 1"] != after["Table 2"]
+    )

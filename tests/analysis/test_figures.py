@@ -352,8 +352,8 @@ def test_panels_of_pairs_say_what_their_axis_is():
     deep = {"one": 3, "two": 3}
     figure = figures.by_layers(groups, {"one": 2, "two": 5}, "mean ratio", deep)
     first, second = figure.axes
-    assert first.get_xlabel() == "layer of the language model, from 0"
-    assert second.get_xlabel() == "l = m + 3k (m: language, k: connector)"
+    assert first.get_xlabel() == "layer, from 0"
+    assert second.get_xlabel() == "l = m + 3k"
     plots.plt.close(figure)
 
 

@@ -35,7 +35,7 @@ def test_what_has_been_made_is_counted(data, row):
     assert overview.with_boxes() == ["plates"]
 
 
-def test_the_papers_size_groups_stand_alone_until_the_data_are_here(data):
-    table = overview.paper_groups()
-    assert list(table.iloc[:, 1]) == ["773", "2,411", "1,186"]
-    assert set(table.iloc[:, 2]) == {"not here"}
+def test_questions_and_gigabytes_are_those_that_are_asked_and_fetched():
+    published = overview.published()
+    assert published["vqav2"][0] == 50_000  # of more that are published
+    assert published["textvqa"] == (5000, pytest.approx(8.4, abs=0.1))

@@ -424,8 +424,11 @@ def test_ctrl_c_and_the_same_again_note_nothing(mine, results_folder):
         time.sleep(0.05)
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 75
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75 and "Traceback" not in err
+    assert "vicrop: stopped by SIGINT; run the same again to go on" in err
+    assert made.meta()["finished"] is False
+    assert 0 < made.meta()["answered"] == len(list(made.records())) < 120
     assert checks.status(made).state == "stopped" and checks.status(made).who == ""
     again = subprocess.run(command, env=env, capture_output=True, text=True)
     assert again.returncode == 0 and "120/120, rel-att" in again.stderr

@@ -5,7 +5,7 @@ import pytest
 
 from vicrop.run.folder import RunFolder
 from vicrop.run.records import Record, RunConfig
-from workflow import bundle
+from workflow.studies import bundle
 
 
 @pytest.fixture

@@ -196,3 +196,13 @@ def test_no_parameter_is_markup(citation):
 def test_floats_are_told_in_full():
     words = shlex.split(links.command("run", {"x": math.pi}))
     assert float(words[-1]) == math.pi
+
+
+def test_a_fork_says_once_where_it_is_cited_and_errors_are_reported(citation, tmp_path):
+    assert links.slots() == {"DOI": "", "report an error": "", "source": ""}
+    citation(ADDRESS)
+    with (tmp_path / "CITATION.cff").open("a") as file:
+        file.write("doi: 10.5281/zenodo.1\n")
+    told = links.slots()
+    assert told["DOI"] == "https://doi.org/10.5281/zenodo.1"
+    assert told["report an error"] == f"{ADDRESS}/issues"

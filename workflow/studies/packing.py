@@ -98,14 +98,14 @@ def _entry(model: str, packed: bytes, metas: list[dict[str, Any]]) -> dict[str, 
         "runs": len(metas),
         **{key: round(sum(meta[key] for meta in metas), 1) for key in sums},
         "date": datetime.date.today().isoformat(),
-        "commit": commit(),
+        "commit": _commit(),
         "cpu": _cpu(),
         "python": metas[0]["python"],
         "versions": metas[0]["versions"],
     }
 
 
-def commit() -> str:
+def _commit() -> str:
     """Of this tree; empty where there is no git."""
     if not (paths.ROOT / ".git").exists():  # git would take a folder above for ours
         return ""

@@ -1,6 +1,6 @@
 """All records of a size in one zip, with a data dictionary: the same bytes every time.
 
-``python -m workflow.bundle`` writes it where the page on reproducing leads to it.
+``python -m workflow.studies.bundle`` writes it where the page on reproducing leads.
 """
 
 import inspect
