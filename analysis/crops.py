@@ -275,14 +275,6 @@ def beside(ours: Runs, theirs: Runs) -> dict[str, Estimate]:
     return found
 
 
-def of_methods(runs: Models, keys: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
-    """Of each model's runs those of some methods."""
-    return {
-        model: {key: made[key] for key in keys if key in made}
-        for model, made in runs.items()
-    }
-
-
 def outcomes(frame: pd.DataFrame) -> pd.DataFrame:
     """What a run's table says of its crops and answers, each in [0, 1].
 

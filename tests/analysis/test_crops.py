@@ -203,13 +203,6 @@ def test_models_are_compared_on_the_same_questions():
     assert found["gain of rel-att"] == stats.gain([1, 1, -1], [0, 0, 0])
 
 
-def test_runs_of_some_methods_are_kept_in_the_order_asked_for():
-    runs = {"m": {"a": 1, "b": 2, "c": 3}, "other": {"c": 4}}
-    kept = crops.of_methods(runs, ["c", "a"])
-    assert kept == {"m": {"c": 3, "a": 1}, "other": {"c": 4}}
-    assert list(kept["m"]) == ["c", "a"]
-
-
 def answered_run(coverage, score):
     """A run's table of samples a, b, c, …"""
     ids = list("abcdef"[: len(score)])
