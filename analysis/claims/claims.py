@@ -12,8 +12,18 @@ from dataclasses import dataclass, field, replace
 
 from analysis import crops, paper
 from analysis.claims import readings
-from analysis.claims.evidence import EMBEDDED, GPU, SIZES, Answers
-from analysis.claims.readings import Reading, Rule, above, below, no_loss, same
+from analysis.claims.readings import (
+    EMBEDDED,
+    GPU,
+    SIZES,
+    Answers,
+    Reading,
+    Rule,
+    above,
+    below,
+    no_loss,
+    same,
+)
 from analysis.paper import BOTH, TABLE_1, TABLE_2, TABLE_3, TABLE_6, TABLE_7
 from vicrop.methods import HIGH, PAPER
 

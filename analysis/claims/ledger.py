@@ -11,8 +11,18 @@ import pandas as pd
 import workflow
 from analysis import FEWEST
 from analysis.claims.claims import CLAIMS, Claim
-from analysis.claims.evidence import EMBEDDED, GPU, Evidence, size_of
-from analysis.claims.readings import CANNOT, NOT_SEEN, OPPOSITE, SEEN, WORDS, Reading
+from analysis.claims.readings import (
+    CANNOT,
+    EMBEDDED,
+    GPU,
+    NOT_SEEN,
+    OPPOSITE,
+    SEEN,
+    WORDS,
+    Evidence,
+    Reading,
+    size_of,
+)
 from analysis.figures.tables import Links
 from vicrop.run.cli import to_arguments
 from vicrop.run.records import RunConfig

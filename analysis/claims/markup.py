@@ -7,8 +7,8 @@ from math import isnan
 from IPython.display import HTML
 
 from analysis.claims import ledger
-from analysis.claims.evidence import EMBEDDED, GPU, SIZES, Evidence
 from analysis.claims.ledger import STANDINGS, Standing, Verdict
+from analysis.claims.readings import EMBEDDED, GPU, SIZES, Evidence
 
 SIGNS = dict(zip(STANDINGS, "✓◐○✗––", strict=True))
 """A verdict's sign, beside its colour and its word."""

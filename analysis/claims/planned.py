@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis import paper
 from analysis.claims.claims import CLAIMS
-from analysis.claims.evidence import Answers
+from analysis.claims.readings import Answers
 from vicrop.adapters import registry
 from vicrop.methods import HIGH, MAPS, NEEDS_TRUTH
 from vicrop.run.records import RunConfig

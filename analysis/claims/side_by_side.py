@@ -8,7 +8,7 @@ import pandas as pd
 from analysis import paper
 from analysis.claims import ledger, readings
 from analysis.claims.claims import tiled
-from analysis.claims.evidence import Answers, Evidence
+from analysis.claims.readings import Answers, Evidence
 from analysis.paper import GROUP_COUNTS, SEVEN, TABLE_1, TABLE_2, TABLE_5
 from vicrop.methods import HIGH, PAPER
 from vicrop.run import results, stats

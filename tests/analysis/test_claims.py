@@ -11,17 +11,21 @@ from typer.testing import CliRunner
 from analysis import estimates, figures
 from analysis.claims import ledger, readings
 from analysis.claims.claims import CLAIMS
-from analysis.claims.evidence import EMBEDDED, GPU, Answers, Evidence, size_of
 from analysis.claims.readings import (
     CANNOT,
+    EMBEDDED,
+    GPU,
     NOT_SEEN,
     OPPOSITE,
     SEEN,
+    Answers,
+    Evidence,
     Reading,
     above,
     below,
     no_loss,
     same,
+    size_of,
 )
 from vicrop.cli import app
 from vicrop.methods import PAPER

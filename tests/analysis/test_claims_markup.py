@@ -6,8 +6,17 @@ import pytest
 
 from analysis.claims import ledger, markup
 from analysis.claims.claims import CLAIMS
-from analysis.claims.evidence import EMBEDDED, GPU, Evidence
-from analysis.claims.readings import NOT_SEEN, SEEN, Reading, above, gain, same
+from analysis.claims.readings import (
+    EMBEDDED,
+    GPU,
+    NOT_SEEN,
+    SEEN,
+    Evidence,
+    Reading,
+    above,
+    gain,
+    same,
+)
 from vicrop.run.stats import Estimate
 
 LLAVA, BLIP, UNMASKED = "tiny-llava", "tiny-instructblip", "tiny-llava-unmasked"

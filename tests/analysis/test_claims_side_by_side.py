@@ -6,7 +6,7 @@ import pytest
 
 from analysis import paper
 from analysis.claims import ledger, side_by_side
-from analysis.claims.evidence import Answers, Evidence
+from analysis.claims.readings import Answers, Evidence
 from vicrop.methods import PAPER
 from vicrop.run.records import Record, RunConfig
 from vicrop.run.results import RunFolder
