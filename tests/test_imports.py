@@ -115,9 +115,9 @@ def lines(*parts: str) -> int:
 def test_packages_stay_small():
     """What the book adds is not the method's weight, and the method stays readable.
 
-    Reached with eleven maps of peers, crop policies, the gate and the reader's book. design.md asks for
-    9,500 of `vicrop/` with all maps, families and hosts, and for 3,600 of the method:
-    both are missed, and what comes next has to win lines first.
+    Reached with eleven maps of peers, crop policies, the gate and the readers' book.
+    design.md asks for 9,500 of `vicrop/` with all maps, families and hosts, and for
+    3,600 of the method: both are missed, and what comes next has to win lines first.
     """
     beside = lines("vicrop/scoring", "vicrop/run")
     shown = "vicrop/plots.py vicrop/cli.py vicrop/adapters/conformance.py".split()
