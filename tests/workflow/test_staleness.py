@@ -21,7 +21,7 @@ RUNS = [
     {"models": ["tiny-llava"], "datasets": {"plates": ["no-crop", "rel-att"]}},
     {"models": ["tiny-llava"], "datasets": {"plates-hd": ["no-crop"]}},
 ]
-PAGES = ["scores", "geometry", "cost", "model_card", "status"]
+PAGES = ["scores", "geometry", "cost", "model_card", "small_details", "status"]
 LLAVA, HD = "tiny-llava__all__plates", "tiny-llava__all__plates-hd"
 pytestmark = pytest.mark.slow
 COPIED = "analysis benchmarks data_prep embedded notebooks vicrop workflow".split()
@@ -147,6 +147,14 @@ def test_modules_of_the_method_are_for_runs_and_pages_that_import_them(house):
     assert due == house.users("vicrop/pipeline.py") >= {LLAVA, HD}
     assert rules == {"executed", "prose"}
     assert "reason: Updated input files: vicrop/pipeline.py\n" in house.said
+
+
+def test_what_is_measured_beside_the_runs_is_measured_again_for_its_pages(house):
+    house.edit("analysis/probes.py", append("# edited\n"))
+    due, rules = house.stale()
+    assert due == house.users("analysis/probes.py") >= {"small_details", "status"}
+    assert not due & {LLAVA, HD, "scores"}
+    assert rules == {"probes", "executed", "prose"}
 
 
 def test_words_are_laid_over_and_nothing_is_executed(house):
