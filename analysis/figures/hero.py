@@ -1,16 +1,21 @@
 """The method on a few examples, as HTML that needs no script: look, crop, ask again."""
 
+from __future__ import annotations
+
 import base64
 import html
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from IPython.display import HTML
 from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
-from analysis.figures.examples import Example
 from vicrop.plots import CROP
+
+if TYPE_CHECKING:  # figures stand below what is measured
+    from analysis.figures.examples import Example
 
 SIDE = 300
 """Of a picture, pixels."""
