@@ -186,7 +186,7 @@ class Inventory:
             for label in labels
         )
         return (
-            f'<table class="runs"><caption>{escape(dataset)}</caption>'
+            f'<table class="runs dataframe"><caption>{escape(dataset)}</caption>'
             f"<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
         )
 
