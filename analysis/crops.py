@@ -126,10 +126,16 @@ def mean_of(maps: Sequence[Map]) -> Map:
 
 
 def hits(frame: pd.DataFrame) -> pd.DataFrame:
-    """Whether the object lies in the crop, or a probe's score: a column a name."""
-    what = "score" if "score" in frame else "coverage"
-    wide = frame.pivot(index="id", columns="name", values=what)[frame["name"].unique()]
-    return wide if what == "score" else (wide >= looking.COVERED).astype(float)
+    """Whether the object lies in the crop, or a probe's score: a column a name.
+
+    A map that is not there points nowhere, and so misses.
+    """
+    covered = "score" not in frame
+    found = frame["coverage"] >= looking.COVERED if covered else frame["score"]
+    wide = frame.assign(hit=found.astype(float)).pivot(
+        index="id", columns="name", values="hit"
+    )
+    return (wide.fillna(0) if covered else wide)[frame["name"].unique()]
 
 
 def images_of(frame: pd.DataFrame) -> pd.Series:
@@ -170,6 +176,32 @@ def covered(frames: Runs) -> pd.DataFrame:
             rows.append((model, name, share.n, in_crop, size[name].format(0)))
     names = ["model", "crop", "n", "object in the crop, %", "mean side, px"]
     return pd.DataFrame(rows, columns=names)
+
+
+def summary(frames: Runs) -> pd.DataFrame:
+    """Models' maps, as a table to read: ratios and the crops that they choose.
+
+    Args:
+        frames: of each model, a row a question and map (see ``words.looks``).
+    """
+    rows = []
+    for model, maps in frames.items():
+        right, wrong = (maps[maps["answer"] == one] for one in looking.ANSWERS)
+        missed = shares(wrong)
+        for name, share in shares(maps).items():
+            ratio = [looking.median(f[f["name"] == name]) for f in (wrong, right)]
+            rows.append(
+                {
+                    "model": model,
+                    "map": name,
+                    "n wrong": wrong["id"].nunique(),
+                    "ratio, wrong": ratio[0].format(1),
+                    "ratio, right": ratio[1].format(1),
+                    "object in the crop, %": share.format(1, scale=100),
+                    "wrong ones', %": missed[name].format(1, scale=100),
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 # The crops of runs, beside each other.

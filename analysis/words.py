@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from analysis import Runs, crops, looking
+from analysis import looking
 from vicrop import boxes, scoring
 from vicrop.run.records import Sample
 from vicrop.run.stats import Estimate
@@ -148,30 +148,6 @@ def of_map(maps: pd.DataFrame, name: str, answer: str = "") -> pd.DataFrame:
     """Rows of a map, of all answers or only of the right or wrong ones."""
     kept = maps[maps["name"] == name]
     return kept[kept["answer"] == answer] if answer else kept
-
-
-def summary(made: Runs) -> pd.DataFrame:
-    """Each model's maps, as a table to read: ratios and the crops that they choose.
-
-    Args:
-        made: of each model, a row a question and map (see ``looks``).
-    """
-    rows = []
-    for model, maps in made.items():
-        right, wrong = (maps[maps["answer"] == one] for one in looking.ANSWERS)
-        for name, share in crops.shares(maps).items():
-            rows.append(
-                {
-                    "model": model,
-                    "map": name,
-                    "n wrong": wrong["id"].nunique(),
-                    "ratio, wrong": looking.median(of_map(wrong, name)).format(1),
-                    "ratio, right": looking.median(of_map(right, name)).format(1),
-                    "object in the crop, %": share.format(1, scale=100),
-                    "wrong ones', %": crops.shares(wrong)[name].format(1, scale=100),
-                }
-            )
-    return pd.DataFrame(rows)
 
 
 # Variants of the map by words, for validation scenes to choose from.

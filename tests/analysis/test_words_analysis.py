@@ -125,7 +125,7 @@ def test_summary_counts_right_and_wrong_apart():
     rows = [("a", "right", 2.0, 1.0), ("b", "wrong", 5.0, 1.0), ("c", "wrong", 7.0, 0)]
     maps = pd.DataFrame(rows, columns=["id", "answer", "ratio", "coverage"])
     maps = maps.assign(image=maps["id"], name="rel-att")
-    made = words.summary({"m": maps}).iloc[0]
+    made = crops.summary({"m": maps}).iloc[0]
     assert (made["model"], made["map"], made["n wrong"]) == ("m", "rel-att", 2)
     assert made["ratio, wrong"].startswith("6.0")
     assert made["object in the crop, %"].startswith("66.7")
