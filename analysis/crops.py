@@ -126,10 +126,16 @@ def mean_of(maps: Sequence[Map]) -> Map:
 
 
 def hits(frame: pd.DataFrame) -> pd.DataFrame:
-    """Whether the object lies in the crop, or a probe's score: a column a name."""
-    what = "score" if "score" in frame else "coverage"
-    wide = frame.pivot(index="id", columns="name", values=what)[frame["name"].unique()]
-    return wide if what == "score" else (wide >= looking.COVERED).astype(float)
+    """Whether the object lies in the crop, or a probe's score: a column a name.
+
+    A map that is not there points nowhere, and so misses.
+    """
+    covered = "score" not in frame
+    found = frame["coverage"] >= looking.COVERED if covered else frame["score"]
+    wide = frame.assign(hit=found.astype(float)).pivot(
+        index="id", columns="name", values="hit"
+    )
+    return (wide.fillna(0) if covered else wide)[frame["name"].unique()]
 
 
 def images_of(frame: pd.DataFrame) -> pd.Series:

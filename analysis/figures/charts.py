@@ -312,12 +312,12 @@ def ladder(rungs: Mapping[str, Estimate], ax: Axes) -> Axes:
         ax.barh(y, end - start, 0.7, start, color=won if y else GREY)
         if y:
             change = f"{end - start:+.1f}".replace("-", "−")
-            ax.text(146, y, change, ha="right", va="center")
+            ax.text(162, y, change, ha="right", va="center")
             ax.plot([start, start], [y - 0.65, y + 0.35], color="black", lw=0.8)
     for y, found in enumerate(rungs.values()):
         ax.plot([found.low, found.high], [y, y], color="black", lw=1.5)
     ax.set_yticks(range(len(values)), [*map(text, rungs)])
-    ax.set(xlim=(0, 150), ylim=(len(values) - 0.5, -0.5), xticks=(0, 50, 100))
+    ax.set(xlim=(0, 166), ylim=(len(values) - 0.5, -0.5), xticks=(0, 50, 100))
     return ax
 
 
