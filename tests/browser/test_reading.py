@@ -63,7 +63,7 @@ def test_verdicts_are_seen_without_scrolling_sideways(visitor, size):
     visitor.page.set_viewport_size(size)
     visitor.open(address("claims"))
     verdicts = visitor.page.locator(".verdict:visible")
-    assert verdicts.count() >= 15
+    assert verdicts.count() >= 12
     for number in range(verdicts.count()):
         _, _, left, right, _ = verdicts.nth(number).evaluate(SEEN)
         assert 0 <= left and right <= size["width"]
