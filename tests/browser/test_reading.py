@@ -88,6 +88,7 @@ def test_page_is_kept_as_a_picture_to_look_at(visitor, page, size, scheme):
     visitor.page.set_viewport_size(size)
     visitor.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     visitor.open(address(page))
+    visitor.page.add_style_tag(content="* { transition: none !important }")
     folder = Path(BOOK).parent / "shots"
     folder.mkdir(exist_ok=True)
     file = folder / f"{page}-{size['width']}-{scheme}.png"
