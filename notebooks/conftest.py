@@ -18,7 +18,8 @@ from workflow import matrix, plans
 from workflow.execute import pool
 from workflow.studies import remade
 
-local_provisioner.launch_kernel = kernels.Forked
+stock = local_provisioner.launch_kernel
+local_provisioner.launch_kernel = partial(kernels.launch, stock)
 
 
 def pytest_sessionstart(session):

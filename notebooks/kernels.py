@@ -6,6 +6,7 @@ forked kernel is a process of its own as any other; none has run a cell before.
 
 import os
 import signal
+from collections.abc import Callable
 from multiprocessing import connection, forkserver, get_context
 from multiprocessing.context import ForkServerProcess
 
@@ -71,6 +72,11 @@ class Forked:
     def kill(self) -> None:
         """End the kernel."""
         self.send_signal(signal.SIGKILL)
+
+
+def launch(stock: Callable, cmd: list[str], **how):
+    """A kernel: forked where it is told its folder, as by nbval; else as always."""
+    return Forked(cmd, **how) if "cwd" in how else stock(cmd, **how)
 
 
 def stop() -> None:

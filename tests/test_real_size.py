@@ -218,7 +218,8 @@ def test_saved_twin_is_loaded_as_a_checkpoint_is(family, tmp_path, wide):
         assert one == other
 
 
-EMBEDDED = [key for key, spec in MODELS.items() if spec.folder is not None]
+# Further seeds of one, whose keys end in a number, are of no other architecture.
+EMBEDDED = [key for key, s in MODELS.items() if s.folder and not key[-1].isdigit()]
 
 
 # A CPU takes seconds for what occlusion asks of it in float16: of one model is enough.

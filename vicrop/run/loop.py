@@ -51,7 +51,10 @@ def run(
         OSError: if the records cannot be written.
     """
     if vlm is None and not again and _is_finished(config):
-        return RunFolder.of(config)
+        made = RunFolder.of(config)
+        told = made.records() if progress else []
+        Progress(made.name, len(told), {config.method: told}, progress).close()
+        return made
     return run_together([config], progress, vlm, again)[0]
 
 
