@@ -52,7 +52,7 @@ def run(
     """
     if vlm is None and not again and _is_finished(config):
         made = RunFolder.of(config)
-        told = made.records() if progress else []
+        told = [*made.records()] if progress else []
         Progress(made.name, len(told), {config.method: told}, progress).close()
         return made
     return run_together([config], progress, vlm, again)[0]
