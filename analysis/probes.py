@@ -40,6 +40,8 @@ TEXTS = ("id", "image", "name", "token", "role", "answer")
 """Columns in which nothing is a number or missing."""
 VALIDATION, CHOSEN_ON = "plates-val", 80
 """Where variants of word-att are compared, and on how many small questions."""
+FEW = 60
+"""Small questions that pure-grad's steps are measured on, two gradients each."""
 EVERY = 160
 """Questions of all sizes that ``pairs`` asks, the first of the data set."""
 
@@ -159,7 +161,8 @@ def _phrased(one: Probes) -> pd.DataFrame:
 def _steps(one: Probes) -> pd.DataFrame:
     from analysis import steps  # torch
 
-    return crops.measure(one.vlm, one.dataset, one.samples, steps.filter_maps)
+    some = crops.small_samples(one.dataset, one.n or FEW)
+    return crops.measure(one.vlm, one.dataset, some, steps.filter_maps)
 
 
 def _variants(one: Probes) -> pd.DataFrame:

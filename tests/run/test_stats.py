@@ -11,6 +11,23 @@ from vicrop.run.stats import Estimate
 SCORES = st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=1, max_size=40)
 
 
+def test_medians_of_resamples_are_those_of_repeated_samples(rng):
+    values, images = rng.gamma(1, 5, 40).round(1), rng.integers(0, 15, 40).astype(str)
+    codes = np.unique(images, return_inverse=True)[1]
+    again, n = np.random.default_rng(7), codes.max() + 1
+    one_by_one = []
+    for _ in range(stats.RESAMPLES):
+        often = np.bincount(again.integers(0, n, n), minlength=n)
+        one_by_one.append(np.median(np.repeat(values, often[codes])))
+    found = stats.resampled(values, np.median, np.random.default_rng(7), images)
+    np.testing.assert_allclose(found, one_by_one, rtol=1e-12)
+
+
+def test_no_other_statistic_is_resampled():
+    with pytest.raises(ValueError, match="known: numpy's mean and median"):
+        stats.resampled(np.ones(3), np.max)
+
+
 def test_accuracy_of_right_and_wrong_has_wilsons_interval():
     estimate = stats.accuracy([1, 1, 1, 0])
     # Wilson, by hand: (p + z²/2n ± z √(p(1-p)/n + z²/4n²)) / (1 + z²/n).

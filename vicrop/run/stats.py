@@ -140,15 +140,28 @@ def resampled(
     seed: int | Generator = 0,
     images: Images = None,
 ) -> np.ndarray:
-    """(``RESAMPLES``,) a statistic of values, such as ``np.median``; see ``sums``."""
+    """(``RESAMPLES``,) the mean or median of values, pictures drawn; see ``sums``.
+
+    Raises:
+        ValueError: for a statistic that is neither ``np.mean`` nor ``np.median``.
+    """
     if statistic is np.mean:
         total, count = sums(np.stack([values, np.ones(len(values))], 1), images, seed).T
         return total / count
+    if statistic is not np.median:
+        raise ValueError(f"no resamples of {statistic}; known: numpy's mean and median")
     rng, codes = np.random.default_rng(seed), _numbered(images, len(values))
-    n = codes.max() + 1
-    drawn = (rng.integers(0, n, n) for _ in range(RESAMPLES))
-    often = (np.bincount(pictures, minlength=n)[codes] for pictures in drawn)
-    return np.array([statistic(np.repeat(values, times)) for times in often])
+    order, n = np.argsort(values, kind="stable"), codes.max() + 1
+    rows = np.arange(BATCH)[:, None] * n  # of a batch of resamples, a row each
+    medians = []
+    for _ in range(0, RESAMPLES, BATCH):
+        drawn = (rng.integers(0, n, (BATCH, n)) + rows).ravel()
+        often = np.bincount(drawn, minlength=BATCH * n).reshape(BATCH, n)
+        upto = often[:, codes[order]].cumsum(1)
+        middle = upto[:, -1:] - 1
+        ends = [(upto > half).argmax(1) for half in (middle // 2, (middle + 1) // 2)]
+        medians.append(np.asarray(values)[order][ends].mean(0))
+    return np.concatenate(medians)
 
 
 def interval(value: float, drawn: np.ndarray, n: int) -> Estimate:

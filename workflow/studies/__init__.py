@@ -145,7 +145,7 @@ def table(model: str, method: str, dataset: str, **changes: Any) -> pd.DataFrame
 def tables(model: str, dataset: str) -> dict[str, pd.DataFrame]:
     """A model's runs over a data set, by ``tables.label``; controls after maps."""
     found = {}
-    runs = [RunFolder(folder) for folder in sorted(unpacked().iterdir())]
+    runs = [RunFolder(folder) for folder in sorted(unpacked().glob(f"{model}__*"))]
     for run in sorted(runs, key=lambda run: ORDER.index(run.config().method)):
         config, name = run.config(), label(run.config())
         if (config.model, config.dataset) == (model, dataset):
