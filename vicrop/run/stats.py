@@ -140,11 +140,7 @@ def resampled(
     seed: int | Generator = 0,
     images: Images = None,
 ) -> np.ndarray:
-    """(``RESAMPLES``,) the mean or median of values, pictures drawn; see ``sums``.
-
-    Raises:
-        ValueError: for a statistic that is neither ``np.mean`` nor ``np.median``.
-    """
+    """(``RESAMPLES``,) means or medians, a ValueError for others; see ``sums``."""
     if statistic is np.mean:
         total, count = sums(np.stack([values, np.ones(len(values))], 1), images, seed).T
         return total / count
@@ -152,15 +148,13 @@ def resampled(
         raise ValueError(f"no resamples of {statistic}; known: numpy's mean and median")
     rng, codes = np.random.default_rng(seed), _numbered(images, len(values))
     order, n = np.argsort(values, kind="stable"), codes.max() + 1
-    rows = np.arange(BATCH)[:, None] * n  # of a batch of resamples, a row each
-    medians = []
+    rows, medians = np.arange(BATCH)[:, None] * n, []  # a row a resample
     for _ in range(0, RESAMPLES, BATCH):
         drawn = (rng.integers(0, n, (BATCH, n)) + rows).ravel()
         often = np.bincount(drawn, minlength=BATCH * n).reshape(BATCH, n)
         upto = often[:, codes[order]].cumsum(1)
-        middle = upto[:, -1:] - 1
-        ends = [(upto > half).argmax(1) for half in (middle // 2, (middle + 1) // 2)]
-        medians.append(np.asarray(values)[order][ends].mean(0))
+        middle = [(upto > (upto[:, -1:] - odd) // 2).argmax(1) for odd in (1, 0)]
+        medians.append(np.asarray(values)[order][middle].mean(0))
     return np.concatenate(medians)
 
 
