@@ -36,7 +36,7 @@ INTRO = """# Records of the ViCrop reproducibility book, size `{size}`
 
 Toy models on drawn scenes: they say that the procedure works, nothing of 7B models.
 `runs/RUN/records.jsonl`: a line a question; `runs/RUN/meta.json`: what made them.
-`probes/MODEL__DATA__WEIGHTS/*.csv`: what pages measure beside the runs; what each
+`probes/MODEL__DATA__HASHES/*.csv`: what pages measure beside the runs; what each
 table and column is, `analysis/probes.py` in the repository says.
 `studies.json`: the long studies, whose archives lie in the repository, `book/studies`.
 `SHA256SUMS`: of every other file; check with `sha256sum -c SHA256SUMS`.
