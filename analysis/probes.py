@@ -66,10 +66,16 @@ class Probes:
 
     @property
     def folder(self) -> Path:
-        """Where they are kept: other weights, data or numbers have another one."""
-        files = registry.find(self.model).files
+        """Where they are kept: other weights, data or numbers have another one.
+
+        Raises:
+            FileNotFoundError: if the data set has not been made.
+        """
+        data = datasets.folder(self.dataset)
+        files = [data / "data.json", *registry.find(self.model).files]
         digests = [provenance.file_hash(file)[:8] for file in files]
-        parts = [self.model, Path(self.dataset).name, str(self.n or ""), *digests]
+        dtype = self.dtype.removeprefix("float32")
+        parts = [self.model, data.name, str(self.n or ""), dtype, *digests]
         return paths.results() / "probes" / "__".join(filter(None, parts))
 
     def table(self, name: str) -> pd.DataFrame:

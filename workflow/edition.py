@@ -13,7 +13,7 @@ def band() -> str:
     models = sorted({run.config().model for run in tables.find()})
     sizes = {name: registry.find(name).parameters for name in models}
     toys = [size / 1e6 for size in sizes.values() if 0 < size < REAL]
-    real = [name for name, size in sizes.items() if size / 1e6 not in toys]
+    real = [name for name, size in sizes.items() if not 0 < size < REAL]
     if real:
         beside = " · toy models beside them" if toys else ""
         return f"REAL · runs of {', '.join(real)}{beside}"

@@ -18,7 +18,6 @@ from vicrop.adapters import registry
 from vicrop.run import checks, results
 from vicrop.run.checks import Status
 from vicrop.run.folder import RunFolder
-from vicrop.run.records import RunConfig
 from workflow import pages, tables
 
 SHORT = 8
@@ -163,20 +162,23 @@ class Inventory:
     def grids(self) -> HTML:
         """A table a data set: methods by models, each cell a gain and its run's page.
 
-        Of finished runs. The gain is over the plain answers of the same questions, in
-        points; of ``no-crop`` there is the accuracy.
+        Of finished runs over whole data sets. The gain is over the plain answers of the
+        same questions, in points; of ``no-crop`` there is the accuracy.
         """
         made = [one for one in self.runs if one.now.state == "finished"]
         found: dict[str, dict[tuple[str, str], FoundRun]] = {}
         for run in made:
-            config = RunConfig(**run.meta["config"])
-            place = tables.label(config), config.model
-            found.setdefault(config.dataset, {})[place] = run
+            config = run.folder.config()
+            whole = run.folder.folder.name == config.run_id and not config.limit
+            if whole and config.layer is None:
+                place = tables.label(config), config.model
+                found.setdefault(config.dataset, {})[place] = run
         return HTML("".join(self._grid(name, runs) for name, runs in found.items()))
 
     def _grid(self, dataset: str, runs: Mapping[tuple[str, str], FoundRun]) -> str:
-        order = [*registry.MODELS]
-        models = sorted({model for _, model in runs}, key=lambda m: (m not in order, m))
+        models = sorted(
+            {model for _, model in runs}, key=lambda m: (m not in registry.MODELS, m)
+        )
         labels = sorted({label for label, _ in runs}, key=_rank)
         head = "".join(f'<th scope="col">{escape(model)}</th>' for model in models)
         body = "".join(
@@ -247,11 +249,14 @@ class Inventory:
 
 
 EFFECTS = {"": "", "up": "▲ ", "down": "▼ ", "same": "≈ "}
-"""What stands before a gain whose interval is above 0, below it, or holds it."""
+"""What stands before a gain: nothing where there is no interval, else whether it is
+
+above 0, below it, or holds it.
+"""
 
 
 def _effect(low: float, high: float) -> str:
-    return "up" if low > 0 else "down" if high < 0 else "same"
+    return "up" if low > 0 else "down" if high < 0 else "same" if low <= high else ""
 
 
 def _rank(label: str) -> tuple[int, str]:

@@ -8,7 +8,6 @@ from analysis.figures.charts import (
     compared,
     curves,
     forest,
-    forests,
     histogram,
     in_percent,
     ladders,
@@ -20,7 +19,7 @@ from analysis.figures.charts import (
     stacks,
 )
 from analysis.figures.hero import hero
-from analysis.figures.pictures import cases, embedded, fits, grid
+from analysis.figures.pictures import cases, fits, grid
 from analysis.figures.stacked import stacked
 from analysis.figures.tables import numbers, table
 
@@ -32,10 +31,8 @@ __all__ = [
     "cells",
     "compared",
     "curves",
-    "embedded",
     "fits",
     "forest",
-    "forests",
     "grid",
     "hero",
     "histogram",

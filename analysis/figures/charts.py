@@ -133,34 +133,6 @@ def forest(
     return _done(ax)
 
 
-def forests(
-    groups: Mapping[str, Mapping[str, Estimate]], xlabel: str, null: float = 0
-) -> Figure:
-    """A ``forest`` a group, side by side over the same axis.
-
-    Args:
-        groups: by title (a model), then by label. A label that a group lacks is left
-            blank there.
-        xlabel: with its unit.
-        null: value of no effect.
-    """
-    labels = list(dict.fromkeys(name for rows in groups.values() for name in rows))
-    nothing = dict.fromkeys(labels, Estimate(np.nan, np.nan, np.nan, 0))
-    figure = panels(
-        {title: {**nothing, **rows} for title, rows in groups.items()},
-        partial(forest, xlabel="", null=null),
-        (2 + 2.4 * len(groups), 1.2 + 0.28 * len(labels)),
-        sharex=True,
-        sharey=True,
-    )
-    ax = figure.axes[0]
-    ax.set_ylim(len(labels) - 0.5, -0.5)
-    if np.ptp(ax.get_xlim()) < 1e-6:  # all the same: no axis of rounding errors
-        ax.set_xlim(null - 1, null + 1)
-    figure.supxlabel(xlabel, fontsize="medium")
-    return figure
-
-
 def compared(
     groups: Mapping[str, Mapping[str, Mapping[str, Estimate]]],
     hollow: Collection[str] = (),

@@ -1,14 +1,10 @@
 """Pictures with what is laid over them: what is seen, maps and crops, galleries."""
 
-import base64
-import html
-import io
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import HTML
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -117,11 +113,3 @@ def cases(dataset: str, rows: Mapping[str, pd.Series]) -> Figure:
         plots.show_image(image.crop(row["box"]), right).set_xlabel(said)
     plots.finish(figure)
     return figure
-
-
-def embedded(figure: Figure, alt: str) -> HTML:
-    """A figure as an image with a text instead, for pages that glue it elsewhere."""
-    file = io.BytesIO()
-    figure.savefig(file, format="jpeg", dpi=110, pil_kwargs={"quality": 88})
-    data = base64.b64encode(file.getvalue()).decode()
-    return HTML(f'<img alt="{html.escape(alt)}" src="data:image/jpeg;base64,{data}">')

@@ -117,21 +117,6 @@ def test_fits_dim_what_is_not_seen(picture):
     assert drawn(figure)
 
 
-def test_forests_share_rows_and_leave_blank_what_a_group_lacks():
-    some = Estimate(0.2, 0.1, 0.3, 9)
-    figure = figures.forests({"m": {"a": some, "b": some}, "n": {"b": some}}, "points")
-    left, right = figure.axes
-    assert [text.get_text() for text in left.get_yticklabels()] == ["a", "b"]
-    assert left.get_ylim() == right.get_ylim() == (1.5, -0.5)
-    drawn_rows = [
-        line.get_ydata()[0]
-        for line in right.lines
-        if line.get_marker() == "o" and np.isfinite(line.get_xdata()[0])
-    ]
-    assert drawn_rows == [1]
-    assert drawn(figure)
-
-
 def test_the_chosen_layer_stands_in_the_legend(ax):
     figures.layers({"x": [Estimate(0.5, 0.4, 0.6, 10)] * 3}, ax, chosen=2)
     told = [text.get_text() for text in ax.get_legend().get_texts()]
@@ -144,13 +129,6 @@ def test_texts_in_a_table_are_no_markup():
         html = table.to_html()
         assert "<script>" not in html and "<i>" not in html
         assert "&lt;script&gt;" in html and "a &amp; b" in html
-
-
-def test_forests_of_nothing_but_rounding_errors_have_an_axis_of_whole_numbers():
-    nothing = Estimate(1e-17, 0, 2e-17, 36)
-    figure = figures.forests({"a": {"x": nothing}, "b": {"x": nothing}}, "points")
-    assert figure.axes[0].get_xlim() == (-1, 1)
-    plt.close(figure)
 
 
 def taken_along(html):

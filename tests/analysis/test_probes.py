@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -144,9 +145,14 @@ def test_what_is_known_of_the_model_is_kept_too(one):
 
 
 def test_other_weights_data_and_numbers_are_kept_elsewhere(data):
-    made = [("tiny-llava", data, 0), ("tiny-llava", data, 3), ("tiny-llava", "plates")]
+    made = [("tiny-llava", data, 0), ("tiny-llava", data, 3)]
     made += [("tiny-llava-unmasked", data, 0)]
-    assert len({probes.of(*each).folder for each in made}) == len(made)
+    found = {probes.of(*each).folder for each in made}
+    found.add(probes.of("tiny-llava", data, dtype="bfloat16").folder)
+    with (Path(data) / "data.json").open("a") as file:
+        file.write("\n")  # the same name, drawn anew
+    found.add(probes.of("tiny-llava", data).folder)
+    assert len(found) == len(made) + 2
 
 
 def test_what_was_cut_off_is_measured_again(one, monkeypatch):

@@ -133,7 +133,7 @@ def test_charts_draw_a_point_where_there_is_no_interval():
         figures.layers({"x": list(both.values())}, plt.subplots()[1])
         figures.binned({"m": {"x": both}}, "bins", "points")
         figures.ladders({"m": both}, "accuracy, %")
-        figures.forests({"m": {"alike": ALIKE}}, "points").canvas.draw()
+        figures.stacked({"m": {"alike": ALIKE}}, "points", {}).canvas.draw()
     plt.close("all")
 
 

@@ -102,7 +102,7 @@ def test_any_name_and_group_can_stand_in_the_books_figures(picture, said):
     """Case 6: grids and charts take names and categories as they come."""
     amap = Map(np.eye(4))
     assert drawn(figures.grid(picture, {said: {said: (amap, None)}}))
-    one = figures.forests({said: {said: estimate()}}, "points")
+    one = figures.stacked({said: {said: estimate()}}, "points", {})
     two = figures.stacks({said: pd.DataFrame({said: [1, 2]}, [said, "b"])}, "%")
     three = figures.compared({said: {said: {said: estimate()}}}, [said])
     four = figures.binned({said: {said: {said: estimate()}}}, "share", "points")

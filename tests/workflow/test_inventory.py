@@ -172,8 +172,14 @@ def test_grid_has_a_cell_a_run_that_leads_to_its_page(built):
     assert f"runs/{first.name}.html" not in html  # it has no page
 
 
+def test_parts_of_a_data_set_are_not_in_the_grid(built):
+    run("rel-att", config={"method": "rel-att", "dataset": "plates", "limit": 2})
+    assert inventory.Inventory().grids().data == ""
+
+
 def test_effects_are_told_by_a_sign_not_by_colour_alone():
     ends = {"up": (1, 2), "down": (-2, -1), "same": (-1, 1)}
+    assert inventory._effect(float("nan"), float("nan")) == ""
     for word, (low, high) in ends.items():
         assert inventory._effect(low, high) == word
         assert inventory.EFFECTS[word].strip()

@@ -69,7 +69,7 @@ class RunFolder:
     Attributes:
         folder: where it is.
         records_file: one JSON line a sample.
-        maps_file: one JSON line a map, if they were to be saved.
+        maps_file: one JSON line a map, of the first samples or of all.
     """
 
     def __init__(self, folder: str | PathLike):

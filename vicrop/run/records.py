@@ -183,7 +183,7 @@ class RunConfig(_Strict):
     sample_timeout: Annotated[float, Field(ge=0)] = 0.0
     """Seconds after which a sample has failed; 0: never."""
     save_maps: bool = False
-    """Keep the maps beside the records."""
+    """Keep the maps of all samples beside the records, not of the first alone."""
 
     @model_validator(mode="after")
     def _has_that_shard(self) -> Self:

@@ -36,7 +36,7 @@ INTRO = """# Records of the ViCrop reproducibility book, size `{size}`
 
 Toy models on drawn scenes: they say that the procedure works, nothing of 7B models.
 `runs/RUN/records.jsonl`: a line a question; `runs/RUN/meta.json`: what made them.
-`probes/MODEL__DATA__WEIGHTS/*.csv`: what pages measure beside the runs; what each
+`probes/MODEL__DATA__HASHES/*.csv`: what pages measure beside the runs; what each
 table and column is, `analysis/probes.py` in the repository says.
 `studies.json`: the long studies, whose archives lie in the repository, `book/studies`.
 `SHA256SUMS`: of every other file; check with `sha256sum -c SHA256SUMS`.
@@ -70,9 +70,9 @@ def recorded() -> Mapping[str, str]:
     return {name: " ".join(said.split()) for name, said in rows}
 
 
-def files(size: str) -> Iterator[tuple[str, bytes]]:
+def files(size: str, matrix_file: Path) -> Iterator[tuple[str, bytes]]:
     """What is packed, by its name there: the finished runs of a size, and the rest."""
-    configs, _ = matrix.chosen(plans.MATRIX, size)
+    configs, _ = matrix.chosen(matrix_file, size)
     for run in map(RunFolder.of, configs):
         if run.meta().get("finished"):
             meta = {key: said for key, said in run.meta().items() if key != "host"}
@@ -86,9 +86,9 @@ def files(size: str) -> Iterator[tuple[str, bytes]]:
     yield "README.md", dictionary(size).encode()
 
 
-def write(size: str, file: Path) -> Path:
+def write(size: str, file: Path, matrix_file: Path = plans.MATRIX) -> Path:
     """Pack a size."""
-    packed = dict(sorted(files(size)))
+    packed = dict(sorted(files(size, matrix_file)))
     sums = [f"{sha256(data).hexdigest()}  {name}" for name, data in packed.items()]
     packed["SHA256SUMS"] = ("\n".join(sums) + "\n").encode()
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,9 +100,10 @@ def write(size: str, file: Path) -> Path:
 
 def main(
     size: Annotated[str, typer.Option(help="Of the matrix.")] = "embedded",
+    file: Annotated[Path, typer.Option(help="The matrix.")] = plans.MATRIX,
 ) -> None:
     """Pack all records of a size for the book."""
-    made = write(size, workflow.executed() / "records.zip")
+    made = write(size, workflow.executed() / "records.zip", file)
     typer.echo(f"{made}: {made.stat().st_size / 1e6:.1f} MB")
 
 
