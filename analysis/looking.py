@@ -283,14 +283,6 @@ def ratio_by_layer(frame: pd.DataFrame) -> list[Estimate]:
     return [median(rows) for _, rows in frame.groupby("layer")]
 
 
-def covered_by_layer(frame: pd.DataFrame) -> list[Estimate]:
-    """Percent of samples whose object lies in each layer's crop."""
-    return [
-        stats.accuracy(rows["coverage"] >= COVERED, rows["image"]).times(100)
-        for _, rows in frame.groupby("layer")
-    ]
-
-
 def above(ratio: Estimate) -> str:
     """How a ratio compares with 1, in words."""
     words = {"positive": "above 1", "none": "not apart from 1", "negative": "below 1"}

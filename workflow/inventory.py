@@ -203,7 +203,7 @@ class Inventory:
         number, name = EFFECTS[effect] + said.split(" ")[0], run.now.name
         if any(page.target == f"runs/{name}" for page in self.pages):
             number = f'<a href="runs/{escape(name)}.html">{number}</a>'
-        told = f"{said}, n = {made.n}, 95 % interval"
+        told = f"{said}, n = {made.n}, 95 % interval" if plain or effect else said
         return f'<td class="{effect}" title="{told}">{number}</td>'
 
     def error_table(self) -> pd.DataFrame:

@@ -193,11 +193,6 @@ def counts(stand: Iterable[Standing]) -> dict[str, int]:
     return {word: said.count(word) for word in STANDINGS}
 
 
-def written(found: Estimate, unit: str = "points") -> str:
-    """An estimate with its interval, unit and n."""
-    return f"{interval(found, unit)} {unit}, n = {found.n}" if found.n else "–"
-
-
 def interval(found: Estimate, unit: str) -> str:
     """An estimate with its interval; with its sign, if it is a difference."""
     return found.format(1, sign=unit in ("points", "log₂"))
@@ -228,7 +223,7 @@ def details(judged: Iterable[Verdict]) -> pd.DataFrame:
 
 
 def _made_by(reading: Reading) -> list[str]:
-    return ["make bench" if "cost" in reading.needs else "this page"]
+    return ["make bench" if "cost" in reading.needs else "probes"]
 
 
 def address(page: str) -> str:

@@ -157,8 +157,8 @@ def _measured(evidence: Evidence, model: str, part: Answers) -> tuple[str, ...] 
     if plain is not None:
         found = stats.accuracy(plain["plain_score"], plain["image"])
         n, right = str(found.n), found.format(1, scale=100)
-    tables = (evidence.rows(run, model) for run in runs)
-    lost = sum(rows["error"].notna().sum() for rows in tables if rows is not None)
+    asked = (evidence.rows(run, model) for run in runs)
+    lost = sum(rows["error"].notna().sum() for rows in asked if rows is not None)
     return (n, right, *(_gain(frame, plain) for frame in frames), str(lost))
 
 

@@ -158,7 +158,7 @@ def compared(
     figure.axes[0].set_yticks(
         range(len(rows)), [plots.text(row, 22, 3) for row in rows]
     )
-    names = max((ax.get_legend_handles_labels() for ax in figure.axes), key=len)
+    names = figure.axes[0].get_legend_handles_labels()
     figure.legend(*names, loc="outside lower center", ncols=2, frameon=False)
     finish(figure)
     return figure

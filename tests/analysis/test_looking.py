@@ -139,11 +139,6 @@ def test_of_equally_good_layers_the_lowest_is_best():
     assert looking.best_layer(layers(coverage=[1.0, 1.0, 0.0, 0.0])) == 0
 
 
-def test_covered_by_layer_is_in_percent():
-    made = looking.covered_by_layer(layers(coverage=[1.0, 0.0, 0.0, 0.0]))
-    assert [(one.value, one.n) for one in made] == [(50, 2), (0, 2)]
-
-
 def test_median_ratio_leaves_out_objects_that_were_cut_off():
     frame = layers(ratio=[1.0, 5.0, 3.0, np.nan, 2.0, 7.0])
     assert [one.value for one in looking.ratio_by_layer(frame)] == [2, 6]
