@@ -115,7 +115,7 @@ def execute(page: Page) -> Path:
 
 
 def _keep(page: Page, seconds: float) -> None:
-    """Keep what was executed, its figures in one form each, with what made it."""
+    """Keep what was executed, its charts without their dates, with what made it."""
     book = nbformat.read(page.half, as_version=4)
     outputs = [out for cell in book.cells for out in cell.get("outputs", ())]
     for output in outputs:

@@ -59,13 +59,14 @@ def run(
 
 
 def _is_finished(config: RunConfig) -> bool:
-    """Whether all is recorded, unchanged, and since the model's own files were made."""
+    """Whether all is recorded, unchanged, and since the model's own files came here."""
     made = RunFolder.of(config)
     if any(checks.of_file(made)):
         return False
     check(config)
     files, recorded = registry.find(config.model).files, made.records_file.stat()
-    return all(file.stat().st_mtime <= recorded.st_mtime for file in files)
+    # ctime: files that were copied or unpacked over others may have kept an old mtime.
+    return all(file.stat().st_ctime <= recorded.st_mtime for file in files)
 
 
 def run_together(
