@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from vicrop.types import Map, Region
 
 if TYPE_CHECKING:  # what is computed of maps that are there needs no torch
     from vicrop.adapters.adapter import Adapter
-    from vicrop.view import View
+    from vicrop.view import View, Views
 
 COVERED = 0.9
 """A crop counts as covering an object from this share of its area on."""
@@ -199,14 +200,29 @@ def layer_table(looked: list[Looked], crop_px: int) -> pd.DataFrame:
 def views(
     vlm: Adapter, dataset: str, samples: list[Sample]
 ) -> Iterator[tuple[Sample, View]]:
-    """Samples with a view of their image, shared by those that follow each other."""
-    path, view = None, None
+    """Samples with a view of their image, shared by those that follow each other.
+
+    Views of a small model are kept for what is measured of the same images next.
+    """
+    from vicrop.view import Views  # torch
+
+    kept = _kept(vlm) if vlm.model.num_parameters() < SMALL else Views()
     for sample in samples:
-        if sample.image_path != path:
-            path = sample.image_path
-            view = vlm.look(datasets.image_path(dataset, sample))
-        assert view is not None
-        yield sample, view
+        file = datasets.image_path(dataset, sample)
+        key = str(file), file.stat().st_mtime_ns
+        yield sample, kept.get(key, partial(vlm.look, file))
+
+
+SMALL, KEPT = 1e8, 400
+"""Parameters of a model below which views are kept, and how many: 1 MB each."""
+
+
+@lru_cache(maxsize=1)
+def _kept(vlm: Adapter) -> Views:
+    """The views of the model that was asked last."""
+    from vicrop.view import Views  # torch
+
+    return Views(KEPT)
 
 
 def covered_share(frame: pd.DataFrame) -> pd.Series:

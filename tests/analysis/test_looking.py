@@ -121,6 +121,15 @@ def test_samples_that_share_an_image_share_its_view(vlm, data):
     assert views[0] is views[1] is views[2]
 
 
+def test_views_of_small_models_are_kept_and_of_large_ones_not(vlm, data, monkeypatch):
+    def asked():
+        return [view for _, view in looking.views(vlm, data, datasets.load(data))]
+
+    assert asked() == asked()
+    monkeypatch.setattr(looking, "SMALL", 0)
+    assert asked() != asked()
+
+
 def layers(**columns):
     """A frame of one row a sample and layer, layers 0 and 1 in turn."""
     count = len(next(iter(columns.values())))
