@@ -9,6 +9,11 @@ document.addEventListener("DOMContentLoaded", () => {
   document
     .querySelectorAll("button.search-button-field, summary[aria-label]")
     .forEach((element) => element.removeAttribute("aria-label"));
+  // What opens a folded part of the contents shows an arrow alone.
+  document.querySelectorAll("nav.bd-links li > details > summary").forEach((fold) => {
+    const part = fold.closest("li").querySelector(":scope > a");
+    fold.setAttribute("aria-label", `Pages under ${part?.textContent.trim()}`);
+  });
   // The book's title lies outside every landmark.
   const title = document.querySelector(".sidebar-primary-item:has(.navbar-brand)");
   title?.setAttribute("role", "region");
