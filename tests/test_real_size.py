@@ -218,12 +218,7 @@ def test_saved_twin_is_loaded_as_a_checkpoint_is(family, tmp_path, wide):
         assert one == other
 
 
-# Further seeds of one, whose keys end in a number, are of no other architecture.
-EMBEDDED = [key for key, s in MODELS.items() if s.folder and not key[-1].isdigit()]
-
-
-# A CPU takes seconds for what occlusion asks of it in float16: of one model is enough.
-SLOW = "occlusion", "float16"
+EMBEDDED = [key for key, spec in MODELS.items() if spec.folder is not None]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -237,8 +232,6 @@ def test_embedded_model_runs_every_method_end_to_end(key, dtype, wide):
     assert spec.parameters == pytest.approx(count, rel=0.05)
     view, crop = vlm.look(wide), pipeline.ViCrop(vlm)
     for method in methods.METHODS:
-        if (method, dtype) == SLOW and key != "tiny-instructblip":
-            continue
         said = crop.answer(
             view, QUESTION, method, truth=[(70, 20, 76, 26)], max_new_tokens=1
         )

@@ -110,6 +110,16 @@ def test_maps_of_the_first_samples_are_kept_in_any_case(config, monkeypatch):
         go(config.model_copy(update={"save_maps": True}))
 
 
+def test_a_control_that_was_stopped_goes_on_though_it_has_no_maps_to_save(config):
+    blind = config.model_copy(update={"method": "center-crop", "save_maps": True})
+    file = go(blind).records_file
+    lines = file.read_text().splitlines(True)
+    file.write_text("".join(lines[:2]))
+    made = go(blind)
+    assert made.records_file.read_text().splitlines(True) == lines
+    assert list(made.maps()) == []
+
+
 def test_finished_run_is_given_back_without_its_model(config, monkeypatch):
     before = go(config)
     monkeypatch.setattr(provenance, "load", lambda _: pytest.fail("model loaded"))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from vicrop.methods import HIGH, MAPS
 from vicrop.run import jsonl, provenance
 from vicrop.run.folder import RECORDS, RunFolder, Writer, writing
 from vicrop.run.records import Record, RunConfig, Sample
@@ -206,9 +207,9 @@ def _check_gate(config: RunConfig, identity: Mapping[str, Any]) -> None:
 
 
 def _check_maps(config: RunConfig) -> None:
-    """Refuse to save maps of some samples only."""
-    run = RunFolder.of(config)
-    if not config.save_maps:
+    """Refuse to save maps of some samples only; what crops without one has none."""
+    run, of_map = RunFolder.of(config), config.method.removesuffix(HIGH) in MAPS
+    if not (config.save_maps and of_map) or config.boxes_from:
         return
     records = (line.record for line in run.lines() if line.record)
     made = sum(record.box is not None for record in records)
