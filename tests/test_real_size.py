@@ -219,6 +219,10 @@ def test_saved_twin_is_loaded_as_a_checkpoint_is(family, tmp_path, wide):
 
 
 EMBEDDED = [key for key, spec in MODELS.items() if spec.folder is not None]
+POINTS_NOWHERE = {
+    ("tiny-llava-unmasked-3", dtype, "occlusion") for dtype in ("float32", "float16")
+}
+"""Whatever is greyed of this picture, the answer gets no unlikelier: so it says."""
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
@@ -232,6 +236,10 @@ def test_embedded_model_runs_every_method_end_to_end(key, dtype, wide):
     assert spec.parameters == pytest.approx(count, rel=0.05)
     view, crop = vlm.look(wide), pipeline.ViCrop(vlm)
     for method in methods.METHODS:
+        if (key, dtype, method) in POINTS_NOWHERE:
+            with pytest.raises(ValueError, match="zero everywhere, so it points"):
+                view.importance(QUESTION, method)
+            continue
         said = crop.answer(
             view, QUESTION, method, truth=[(70, 20, 76, 26)], max_new_tokens=1
         )
