@@ -296,3 +296,16 @@ def test_clean_takes_away_what_was_unpacked(place):
     days.mkdir(parents=True)
     clean.clean(paths.results(), place / "executed", ours=set())
     assert days.exists() and not unpacked.exists() and archive(place).exists()
+
+
+def test_clean_takes_away_the_probes_of_our_models_alone(place):
+    kept, gone = (
+        paths.results() / "probes" / f"{model}__data__hash"
+        for model in ("llava-1.5-7b", "tiny-llava")
+    )
+    marker = paths.results() / "work" / "probes" / "tiny-llava.done"
+    for folder in (kept, gone, marker.parent, paths.runs() / "llava-1.5-7b__x__y"):
+        folder.mkdir(parents=True)
+    marker.touch()
+    clean.clean(paths.results(), place / "executed", ours=set())
+    assert kept.exists() and not gone.exists() and not marker.exists()

@@ -78,9 +78,10 @@ def files(size: str, matrix_file: Path) -> Iterator[tuple[str, bytes]]:
             meta = {key: said for key, said in run.meta().items() if key != "host"}
             yield f"runs/{run.name}/meta.json", json.dumps(meta, indent=1).encode()
             yield f"runs/{run.name}/records.jsonl", run.records_file.read_bytes()
-    folder = paths.results() / "probes"
+    folder, models = paths.results() / "probes", {one.model for one in configs}
     for file in folder.glob("*/*.*"):
-        if not file.name.endswith(".part"):
+        of_size = file.parent.name.partition("__")[0] in models
+        if of_size and file.suffix != ".part":
             yield f"probes/{file.relative_to(folder).as_posix()}", file.read_bytes()
     yield "studies.json", json.dumps(studies.listed(), indent=1).encode()
     yield "README.md", dictionary(size).encode()
@@ -92,9 +93,9 @@ def write(size: str, file: Path, matrix_file: Path = plans.MATRIX) -> Path:
     sums = [f"{sha256(data).hexdigest()}  {name}" for name, data in packed.items()]
     packed["SHA256SUMS"] = ("\n".join(sums) + "\n").encode()
     file.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for name, data in packed.items():
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, 9)
     return file
 
 
