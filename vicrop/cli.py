@@ -156,10 +156,9 @@ def models() -> None:
 
 def _weights(spec: "ModelSpec") -> str:
     """Where a model's weights come from."""
-    if spec.folder is not None:
-        return "this package"
     pin = spec.revision or "not pinned to a commit"
-    return f"{spec.source}, {spec.size_gb:g} GB\n{pin}"
+    hub = f"{spec.source}, {spec.size_gb:g} GB\n{pin}"
+    return hub if spec.folder is None else "this package"
 
 
 def _count(parameters: float) -> str:

@@ -155,15 +155,18 @@ def _made(evidence: Evidence, one: Standing) -> list[str]:
 
 def _numbers(judged: Iterable[Verdict]) -> str:
     rows = "".join(
-        f"<tr><td>{escape(one.model)}</td><td>"
-        f"{escape(ledger.interval(one.found, one.reading.unit))} {one.reading.unit}"
+        f"<tr><td>{escape(one.model)}</td><td>{escape(_measured(one))}"
         f"</td><td>{one.found.n}</td><td>{ledger.SAID[one.word]}</td></tr>"
         for one in judged
     )
     heads = "".join(
-        f"<th>{h}</th>" for h in ("model", "measured, 95 %", "n", "verdict")
+        f'<th scope="col">{h}</th>' for h in ("model", "measured, 95 %", "n", "verdict")
     )
     return f"<table><tr>{heads}</tr>{rows}</table>" if rows else ""
+
+
+def _measured(one: Verdict) -> str:
+    return f"{ledger.interval(one.found, one.reading.unit)} {one.reading.unit}"
 
 
 # A strip.
@@ -190,7 +193,7 @@ def strip(
     ends = [v for one in drawn for v in (one.found.low, one.found.high)]
     known = [null, *numbers, *ends, *(one.found.value for one in drawn)]
     at = _scale([value for value in known if not isnan(value)])
-    unit, below = drawn[0].reading.unit, LINE * (len(models) + bool(numbers))
+    unit, below = escape(drawn[0].reading.unit), LINE * (len(models) + bool(numbers))
     middle = min(max(at(null), 22), WIDE - 22)
     parts = [_line(one, LINE * models.index(one.model), at) for one in drawn]
     parts.append(f'<path class="null" d="M{at(null)} 0V{below}"/>')

@@ -217,9 +217,7 @@ class Batches:
     def _begins_with_gradients(self) -> bool:
         """Whether a pass for a gradient, made one by one, gives the others' starts."""
         whole = self.look.vlm.facts.connector is not None
-        return any(
-            kind.from_pixels or (kind.traced and whole) for kind in self._kinds()
-        )
+        return any(k.from_pixels or (k.traced and whole) for k in self._kinds())
 
     def _shown(self, sample: Sample, view: View) -> list[Shown | None]:
         """What each run that has yet to answer a sample will show beside its image."""
@@ -229,10 +227,8 @@ class Batches:
 
 def _size(task: Task) -> int:
     """Images in a batch, to begin with."""
-    asked = task.config.batch_size
-    if asked != "auto":
-        return asked
-    return AUTO if task.vlm.device.type == "cuda" else 1
+    auto = AUTO if task.vlm.device.type == "cuda" else 1
+    return auto if task.config.batch_size == "auto" else task.config.batch_size
 
 
 # The order in which runs ask, and the crop that each gives a sample.
