@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis import Models, Runs, costs, estimates, looking
+from analysis import Models, Runs, costs, crops, estimates
 from vicrop import boxes
 from vicrop.methods import CONTROLS, MAPS
 from vicrop.run import stats
@@ -13,7 +13,7 @@ from workflow import studies, tables
 
 RIVAL, TOLD = "rel-att", "human-crop"
 """What every map is held against, and what is told where the object is."""
-OVER = "FLOPs / told"
+OVER, HELD = "FLOPs / told", "object in the crop"
 
 
 def studied(models: Sequence[str], dataset: str, group: str) -> Models:
@@ -48,17 +48,11 @@ def _measured(name: str, runs: Runs) -> dict[str, object]:
         "accuracy": made.score,
         "gain": made.gain,
         "ahead": next(iter(estimates.over(runs, pairs).values()), NOTHING),
-        "covered": covered(frame),
-        "covered_wrong": covered(frame[frame["plain_score"] < 0.5]),
+        "covered": crops.share(frame, HELD),
+        "covered_wrong": crops.share(frame[frame["plain_score"] < 0.5], HELD),
         "overlap": overlap(frame, runs[TOLD]) if TOLD in runs else NOTHING,
         "failed": made.errors,
     }
-
-
-def covered(frame: pd.DataFrame) -> Estimate:
-    """Share of objects that lie in the crop."""
-    kept = frame.dropna(subset=["coverage"])
-    return stats.accuracy(kept["coverage"] >= looking.COVERED, kept["image"])
 
 
 def overlap(frame: pd.DataFrame, human: pd.DataFrame) -> Estimate:
