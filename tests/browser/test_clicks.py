@@ -4,8 +4,10 @@ import re
 
 import pytest
 from test_reading_order import BEYOND, FIFTEEN
+from visits import pages
 
-ANALYSES = [name for name in [*FIFTEEN, *BEYOND] if name not in ("intro", "use_it")]
+NEAR = [name for name in [*FIFTEEN, *BEYOND] if name not in ("intro", "use_it")]
+ANALYSES = [name for name in pages() if re.fullmatch(r"book/executed/\w+\.html", name)]
 FIGURES = """
 () => [...document.querySelectorAll(".bd-article .cell figure")].map((figure) => ({
   caption: figure.innerText,
@@ -17,13 +19,19 @@ FIGURES = """
 """
 
 
-@pytest.mark.parametrize("name", ANALYSES)
-def test_a_figures_code_and_numbers_are_two_clicks_away(visitor, name):
+@pytest.mark.parametrize("name", NEAR)
+def test_a_page_is_one_click_away(visitor, name):
     visitor.open("book/executed/intro.html")
     page = visitor.page
     page.set_viewport_size({"width": 1400, "height": 900})
     page.locator(f"a[href='{name}.html']:visible").first.click(timeout=5000)
     page.wait_for_url(re.compile(rf"/{name}\.html"))
+
+
+@pytest.mark.parametrize("name", ANALYSES or ["-"])
+def test_a_figures_code_and_numbers_are_a_click_away_on_its_page(visitor, name):
+    visitor.open(name)
+    page = visitor.page
     figures = page.evaluate(FIGURES)
     for figure in figures:
         assert figure["code"], f"no code: {figure['caption']}"
@@ -39,8 +47,10 @@ def test_a_claims_evidence_is_two_clicks_away(visitor):
     page.set_viewport_size({"width": 1400, "height": 900})
     page.locator("a[href='claims.html']:visible").first.click(timeout=5000)
     page.wait_for_url(re.compile(r"/claims\.html"))
-    row = page.locator("#toy-C8")
-    assert row.locator(".verdict").inner_text().strip()
-    row.locator("a[href$='.html'], a[href*='.html#']").first.click(timeout=5000)
+    rows = {f"C{number}": page.locator(f"#toy-C{number}") for number in range(1, 23)}
+    assert [c for c, row in rows.items() if row.count() != 1] == []
+    assert [c for c, row in rows.items() if not row.locator(".page a").count()] == []
+    assert rows["C8"].locator(".verdict").inner_text().strip()
+    rows["C8"].locator(".page a").click(timeout=5000)
     page.wait_for_load_state("load")
     assert page.locator(".cell_output").count() and visitor.errors == []
